@@ -1,0 +1,191 @@
+"""Settings of the network, its losses, its fusion and its augmentation: frozen, validated, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aunet.categories import ThingLabels
+from aunet.errors import check
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneConfig:
+    """ResNet-FPN shared by all branches."""
+
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
+    """`frozen_bn` with pretrained weights (section 3.4); `gn` or `bn` to learn from scratch, where a frozen random
+    batch norm does not learn."""
+    weights: str | None = None
+    """A torchvision weight name (`IMAGENET1K_V1`) or the path of a state dict; None: He initialisation."""
+    trainable_stages: int = 3
+    """How many of the five stages learn, counted from the top; the rest is frozen. 5 from scratch."""
+    fpn_channels: int = 256
+
+    def __post_init__(self) -> None:
+        check(0 <= self.trainable_stages <= 5, "backbone.trainable_stages", self.trainable_stages, "take 0 … 5")
+        check(self.fpn_channels >= 8, "backbone.fpn_channels", self.fpn_channels, "take 8 or more")
+        check(
+            not (self.norm == "frozen_bn" and self.weights is None and self.trainable_stages == 5),
+            "backbone.norm",
+            self.norm,
+            "a frozen batch norm without pretrained weights does not learn; take gn or bn, or give weights",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RPNConfig:
+    """Region proposal network; defaults are Mask R-CNN's."""
+
+    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Side of the anchors in pixels, one per level P2 … P6."""
+    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    num_samples: int = 256
+    """Anchors sampled per image for the loss, half of them positive where possible."""
+    pre_nms_top_n: tuple[int, int] = (2000, 1000)
+    """Proposals kept per level before NMS, in training and in inference."""
+    post_nms_top_n: tuple[int, int] = (2000, 1000)
+    """Proposals kept per image after NMS, in training and in inference."""
+    nms_threshold: float = 0.7
+
+    def __post_init__(self) -> None:
+        check(len(self.anchor_sizes) == 5, "rpn.anchor_sizes", self.anchor_sizes, "give five sizes, for P2 … P6")
+        check(self.num_samples >= 2, "rpn.num_samples", self.num_samples, "take 2 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForegroundConfig:
+    """Box head and mask head; defaults are Mask R-CNN's."""
+
+    num_samples: int = 512
+    """RoIs sampled per image for the losses."""
+    positive_fraction: float = 0.25
+    box_convs: int = 0
+    """3×3 convolutions before the box head's fully connected layers (4 with one layer in the GN variant)."""
+    box_channels: int = 1024
+    mask_convs: int = 4
+    mask_channels: int = 256
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    max_detections: int = 100
+
+    def __post_init__(self) -> None:
+        check(0 < self.positive_fraction <= 1, "foreground.positive_fraction", self.positive_fraction, "take (0, 1]")
+        check(self.mask_convs >= 1, "foreground.mask_convs", self.mask_convs, "take 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackgroundConfig:
+    """Background branch over P2 … P5."""
+
+    channels: int = 128
+    """C_s, width of the semantic features S_i."""
+    convs: tuple[int, int, int, int] = (1, 1, 2, 3)
+    """3×3 convolutions on P2, P3, P4 and P5, each at its own resolution."""
+    thing_labels: ThingLabels = "one"
+    """All things as one class (COCO) or each as its own (Cityscapes); section 4.3."""
+    hard_pixels: float = 1.0
+    """Share of the pixels, those with the highest loss, that L_Seg averages; 1: all, as in the paper. Less than 1 helps
+    rare and thin classes."""
+
+    def __post_init__(self) -> None:
+        check(0 < self.hard_pixels <= 1, "background.hard_pixels", self.hard_pixels, "take a share in (0, 1]")
+        check(self.channels >= 8, "background.channels", self.channels, "take 8 or more")
+        check(min(self.convs) >= 1, "background.convs", self.convs, "every level needs at least one convolution")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionConfig:
+    """Which connections run from foreground to background (Table 1)."""
+
+    pam: bool = True
+    """Proposal attention, Eq. 1–2, at P2 … P5."""
+    mam: bool = True
+    """Mask attention through RoIUpsample, Eq. 5–6."""
+    reweight: bool = True
+    """Background reweight, Eq. 3–4, after each attention."""
+    channels: int = 64
+    """C'_r, width between the two convolutions of Eq. 1."""
+    mask_size: Literal[14, 28] = 28
+    """m of the mask features given to RoIUpsample: 14 before the deconvolution, 28 after it."""
+    normalize: Literal["coverage"] | None = None
+    """None: overlapping RoIs sum, as written in the paper; `coverage`: divided by the splat of ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AUNetConfig:
+    """The whole network (Figure 2)."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    rpn: RPNConfig = field(default_factory=RPNConfig)
+    foreground: ForegroundConfig = field(default_factory=ForegroundConfig)
+    background: BackgroundConfig = field(default_factory=BackgroundConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    branch_norm: Literal["gn", "none"] = "gn"
+    """Group normalisation in all branches (section 3.4)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossWeights:
+    """λ1 … λ4 of Eq. 7."""
+
+    rpn: float = 1.0
+    """λ1: objectness and box regression of the proposals."""
+    box: float = 1.0
+    """λ2: classification and box regression of the RoIs (the paper's RCNN)."""
+    mask: float = 1.0
+    """λ3: instance masks."""
+    semantic: float = 0.3
+    """λ4: semantic segmentation of the background branch."""
+
+    def __post_init__(self) -> None:
+        for name in ("rpn", "box", "mask", "semantic"):
+            value = getattr(self, name)
+            check(value >= 0, f"loss.{name}", value, "a loss weight must not be negative; take 0 to switch a loss off")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FusionConfig:
+    """From instances and semantics to one panoptic map (section 3.4)."""
+
+    score_threshold: float = 0.5
+    """Instances below are not painted."""
+    overlap_threshold: float = 0.5
+    """An instance is dropped when more than this share of it is already taken."""
+    stuff_area: int = 4096
+    """Stuff categories covering fewer pixels of the image become void. COCO 4096, Cityscapes 2048; follow the size of
+    your images."""
+    relations: tuple[tuple[str, str], ...] = ()
+    """Pairs (over, under) of thing names, such as ("tie", "person"): an instance of the first is painted over, and not
+    crowded out by, instances of the second, whatever their scores."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "overlap_threshold"):
+            value = getattr(self, name)
+            check(0 <= value <= 1, f"fusion.{name}", value, "take a share between 0 and 1")
+        check(self.stuff_area >= 0, "fusion.stuff_area", self.stuff_area, "take 0 or more pixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentConfig:
+    """What happens to an image on its way into the network."""
+
+    short_sides: tuple[int, ...] = (600,)
+    """Length of the shorter side in pixels, drawn per sample in training; the last one is used in evaluation."""
+    max_size: int = 1000
+    """Limit of the longer side in pixels."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of an extra random factor on the size, in training."""
+    crop: tuple[int, int] | None = None
+    """(height, width) of a random crop in training, padded where the image is smaller."""
+    flip: bool = True
+    """Mirror half of the training samples."""
+    color: float = 0.0
+    """Strength of random brightness, contrast, saturation (± this share) and hue (a quarter of it)."""
+
+    def __post_init__(self) -> None:
+        check(len(self.short_sides) > 0 and min(self.short_sides) >= 32, "augment.short_sides", self.short_sides,
+              "give at least one size of 32 pixels or more")
+        check(0 < self.scale[0] <= self.scale[1], "augment.scale", self.scale, "give (low, high) with 0 < low <= high")
+        check(0 <= self.color <= 1, "augment.color", self.color, "take a strength between 0 and 1")

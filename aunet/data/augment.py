@@ -1,0 +1,105 @@
+"""Random and fixed geometry and colour, as pure functions of a random generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.transforms.v2 import functional as transforms
+
+from aunet.config import AugmentConfig
+from aunet.data.sample import PAD_COLOR, Instance, Sample
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Cut a box out of the source, resize it, mirror it, pad it."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    """The box, in pixels of the source."""
+    size: tuple[int, int]
+    """(height, width) the box is resized to."""
+    flip: bool
+    canvas: tuple[int, int]
+    """(height, width) of the result; what lies beyond `size` is padding at the right and bottom."""
+
+    def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Bilinear, antialiased: uint8[H, W, 3] → uint8[*canvas, 3]."""
+        box = image[self.top : self.top + self.height, self.left : self.left + self.width]
+        if box.shape[:2] != self.size:
+            tensor = torch.from_numpy(np.ascontiguousarray(box)).permute(2, 0, 1)
+            box = transforms.resize(tensor, list(self.size), antialias=True).permute(1, 2, 0).numpy()
+        result = np.empty((*self.canvas, 3), np.uint8)
+        result[:] = PAD_COLOR
+        result[: self.size[0], : self.size[1]] = box[:, ::-1] if self.flip else box
+        return result
+
+    def labels(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Nearest neighbour: [H, W] → [*canvas], padded with 0."""
+        rows = self.top + ((np.arange(self.size[0]) + 0.5) * self.height / self.size[0]).astype(np.int64)
+        columns = self.left + ((np.arange(self.size[1]) + 0.5) * self.width / self.size[1]).astype(np.int64)
+        result = np.zeros(self.canvas, labels.dtype)
+        result[: self.size[0], : self.size[1]] = labels[rows[:, None], columns[::-1] if self.flip else columns]
+        return result
+
+
+def fitted_size(height: int, width: int, short_side: int, max_size: int) -> tuple[int, int]:
+    """Size with the shorter side at `short_side`, unless the longer one would pass `max_size`."""
+    factor = min(short_side / min(height, width), max_size / max(height, width))
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def evaluation_size(height: int, width: int, config: AugmentConfig) -> tuple[int, int]:
+    """Size that an image of (height, width) is resized to in evaluation."""
+    return fitted_size(height, width, config.short_sides[-1], config.max_size)
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize `uint8[H, W, 3]` as in evaluation."""
+    return Geometry(0, 0, *image.shape[:2], size=size, flip=False, canvas=size).image(image)
+
+
+def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
+    """Draw a geometry and colours from `rng` and apply them; the same `rng` state gives the same sample."""
+    geometry = draw_geometry(*sample.image.shape[:2], config, rng)
+    instances = sample.instances
+    return replace(
+        sample,
+        image=_jitter(geometry.image(sample.image), config.color, rng),
+        segment_map=geometry.labels(sample.segment_map),
+        instances=None
+        if instances is None
+        else [Instance(i.category_id, i.is_crowd, geometry.labels(i.mask)) for i in instances],
+    )
+
+
+def draw_geometry(height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> Geometry:
+    """A random scale, crop and flip for an image of (height, width)."""
+    short_side = int(rng.choice(config.short_sides))
+    scale = float(np.exp(rng.uniform(*np.log(config.scale))))
+    scaled = fitted_size(height, width, round(short_side * scale), round(config.max_size * scale))
+    crop = config.crop or scaled
+    size = (min(crop[0], scaled[0]), min(crop[1], scaled[1]))
+    box = (max(1, round(height * size[0] / scaled[0])), max(1, round(width * size[1] / scaled[1])))
+    top, left = (int(rng.integers(0, side - part + 1)) for side, part in zip((height, width), box, strict=True))
+    return Geometry(top, left, *box, size=size, flip=config.flip and bool(rng.random() < 0.5), canvas=crop)
+
+
+def _jitter(image: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Random brightness, contrast, saturation (factor 1 ± strength) and hue (± strength / 4 of half a turn)."""
+    if not strength:
+        return image
+    brightness, contrast, saturation = rng.uniform(1 - strength, 1 + strength, size=3)
+    hue = rng.uniform(-strength / 4, strength / 4) / 2
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    tensor = transforms.adjust_brightness(tensor, brightness)
+    tensor = transforms.adjust_contrast(tensor, contrast)
+    tensor = transforms.adjust_saturation(tensor, saturation)
+    tensor = transforms.adjust_hue(tensor, hue)
+    return tensor.permute(1, 2, 0).contiguous().numpy()

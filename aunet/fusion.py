@@ -1,0 +1,154 @@
+"""From instances and semantics to one panoptic map: the merging rule of Kirillov et al. (Panoptic Segmentation, §7)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from aunet.categories import Categories, ThingLabels
+from aunet.config import FusionConfig
+from aunet.errors import InputError
+from aunet.structures import Detections, PanopticMap, Segment
+
+_Bools = npt.NDArray[np.bool_]
+_Ids = npt.NDArray[np.int32]
+
+
+def fuse_panoptic(
+    detections: Detections,
+    semantic_logits: Tensor,
+    categories: Categories,
+    config: FusionConfig,
+    thing_labels: ThingLabels,
+) -> PanopticMap:
+    """Give every pixel one segment, or void.
+
+    1. Instances of at least `score_threshold` are taken by falling score. One is dropped when more than
+       `overlap_threshold` of its mask is already taken, else it is pasted into what is free.
+    2. What is left goes to the stuff of highest logit. A pixel whose highest logit is a thing label stays void, and so
+       does a stuff category that is left with fewer than `stuff_area` pixels.
+
+    A relation (over, under) lets instances of `over` treat those of `under` as free: they are neither crowded out by
+    them nor painted below them. Relations do not chain: (a, b) and (b, c) say nothing about a and c.
+
+    Args:
+        detections: K ≥ 0 instances with masks Tensor[K, H, W], in any order; equal scores keep their order.
+        semantic_logits: Tensor[S, H, W], S = `categories.num_semantic(thing_labels)`.
+        categories: of the data set.
+        config: thresholds, area limit and relations.
+        thing_labels: the numbering of S, as the background branch was built with.
+
+    Returns:
+        The map, on the device of the logits. Segments are numbered 1 … n without gaps: things by falling score, then
+        stuff in the order of `categories`; every segment owns at least one pixel.
+
+    Raises:
+        InputError: a relation names something that is no thing category, or contradicts another.
+        ValueError: the shapes do not fit each other or the categories.
+    """
+    size = _check_shapes(detections, semantic_logits, categories, thing_labels)
+    under = _under_labels(categories, config.relations)
+    instances = _rank(detections, config.score_threshold)
+    canvas = _paint_things(instances, size, under, config.overlap_threshold)
+    kept = np.flatnonzero(np.bincount(canvas.ravel(), minlength=len(instances.labels) + 1)[1:])
+    renumbered = np.zeros(len(instances.labels) + 1, np.int32)
+    renumbered[kept + 1] = np.arange(1, len(kept) + 1)
+    ids = renumbered[canvas]
+
+    labels = semantic_logits.max(0).indices.to(torch.int32).cpu().numpy()  # half the time of argmax(0) on a CPU
+    free = ids == 0
+    left = np.bincount(labels[free], minlength=semantic_logits.shape[0])
+    first_stuff = categories.num_thing_labels(thing_labels)
+    stuff = [n for n in range(first_stuff, len(left)) if left[n] >= max(config.stuff_area, 1)]
+    stuff_ids = np.zeros(len(left), np.int32)
+    stuff_ids[stuff] = np.arange(len(kept) + 1, len(kept) + len(stuff) + 1)
+    np.copyto(ids, stuff_ids[labels], where=free)
+
+    areas = np.bincount(ids.ravel(), minlength=len(kept) + len(stuff) + 1)[1:].tolist()
+    found = [(categories.things[instances.labels[k] - 1], instances.scores[k]) for k in kept]
+    found += [(categories.stuff[n - first_stuff], None) for n in stuff]
+    segments = [
+        Segment(id=n, category_id=category.id, is_thing=category.is_thing, area=area, score=score)
+        for n, ((category, score), area) in enumerate(zip(found, areas, strict=True), start=1)
+    ]
+    return PanopticMap(torch.from_numpy(ids).to(semantic_logits.device), segments)
+
+
+class _Instances(NamedTuple):
+    """Instances above the score threshold, by falling score, in main memory."""
+
+    scores: list[float]
+    labels: list[int]
+    masks: _Bools
+    """[K, H, W]."""
+
+
+def _rank(detections: Detections, score_threshold: float) -> _Instances:
+    scores, order = detections.scores.sort(descending=True, stable=True)
+    order = order[scores >= score_threshold]
+    masks = detections.masks[order].bool().cpu().numpy()
+    return _Instances(detections.scores[order].float().tolist(), detections.labels[order].tolist(), masks)
+
+
+def _paint_things(
+    instances: _Instances, size: tuple[int, int], under: dict[int, list[int]], overlap_threshold: float
+) -> _Ids:
+    """int32[H, W]: 0 where free, else 1 + the rank of the instance. Each instance is handled within its extent."""
+    canvas = np.zeros(size, np.int32)
+    columns: _Bools = np.any(instances.masks, axis=1)
+    rows: _Bools = np.any(instances.masks, axis=2)
+    label_of = np.array([0, *instances.labels])
+    for rank, label in enumerate(instances.labels):
+        if not rows[rank].any():
+            continue
+        y, x = _extent(rows[rank]), _extent(columns[rank])
+        mask, painted = instances.masks[rank, y, x], canvas[y, x]
+        taken = painted != 0
+        if label in under:
+            taken &= ~np.isin(label_of, under[label])[painted]
+        taken &= mask
+        if np.count_nonzero(taken) / np.count_nonzero(mask) <= overlap_threshold:
+            np.copyto(painted, rank + 1, where=mask & ~taken)
+    return canvas
+
+
+def _extent(occupied: _Bools) -> slice:
+    """From the first to the last True of a vector that has one."""
+    return slice(int(occupied.argmax()), len(occupied) - int(occupied[::-1].argmax()))
+
+
+def _under_labels(categories: Categories, relations: tuple[tuple[str, str], ...]) -> dict[int, list[int]]:
+    """Detector label → detector labels that it may paint over."""
+    problems, under = [], {}
+    for over_name, under_name in relations:
+        pair = f'fusion.relations: ("{over_name}", "{under_name}")'
+        unknown = [n for n in (over_name, under_name) if n not in {c.name for c in categories.things}]
+        if unknown:
+            names = ", ".join(c.name for c in categories.things[:12]) or "none"
+            more = f" and {len(categories.things) - 12} more" if len(categories.things) > 12 else ""
+            problems += [f'{pair}: "{n}" is no thing category; there are {names}{more}' for n in unknown]
+        elif (under_name, over_name) in relations:
+            problems.append(f"{pair} contradicts the reverse pair; keep one of the two")
+        else:
+            over, below = (categories.detector_labels[categories.by_name[n].id] for n in (over_name, under_name))
+            under.setdefault(over, []).append(below)
+    if problems:
+        raise InputError(problems)
+    return under
+
+
+def _check_shapes(
+    detections: Detections, semantic_logits: Tensor, categories: Categories, thing_labels: ThingLabels
+) -> tuple[int, int]:
+    channels = categories.num_semantic(thing_labels)
+    if semantic_logits.ndim != 3 or semantic_logits.shape[0] != channels:
+        raise ValueError(f"semantic_logits must have shape [{channels}, H, W], got {list(semantic_logits.shape)}")
+    size = (semantic_logits.shape[1], semantic_logits.shape[2])
+    expected = [len(detections.scores), *size]
+    if list(detections.masks.shape) != expected:
+        raise ValueError(f"detections.masks must have shape {expected}, got {list(detections.masks.shape)}")
+    return size

@@ -1,0 +1,108 @@
+"""Attention from foreground to background: PAM (section 3.3.1), MAM (section 3.3.2) and the background reweight."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from aunet_ops import assign_levels, roi_upsample, rois_on_level
+from torch import Tensor, nn
+
+from aunet.model.norm import group_norm
+
+
+class BackgroundReweight(nn.Module):
+    """Weights of the background channels, Eq. 3–4.
+
+    N = sigmoid(GN(conv(GAP(S')))), S'' = S' ⊗ N, with `S'` and the result `Tensor[N, C_s, H, W]`.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+        self.norm = group_norm(channels)
+
+    def forward(self, semantic: Tensor) -> Tensor:
+        pooled = F.adaptive_avg_pool2d(semantic, 1)
+        return semantic * self.norm(self.conv(pooled)).sigmoid()
+
+
+class SpatialAttention(nn.Module):
+    """What PAM and MAM share: M = f(σ(f(P, w1)), w2) (Eq. 1), S' = S ⊗ (1 − sigmoid(M)) ⊕ S (Eq. 2), reweight.
+
+    The last convolution starts near zero, so that M ≈ 0 and attention begins as a plain factor of 1.5.
+    """
+
+    def __init__(self, channels: int, hidden: int, semantic_channels: int, *, reweight: bool) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, hidden, 1)
+        self.score = nn.Conv2d(hidden, 1, 1)
+        self.reweight = BackgroundReweight(semantic_channels) if reweight else nn.Identity()
+        nn.init.kaiming_normal_(self.squeeze.weight, nonlinearity="relu")
+        nn.init.normal_(self.score.weight, std=0.01)
+        for conv in (self.squeeze, self.score):
+            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+
+    def attend(self, semantic: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """S'' `Tensor[N, C_s, H, W]` and M' = 1 − sigmoid(M) `Tensor[N, 1, H, W]`, from f(P, w1)."""
+        weights = 1 - self.score(hidden.relu()).sigmoid()
+        return self.reweight(semantic * weights + semantic), weights
+
+
+class ProposalAttention(SpatialAttention):
+    """PAM: the RPN's features P_i tell the background branch where things may be."""
+
+    def forward(self, semantic: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend S_i `Tensor[N, C_s, H, W]` by P_i `Tensor[N, C_r, H, W]`; returns S_i'' and M_i'."""
+        return self.attend(semantic, self.squeeze(proposal))
+
+
+class MaskAttention(SpatialAttention):
+    """MAM: the mask head's features, written back into the image by RoIUpsample, tell it exactly where things are.
+
+    The first convolution of Eq. 1 is linear and so is RoIUpsample; convolving the K small masks first and writing
+    fewer channels into the map gives the same M at a fraction of the cost. The bias is added to the map, after it.
+    """
+
+    def __init__(
+        self, channels: int, hidden: int, semantic_channels: int, *, reweight: bool, coverage: bool, num_levels: int = 4
+    ) -> None:
+        super().__init__(channels, hidden, semantic_channels, reweight=reweight)
+        self.coverage = coverage
+        self.num_levels = num_levels
+
+    def forward(self, semantic: Tensor, masks: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend S_pam at stride 4 by the instances' masks.
+
+        Args:
+            semantic: S_pam, Tensor[N, C_s, H, W].
+            masks: Tensor[K, C_m, m, m], mask features of the foreground branch.
+            rois: Tensor[K, 5], (image index, x1, y1, x2, y2) in pixels of the input.
+
+        Returns:
+            S'' Tensor[N, C_s, H, W] and M' Tensor[N, 1, H, W].
+        """
+        squeezed = F.conv2d(masks, self.squeeze.weight)
+        written = self.write(squeezed, rois, (semantic.shape[0], semantic.shape[2], semantic.shape[3]))
+        bias = self.squeeze.bias.view(1, -1, 1, 1)  # type: ignore[union-attr]
+        return self.attend(semantic, written.to(semantic.dtype) + bias)
+
+    def write(self, masks: Tensor, rois: Tensor, size: tuple[int, int, int]) -> Tensor:
+        """RoIUpsample every mask at the FPN level of its RoI, upsample the levels to stride 4 and sum them.
+
+        With `coverage` the sum is divided by the sum of written ones, which keeps values in the masks' range.
+        """
+        num_images, height, width = size
+        if self.coverage:
+            masks = torch.cat([masks, torch.ones_like(masks[:, :1])], dim=1)
+        levels = assign_levels(rois, min_level=2, max_level=1 + self.num_levels)
+        total = masks.new_zeros((num_images, masks.shape[1], height, width), dtype=torch.float32)
+        for level in range(2, 2 + self.num_levels):
+            stride = 2**level
+            level_size = (num_images, -(-4 * height // stride), -(-4 * width // stride))
+            written = roi_upsample(masks, rois_on_level(rois, levels, level), level_size, 1.0 / stride).float()
+            if written.shape[-2:] != (height, width):
+                written = F.interpolate(written, size=(height, width), mode="bilinear", align_corners=False)
+            total = total + written
+        if not self.coverage:
+            return total
+        return total[:, :-1] / total[:, -1:].clamp(min=1e-3)

@@ -1,0 +1,96 @@
+"""The Attention-guided Unified Network: one backbone, three branches, attention from foreground to background."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+
+from aunet.categories import VOID
+from aunet.losses import Losses, semantic_loss
+from aunet.model.background import BackgroundBranch, Scene
+from aunet.model.foreground import LEVELS, ForegroundBranch, Instances
+from aunet.model.rpn import ProposalNetwork
+from aunet.structures import Batch, Target
+
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
+
+
+class Output(NamedTuple):
+    """What the network says of a batch, in pixels of its padded input."""
+
+    instances: Instances
+    scene: Scene
+
+
+class AUNet(nn.Module):
+    """AUNet (Figure 2).
+
+    Args:
+        backbone: images → {"0": P2, …, "3": P5, "pool": P6}.
+        rpn: RPN branch.
+        foreground: box and mask heads.
+        background: semantic head with PAM and MAM.
+        mask_size: which mask features go into RoIUpsample, 14 or 28.
+        hard_pixels: share of the hardest pixels that the semantic loss averages.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        rpn: ProposalNetwork,
+        foreground: ForegroundBranch,
+        background: BackgroundBranch,
+        mask_size: int = 28,
+        hard_pixels: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.rpn, self.foreground, self.background = backbone, rpn, foreground, background
+        self.mask_size, self.hard_pixels = mask_size, hard_pixels
+        self.register_buffer("pixel_mean", 255 * torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", 255 * torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+
+    def forward(self, batch: Batch) -> Losses | Output:
+        """In training mode the four losses of Eq. 7, else what the branches found.
+
+        Args:
+            batch: images `Tensor[N, 3, H, W]` uint8 RGB, padded to multiples of 32, with their sizes; targets are
+                needed in training only.
+        """
+        images = (batch.images - self.pixel_mean) / self.pixel_std
+        images = images.contiguous(memory_format=torch.channels_last)
+        targets = batch.targets if self.training else None
+        features: dict[str, Tensor] = self.backbone(images)
+        proposals = self.rpn(ImageList(images, batch.image_sizes), features, targets)
+        instances = self.foreground(features, proposals.boxes, batch.image_sizes, targets)
+        scene = self.background(
+            [features[level] for level in LEVELS],
+            proposals.features[: len(LEVELS)],
+            instances.mask_features[self.mask_size],
+            as_rois(instances.boxes),
+        )
+        if targets is None:
+            return Output(instances, scene)
+        assert proposals.loss is not None and instances.losses is not None
+        semantic = semantic_loss(scene.logits, stack_semantic(targets, images.shape[-2:]), self.hard_pixels)
+        return Losses(proposals.loss, *instances.losses, semantic)
+
+
+def as_rois(boxes: list[Tensor]) -> Tensor:
+    """Boxes per image as one `Tensor[K, 5]` of (image index, x1, y1, x2, y2), float32."""
+    return torch.cat([F.pad(b.float(), (1, 0), value=n) for n, b in enumerate(boxes)])
+
+
+def stack_semantic(targets: list[Target], size: tuple[int, int]) -> Tensor:
+    """The semantic maps as one `Tensor[N, H, W]`, padded with `VOID`."""
+    maps = [t["semantic"] for t in targets]
+    return torch.stack(
+        [F.pad(m, (0, size[1] - m.shape[1], 0, size[0] - m.shape[0]), value=VOID) for m in maps]
+    )

@@ -1,0 +1,88 @@
+"""Background branch: semantic segmentation over P2 … P5, guided by the foreground."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from aunet.model.attention import MaskAttention, ProposalAttention
+from aunet.model.norm import NormLayer
+
+
+class Scene(NamedTuple):
+    """What the background branch says."""
+
+    logits: Tensor
+    """Tensor[N, num_semantic, H, W] float32 at stride 4."""
+    attention: dict[str, Tensor]
+    """M' of `pam2` … `pam5` and `mam`, each Tensor[N, 1, H_i, W_i]: high where background is expected (Figure 6)."""
+
+
+class BackgroundBranch(nn.Module):
+    """Light convolutions per level (S_i), PAM per level, upsampled to stride 4 and summed (S_pam), MAM, classifier.
+
+    Args:
+        channels: FPN channels.
+        semantic_channels: C_s.
+        convs: number of 3×3 convolutions on each level.
+        num_semantic: classes.
+        pam: one module per level, or none at all.
+        mam: the module, or None.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        semantic_channels: int,
+        convs: Sequence[int],
+        num_semantic: int,
+        norm: NormLayer | None,
+        pam: Sequence[ProposalAttention] = (),
+        mam: MaskAttention | None = None,
+    ) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                *(
+                    Conv2dNormActivation(channels if n == 0 else semantic_channels, semantic_channels, norm_layer=norm)
+                    for n in range(depth)
+                )
+            )
+            for depth in convs
+        )
+        self.pam = nn.ModuleList(pam)
+        self.mam = mam
+        self.classifier = nn.Conv2d(semantic_channels, num_semantic, 1)
+        for module in self.levels.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+
+    def forward(self, features: Sequence[Tensor], proposals: Sequence[Tensor], masks: Tensor, rois: Tensor) -> Scene:
+        """Label the scene.
+
+        Args:
+            features: P2 … P5 of the FPN, Tensor[N, C, H_i, W_i].
+            proposals: the RPN's features of the same levels, Tensor[N, C_r, H_i, W_i].
+            masks: Tensor[K, C_m, m, m], features of the mask head.
+            rois: Tensor[K, 5], their boxes in pixels of the input.
+        """
+        attention: dict[str, Tensor] = {}
+        size = features[0].shape[-2:]
+        merged: Tensor | None = None
+        for number, (level, feature) in enumerate(zip(self.levels, features, strict=True)):
+            semantic = level(feature)
+            if len(self.pam):
+                semantic, attention[f"pam{number + 2}"] = self.pam[number](semantic, proposals[number])
+            if number:
+                semantic = F.interpolate(semantic, size=size, mode="bilinear", align_corners=False)
+            merged = semantic if merged is None else merged + semantic
+        assert merged is not None
+        if self.mam is not None:
+            merged, attention["mam"] = self.mam(merged, masks, rois)
+        return Scene(self.classifier(merged).float(), attention)

@@ -1,0 +1,111 @@
+"""Foreground branch: torchvision's RoI heads, with the mask head's features handed on to mask attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
+from torchvision.ops import MultiScaleRoIAlign
+
+from aunet.config import ForegroundConfig
+from aunet.model.norm import NormLayer
+from aunet.structures import Target
+
+LEVELS = ("0", "1", "2", "3")
+"""P2 … P5, as torchvision's FPN names them."""
+
+
+class Instances(NamedTuple):
+    """What the foreground branch found, and what the background branch needs of it."""
+
+    boxes: list[Tensor]
+    """Per image Tensor[k, 4]: final detections, or in training the sampled positive proposals."""
+    scores: list[Tensor]
+    labels: list[Tensor]
+    mask_probs: list[Tensor]
+    """Per image Tensor[k, 1, 28, 28] in [0, 1]; these three are empty lists in training."""
+    mask_features: dict[int, Tensor]
+    """m → Tensor[K, C_m, m, m] for m = 14 (before the deconvolution) and 28 (after it), images concatenated."""
+    losses: tuple[Tensor, Tensor] | None
+    """L_RCNN and L_Mask of Eq. 7, in training."""
+
+
+class ForegroundBranch(RoIHeads):
+    """Box head and mask head of Mask R-CNN on P2 … P5."""
+
+    def forward(  # type: ignore[override]
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+        targets: list[Target] | None = None,
+    ) -> Instances:
+        if targets is None:
+            logits, regression = self._boxes(features, proposals, image_sizes)
+            boxes, scores, labels = self.postprocess_detections(logits, regression, proposals, image_sizes)
+            mask_features, mask_logits = self._masks(features, boxes, image_sizes)
+            return Instances(
+                boxes, scores, labels, list(maskrcnn_inference(mask_logits, labels)), mask_features, None
+            )
+        proposals, matched, labels, regression_targets = self.select_training_samples(proposals, targets)  # type: ignore[arg-type]
+        logits, regression = self._boxes(features, proposals, image_sizes)
+        box_loss = sum(fastrcnn_loss(logits, regression, labels, regression_targets))
+        positive = [torch.where(label > 0)[0] for label in labels]
+        boxes = [b[p] for b, p in zip(proposals, positive, strict=True)]
+        matched = [m[p] for m, p in zip(matched, positive, strict=True)]
+        mask_features, mask_logits = self._masks(features, boxes, image_sizes)
+        mask_loss = maskrcnn_loss(
+            mask_logits, boxes, [t["masks"] for t in targets], [t["labels"] for t in targets], matched
+        )
+        return Instances(boxes, [], [], [], mask_features, (box_loss, mask_loss))
+
+    def _boxes(
+        self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
+    ) -> tuple[Tensor, Tensor]:
+        pooled = self.box_roi_pool(features, proposals, image_sizes)
+        logits, regression = self.box_predictor(self.box_head(pooled))
+        return logits.float(), regression.float()
+
+    def _masks(
+        self, features: dict[str, Tensor], boxes: list[Tensor], image_sizes: list[tuple[int, int]]
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        pooled = self.mask_roi_pool(features, boxes, image_sizes)  # type: ignore[misc]
+        before = self.mask_head(pooled)  # type: ignore[misc]
+        predictor = self.mask_predictor
+        after = predictor.relu(predictor.conv5_mask(before))  # type: ignore[union-attr]
+        return {14: before, 28: after}, predictor.mask_fcn_logits(after).float()  # type: ignore[union-attr]
+
+
+def build_foreground(
+    config: ForegroundConfig, channels: int, num_things: int, norm: NormLayer | None
+) -> ForegroundBranch:
+    """The foreground branch for `num_things` thing categories on an FPN of `channels`."""
+    box_size, mask_size = 7, 14
+    if config.box_convs:
+        convs: Sequence[int] = [channels] * config.box_convs
+        box_head: nn.Module = FastRCNNConvFCHead(
+            (channels, box_size, box_size), list(convs), [config.box_channels], norm_layer=norm
+        )
+    else:
+        box_head = TwoMLPHead(channels * box_size**2, config.box_channels)
+    return ForegroundBranch(
+        box_roi_pool=MultiScaleRoIAlign(LEVELS, output_size=box_size, sampling_ratio=2),
+        box_head=box_head,
+        box_predictor=FastRCNNPredictor(config.box_channels, num_things + 1),
+        fg_iou_thresh=0.5,
+        bg_iou_thresh=0.5,
+        batch_size_per_image=config.num_samples,
+        positive_fraction=config.positive_fraction,
+        bbox_reg_weights=None,
+        score_thresh=config.score_threshold,
+        nms_thresh=config.nms_threshold,
+        detections_per_img=config.max_detections,
+        mask_roi_pool=MultiScaleRoIAlign(LEVELS, output_size=mask_size, sampling_ratio=2),
+        mask_head=MaskRCNNHeads(channels, [config.mask_channels] * config.mask_convs, 1, norm_layer=norm),
+        mask_predictor=MaskRCNNPredictor(config.mask_channels, config.mask_channels, num_things + 1),
+    )

@@ -1,0 +1,119 @@
+"""The network as a whole: losses, gradients, predictions, for every row of Table 1."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from aunet.categories import Categories, Category
+from aunet.config import LossWeights
+from aunet.model import AUNet, Output, build_model, to_predictions
+from aunet.losses import Losses
+from tests.tiny import CATEGORIES, TINY, make_batch, with_attention
+
+ROWS = {
+    "e2e": dict(pam=False, mam=False, reweight=False),
+    "pam": dict(mam=False, reweight=False),
+    "pam_r": dict(mam=False),
+    "mam": dict(pam=False, reweight=False),
+    "mam_r": dict(pam=False),
+    "aunet": dict(),
+    "aunet_14": dict(mask_size=14, normalize=None),
+}
+BOXES = [[[8, 8, 40, 40], [50, 10, 90, 60]], []]
+
+
+def losses_of(model: AUNet, boxes: list[list[list[int]]]) -> Losses:
+    torch.manual_seed(0)
+    losses = model.train()(make_batch(boxes))
+    assert isinstance(losses, Losses)
+    return losses
+
+
+def build(**attention: object) -> AUNet:
+    torch.manual_seed(0)
+    return build_model(with_attention(TINY, **attention), CATEGORIES)
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("boxes", [BOXES, [[], []]], ids=["things", "no things"])
+def test_every_parameter_gets_a_gradient(row: str, boxes: list) -> None:
+    model = build(**ROWS[row])
+    losses = losses_of(model, boxes)
+    assert all(torch.isfinite(value) for value in losses)
+    losses.total(LossWeights()).backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("row", ["aunet", "aunet_14"])
+def test_predictions_have_the_size_of_the_original(row: str) -> None:
+    model = build(**ROWS[row]).eval()
+    batch = make_batch(BOXES)
+    batch.image_sizes[1] = (60, 80)
+    with torch.no_grad():
+        output = model(batch)
+    assert isinstance(output, Output)
+    predictions = to_predictions(output, (64, 96), [(64, 96), (60, 80)], [(128, 192), (30, 40)])
+    for prediction, size in zip(predictions, [(128, 192), (30, 40)], strict=True):
+        found = prediction.detections
+        assert prediction.semantic_logits.shape == (CATEGORIES.num_semantic("one"), *size)
+        assert found.masks.shape == (len(found.boxes), *size)
+        assert found.masks.dtype == torch.bool
+        assert (found.scores.diff() <= 0).all()
+        assert (found.boxes[:, 2] <= size[1] + 1e-3).all()
+        assert (found.boxes[:, 3] <= size[0] + 1e-3).all()
+
+
+def test_the_semantic_loss_reaches_the_rpn_and_the_mask_head() -> None:
+    """The paper's claim: attention lets semantic supervision train the foreground."""
+    model = build()
+    losses_of(model, BOXES).semantic.backward()
+    for parameter in (model.rpn.head.conv[0][0].weight, model.foreground.mask_head[0][0].weight):
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0
+
+
+def test_without_attention_it_does_not() -> None:
+    model = build(**ROWS["e2e"])
+    losses_of(model, BOXES).semantic.backward()
+    for parameter in (model.rpn.head.conv[0][0].weight, model.foreground.mask_head[0][0].weight):
+        assert parameter.grad is None or parameter.grad.abs().sum() == 0
+
+
+def test_a_batch_of_void_has_no_semantic_loss() -> None:
+    model = build().train()
+    batch = make_batch([[], []])
+    for target in batch.targets:
+        target["semantic"].fill_(-1)
+    losses = model(batch)
+    assert losses.semantic == 0
+    losses.semantic.backward()
+
+
+@pytest.mark.parametrize("thing", [True, False], ids=["no stuff", "no things"])
+def test_one_kind_of_category_alone(thing: bool) -> None:
+    categories = Categories((Category(id=1, name="only", is_thing=thing),))
+    model = build_model(TINY, categories)
+    batch = make_batch([[], []])
+    for target in batch.targets:
+        target["semantic"].clamp_(max=categories.num_semantic("one") - 1)
+    assert all(torch.isfinite(v) for v in model.train()(batch))
+    with torch.no_grad():
+        output = model.eval()(batch)
+    assert len(to_predictions(output, (64, 96), [(64, 96)] * 2, [(64, 96)] * 2)) == 2
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [[[10, 10, 11, 11]], [[0, 0, 96, 64]], [[x, y, x + 3, y + 3] for x in range(0, 90, 5) for y in range(0, 60, 5)]],
+    ids=["one pixel", "whole image", "216 small things"],
+)
+def test_unusual_things_train(boxes: list) -> None:
+    losses = losses_of(build(), [boxes, boxes])
+    assert all(torch.isfinite(value) for value in losses)
+    losses.total(LossWeights()).backward()
+
+
+def test_same_seed_same_losses() -> None:
+    assert losses_of(build(), BOXES) == losses_of(build(), BOXES)

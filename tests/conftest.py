@@ -1,0 +1,110 @@
+"""What every test shares: its own store, fixed seeds, real sample data where there is some, one quiet Ray cluster."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SAMPLE_DATA = "AUNET_SAMPLE_DATA"
+NEEDS_SAMPLE_DATA = f"needs the sample data: set {SAMPLE_DATA} to its folder"
+NEEDS_GPU = "needs a CUDA device"
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` skip themselves where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip(NEEDS_GPU)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End with one line of counts, which continuous integration reads."""
+    stats = terminalreporter.stats
+    skipped = [str(report.longrepr) for report in stats.get("skipped", [])]
+    num_run = sum(len(stats.get(outcome, [])) for outcome in ("passed", "failed", "error", "xfailed", "xpassed"))
+    without_data = sum(NEEDS_SAMPLE_DATA in reason for reason in skipped)
+    without_gpu = sum(NEEDS_GPU in reason for reason in skipped)
+    terminalreporter.write_line(
+        f"tests: {num_run} run, {len(skipped)} skipped "
+        f"({without_data} for want of sample data, {without_gpu} for want of a GPU)"
+    )
+
+
+@pytest.fixture(autouse=True)
+def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of its own for every test, and nothing inherited that would reach a real service.
+
+    Workers of `ray_cluster` started earlier and do not see this environment: hand them URIs.
+    """
+    monkeypatch.setenv("AUNET_STORE", str(tmp_path / "store"))
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "RAY_ADDRESS", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """The same random numbers in every run, in whatever order the tests come."""
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """Folder of the real sample data; the test skips where none is named."""
+    named = os.environ.get(SAMPLE_DATA)
+    if not named:
+        pytest.skip(NEEDS_SAMPLE_DATA)
+    folder = Path(named).resolve()
+    assert folder.is_dir(), f"{SAMPLE_DATA} = {named}: no such folder; name the sample data's folder or unset it"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mlflow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh MLflow database, made once: copying it takes less than making another."""
+    from pipelines import tracking
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUNET_STORE", str(folder))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.client()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def mlflow_store(mlflow_file: Path, isolation: None) -> Path:
+    """The test's store, with an MLflow database in it."""
+    store = Path(os.environ["AUNET_STORE"])
+    store.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(mlflow_file, store)).parent
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A local Ray with two CPUs, started once."""
+    import ray
+
+    from pipelines.cluster import connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUNET_STORE", str(tmp_path_factory.mktemp("ray") / "store"))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        connect(num_cpus=2)
+    yield
+    ray.shutdown()
