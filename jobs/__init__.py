@@ -1,0 +1,1 @@
+"""Entry points: parse, call one verb of `pipelines`, print the artifact."""

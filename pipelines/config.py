@@ -1,0 +1,151 @@
+"""The configuration of a whole run: what data, which model, how to train. Frozen, validated, free of heavy imports."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from aunet.config import AugmentConfig, AUNetConfig, FusionConfig, LossWeights
+from aunet.config_json import from_json, to_json
+from aunet.errors import check
+
+__all__ = [
+    "DataConfig", "RegisterConfig", "RunConfig", "ShapesConfig", "SplitConfig", "TrainConfig",
+    "fingerprint", "from_json", "to_json",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShapesConfig:
+    """Generated scenes, written as a COCO panoptic folder below the store and read back like any other."""
+
+    num_train: int = 512
+    num_val: int = 64
+    height: int = 128
+    width: int = 160
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.num_train >= 1 and self.num_val >= 1, "data.shapes.num_train, num_val",
+              (self.num_train, self.num_val), "take at least one scene each")
+        check(min(self.height, self.width) >= 64, "data.shapes.height, width", (self.height, self.width),
+              "take at least 64 pixels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitConfig:
+    """One split in COCO panoptic format. Paths are relative to `DataConfig.root`."""
+
+    images: str
+    """Folder of the images."""
+    panoptic_json: str
+    panoptic_dir: str
+    """Folder of the panoptic PNGs."""
+    instances_json: str | None = None
+    """Where given, the things' boxes and (overlapping) masks come from it."""
+    image_ids: tuple[int, ...] = ()
+    """Take only these images; empty: all."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Where the raw data lies and how it is cut into shards."""
+
+    root: str = ""
+    """Folder or object-store URI that the splits' paths start from. Not used with `shapes`."""
+    train: SplitConfig = SplitConfig(
+        images="train2017", panoptic_json="annotations/panoptic_train2017.json",
+        panoptic_dir="annotations/panoptic_train2017",
+    )
+    val: SplitConfig = SplitConfig(
+        images="val2017", panoptic_json="annotations/panoptic_val2017.json",
+        panoptic_dir="annotations/panoptic_val2017",
+    )
+    shapes: ShapesConfig | None = None
+    """Generate the data instead of reading `root`."""
+    rows_per_shard: int = 256
+
+    def __post_init__(self) -> None:
+        check(bool(self.root) or self.shapes is not None, "data.root", self.root, "name the folder of the raw data")
+        check(self.rows_per_shard >= 1, "data.rows_per_shard", self.rows_per_shard, "take 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Optimisation and its resources."""
+
+    num_workers: int = 8
+    """Data-parallel processes."""
+    use_gpu: bool = True
+    batch_size: int = 16
+    """Images per step over all workers."""
+    epochs: int = 18
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    decay_norms: bool = False
+    """Whether weight decay also acts on normalisation layers and biases."""
+    schedule: Literal["step", "cosine", "flat_cosine"] = "step"
+    """`step`: divided by 10 at the `milestones`; `flat_cosine`: constant, cosine to zero over the last `cooldown`."""
+    milestones: tuple[int, ...] = (15, 18)
+    """Epochs after which the learning rate drops."""
+    cooldown: float = 0.5
+    """Share of the run that `flat_cosine` spends falling."""
+    warmup_steps: int = 1000
+    warmup_factor: float = 0.001
+    clip_norm: float | None = None
+    ema: float | None = None
+    """Decay per step of an exponential moving average of the weights; evaluation then uses the average."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto`: bf16 autocast where the hardware computes in it, else fp32."""
+    seed: int = 0
+    loader_workers: int = 0
+    """Decoding processes beside each training process; 0 decodes in the training process."""
+    checkpoint_every: int = 1
+    """Epochs between checkpoints."""
+    evaluate_every: int = 0
+    """Epochs between evaluations on the validation split; 0: only after the last."""
+    max_failures: int = 3
+    """How often a lost worker may restart the group from the newest checkpoint."""
+
+    def __post_init__(self) -> None:
+        check(self.num_workers >= 1, "train.num_workers", self.num_workers, "take 1 or more")
+        check(self.batch_size >= self.num_workers and self.batch_size % self.num_workers == 0, "train.batch_size",
+              self.batch_size, f"take a multiple of train.num_workers = {self.num_workers}")
+        check(self.epochs >= 1, "train.epochs", self.epochs, "take 1 or more")
+        check(self.lr > 0, "train.lr", self.lr, "take a positive learning rate")
+        check(self.ema is None or 0 < self.ema < 1, "train.ema", self.ema, "take a decay between 0 and 1, or None")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegisterConfig:
+    """Where a trained model goes."""
+
+    model_name: str = "aunet"
+    alias: str = "champion"
+    margin: float = 0.0
+    """PQ by which a new version must beat the alias's holder to take the alias."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """A whole run, named: what `presets.py` returns and every stage receives."""
+
+    name: str
+    data: DataConfig
+    model: AUNetConfig = field(default_factory=AUNetConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossWeights = field(default_factory=LossWeights)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    register: RegisterConfig = field(default_factory=RegisterConfig)
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits that name the given configs, strings and JSON values together."""
+    plain = [to_json(p) if dataclasses.is_dataclass(p) else p for p in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]

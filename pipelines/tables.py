@@ -1,0 +1,37 @@
+"""Panoptic quality as tables for people, on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def print_quality(metrics: Mapping[str, float], per_class: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Write PQ, SQ and RQ of all, things and stuff, and of every category that occurs, in per cent.
+
+    Args:
+        metrics: PQ SQ RQ with the suffixes "", _th and _st; AP, AP_box and mIoU where there are any.
+        per_class: rows as `PanopticQualityResult.rows` gives them.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    groups = Table(title=title, title_justify="left")
+    groups.add_column("")
+    for name in ("PQ", "SQ", "RQ"):
+        groups.add_column(name, justify="right")
+    for name, suffix in (("all", ""), ("things", "_th"), ("stuff", "_st")):
+        groups.add_row(name, *(f"{metrics[key + suffix]:.1f}" for key in ("PQ", "SQ", "RQ")))
+    classes = Table("class", "")
+    for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
+        classes.add_column(name, justify="right")
+    for row in per_class:
+        counts = [row["tp"], row["fp"], row["fn"]]
+        if any(counts):
+            figures = [f"{row[key]:.1f}" for key in ("PQ", "SQ", "RQ")]
+            classes.add_row(row["name"], "thing" if row["isthing"] else "stuff", *figures, *map(str, counts))
+    console.print(groups)
+    if others := [f"{name} {metrics[name]:.1f}" for name in ("AP", "AP_box", "mIoU") if name in metrics]:
+        console.print(" · ".join(others), highlight=False)
+    console.print(classes)

@@ -1,0 +1,185 @@
+"""What every training worker runs: steps, checkpoints, reports. The driver's side is in `train.py`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from torch import nn
+
+from aunet.losses import Losses
+from aunet.model import AUNet, build_model
+from aunet.predictor import Predictor
+from aunet.structures import Batch
+from pipelines import storage
+from pipelines.checkpoint import load_checkpoint, save_checkpoint, save_model
+from pipelines.config import RunConfig, from_json, to_json
+from pipelines.ingest import SamplePlan, training_batches
+from pipelines.measurement import Measurement, measure
+from pipelines.optimization import autocast_dtype, average_weights, build_optimizer, learning_rate
+from pipelines.progress import Event
+from pipelines.shards import Manifest, ShardReader
+
+LOG_EVERY = 10
+"""Steps between two events."""
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """Train one replica to the end of the plan; the newest checkpoint of the run is taken up.
+
+    Args:
+        settings: `config` (JSON of RunConfig), `prepared_uri`, `run_uri` and `board` (progress.Board actor).
+    """
+    Worker(from_json(RunConfig, settings["config"]), settings).run()
+
+
+class Worker:
+    """One replica of the network with its part of the data."""
+
+    def __init__(self, config: RunConfig, settings: dict[str, Any]) -> None:
+        context = ray.train.get_context()
+        self.config, self.run_uri, self.board = config, settings["run_uri"], settings["board"]
+        self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
+        self.device = ray.train.torch.get_device()
+        self.precision = autocast_dtype(config.train.precision, self.device)
+        self.manifest = Manifest.load(settings["prepared_uri"])
+        self.train_data = ShardReader(settings["prepared_uri"], "train")
+        self.val_data = ShardReader(settings["prepared_uri"], "val")
+        self.plan = SamplePlan(
+            len(self.train_data), config.train.batch_size, config.train.epochs, seed=config.train.seed
+        )
+        self.categories = self.manifest.categories
+        torch.manual_seed(config.train.seed)
+        self.model: AUNet = build_model(config.model, self.categories).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.replica: nn.Module = ray.train.torch.prepare_model(self.model)
+        self.optimizer = build_optimizer(self.model, config.train)
+        self.average = average_weights(self.model, config.train.ema) if config.train.ema else None
+        self.step = 0
+        self.events: list[Event] = []
+
+    def run(self) -> None:
+        """All steps that are left."""
+        self.resume()
+        batches = training_batches(
+            self.train_data, self.plan, self.categories, self.config.augment, self.config.model.background.thing_labels,
+            first_step=self.step, rank=self.rank, world_size=self.world_size,
+            loader_workers=self.config.train.loader_workers,
+        )  # fmt: skip
+        started, first = time.monotonic(), self.step
+        for batch in batches:
+            losses = self.train_step(batch)
+            if self.step % LOG_EVERY == 0 or self.step == self.plan.num_steps:
+                self.log(losses, batch, (self.step - first) / (time.monotonic() - started))
+            if self.is_due(self.config.train.evaluate_every) and self.step < self.plan.num_steps:
+                self.evaluate()
+            if self.is_due(self.config.train.checkpoint_every) or self.step == self.plan.num_steps:
+                self.save()
+        if self.rank == 0:
+            self.publish()
+
+    def train_step(self, batch: Batch) -> Losses:
+        """One optimiser step on this rank's part of the global batch."""
+        train = self.config.train
+        rate = learning_rate(train, self.step, self.plan.num_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed((train.seed * 1_000_003 + self.step) * self.world_size + self.rank)
+        self.replica.train()
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+            losses: Losses = self.replica(batch.to(self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.total(self.config.loss).backward()
+        if train.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        self.step += 1
+        return losses
+
+    def is_due(self, epochs: int) -> bool:
+        """Whether this step ends a period of that many epochs; 0: never."""
+        periods = [self.plan.epoch_of(step) // epochs for step in (self.step - 1, self.step)] if epochs else [0, 0]
+        return periods[0] != periods[1]
+
+    def log(self, losses: Losses, batch: Batch, steps_per_s: float) -> None:
+        """Post a step's figures; stop where the loss is no number."""
+        values = {name: float(value.detach()) for name, value in losses._asdict().items()}
+        total = float(losses.total(self.config.loss).detach())
+        if total != total or abs(total) == float("inf"):
+            images = [t["image_id"] for t in batch.targets]
+            raise FloatingPointError(f"step {self.step}: loss {total} ({values}) on images {images} of rank {self.rank}")
+        self.post(
+            {
+                "kind": "step", "loss": total, **values,
+                "lr": learning_rate(self.config.train, self.step - 1, self.plan.num_steps),
+                "images_per_s": steps_per_s * self.plan.batch_size,
+                "eta_s": (self.plan.num_steps - self.step) / steps_per_s,
+            }
+        )  # fmt: skip
+
+    def post(self, event: Event) -> None:
+        """Add a figure to the run's history and show it; only rank 0 speaks."""
+        if self.rank:
+            return
+        event |= {"step": self.step, "steps": self.plan.num_steps, "epoch": self.plan.epoch_of(self.step)}
+        self.events.append(event)
+        self.board.post.remote(event)
+
+    def predictor(self) -> Predictor:
+        """The network as it would be released now: averaged weights where there are any."""
+        import copy
+
+        model = copy.deepcopy(self.average.module if self.average is not None else self.model)
+        return Predictor(
+            model, self.config.model, self.categories, self.config.augment, self.config.fusion,
+            device=self.device, precision=self.precision,
+        )  # fmt: skip
+
+    def evaluate(self) -> None:
+        """Measure the validation split, each rank its part."""
+        part = measure(self.predictor(), self.val_data, range(self.rank, len(self.val_data), self.world_size))
+        parts: list[Measurement | None] = [part] * self.world_size
+        if self.world_size > 1:
+            torch.distributed.all_gather_object(parts, part)
+        whole = Measurement(self.categories)
+        for measured in parts:
+            assert measured is not None
+            whole.merge(measured)
+        self.post({"kind": "evaluation", **whole.metrics()})
+
+    def save(self) -> None:
+        """Report a checkpoint; every rank calls this at the same steps, rank 0 writes."""
+        if self.rank:
+            ray.train.report({"step": self.step})
+            return
+        history = "".join(json.dumps(event) + "\n" for event in self.events)
+        storage.write_bytes(storage.join(self.run_uri, "events.jsonl"), history.encode())
+        with tempfile.TemporaryDirectory() as folder:
+            save_checkpoint(Path(folder), self.step, self.model, self.average, self.optimizer, self.config)
+            ray.train.report({"step": self.step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+    def resume(self) -> None:
+        """Take up the newest checkpoint, if there is one."""
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            return
+        with checkpoint.as_directory() as folder:
+            self.step = load_checkpoint(Path(folder), self.model, self.average, self.optimizer)
+        if self.rank == 0 and storage.exists(uri := storage.join(self.run_uri, "events.jsonl")):
+            history = map(json.loads, storage.read_bytes(uri).decode().splitlines())
+            self.events = [event for event in history if event["step"] <= self.step]
+
+    def publish(self) -> None:
+        """Write the model folder of the finished run."""
+        predictor = self.predictor()
+        with tempfile.TemporaryDirectory() as folder:
+            settings = predictor.settings() | {"run": to_json(self.config)}
+            save_model(Path(folder), predictor.model.state_dict(), settings)
+            storage.upload_folder(Path(folder), storage.join(self.run_uri, "model"))

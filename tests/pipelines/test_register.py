@@ -1,0 +1,103 @@
+"""Registering evaluated runs: versions, the gate before the alias, and reports that are not there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aunet.errors import InputError
+from pipelines import presets, tracking
+from pipelines.overrides import override
+from pipelines.register import register
+
+CONFIG = override(presets.shapes_smoke(), {"register.margin": 0.5})
+
+
+pytestmark = pytest.mark.usefixtures("mlflow_store")
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> Any:
+    """Makes a run with a report of the given PQ; returns its URI."""
+
+    def make(name: str, pq: Any, **changes: Any) -> str:
+        folder = tmp_path / "store/runs" / name
+        (folder / "model").mkdir(parents=True)
+        report = {
+            "metrics": {"PQ": pq, "PQ_th": 30.0, "AP": float("nan")},
+            "per_class": [],
+            "model_uri": str(folder / "model"),
+            "mlflow_run_id": tracking.start_run(name, {}),
+            "data_fingerprint": "abc",
+            **changes,
+        }
+        (folder / "report.json").write_text(json.dumps({key: v for key, v in report.items() if v is not None}))
+        return str(folder)
+
+    return make
+
+
+def test_the_alias_moves_only_for_a_better_model(evaluated, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    first = register(CONFIG, evaluated("first", 40.0))
+    assert (first.uri, first.name, first.version, first.alias) == ("models:/aunet/1", "aunet", 1, "champion")
+    assert first.fingerprint == "first"
+
+    near = register(CONFIG, evaluated("near", 40.4))
+    assert (near.version, near.alias) == (2, None)
+    assert "champion stays with version 1" in capsys.readouterr().err
+    assert tracking.resolve_model("models:/aunet@champion") == str(tmp_path / "store/runs/first/model")
+
+    better = register(CONFIG, evaluated("better", 40.5))
+    assert (better.version, better.alias) == (3, "champion")
+    assert tracking.resolve_model("models:/aunet@champion") == str(tmp_path / "store/runs/better/model")
+    assert tracking.resolve_model("models:/aunet/2") == str(tmp_path / "store/runs/near/model")
+
+
+def test_twice_is_once(evaluated) -> None:
+    run = evaluated("only", 40.0)
+    assert register(CONFIG, run) == register(CONFIG, run)
+    assert len(tracking.client().search_model_versions("name='aunet'")) == 1
+
+
+def test_a_version_carries_its_figures_and_its_data(evaluated) -> None:
+    register(CONFIG, evaluated("only", 40.0))
+    (version,) = tracking.client().search_model_versions("name='aunet'")
+    assert version.tags == {"PQ": "40.0000", "PQ_th": "30.0000", "data_fingerprint": "abc"}
+
+
+def test_unknown_versions_and_aliases_are_named(evaluated) -> None:
+    register(CONFIG, evaluated("only", 40.0))
+    for uri in ("models:/aunet/7", "models:/aunet@best"):
+        with pytest.raises(InputError, match=r"there are versions 1 and aunet@champion"):
+            tracking.resolve_model(uri)
+
+
+def test_a_run_without_report_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere/report\.json: no report; run `evaluate` on this run first"):
+        register(CONFIG, str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("pq", "changes", "said"),
+    [
+        (float("nan"), {}, "PQ = nan"),
+        (None, {"metrics": {}}, "PQ = None"),
+        (
+            40.0,
+            {"model_uri": None, "data_fingerprint": None},
+            "lacks model_uri, data_fingerprint; run `evaluate` again",
+        ),
+    ],
+)
+def test_a_bad_report_is_refused(evaluated, pq: Any, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        register(CONFIG, evaluated("bad", pq, **changes))
+
+
+def test_a_cut_report_is_refused(evaluated) -> None:
+    run = evaluated("cut", 40.0)
+    report = Path(run, "report.json")
+    report.write_text(report.read_text()[:30])
+    with pytest.raises(InputError, match="not a report"):
+        register(CONFIG, run)

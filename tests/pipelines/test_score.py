@@ -1,0 +1,150 @@
+"""Two folders in, a table and a dictionary out; everything wrong with them in one line each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aunet.errors import InputError
+from pipelines.score import score
+
+CATEGORIES = [
+    {"id": 1, "name": "car", "isthing": 1},
+    {"id": 5, "name": "dog", "isthing": 1},
+    {"id": 9, "name": "road", "isthing": 0},
+]
+
+
+class Folder:
+    """A panoptic JSON and its PNGs."""
+
+    def __init__(self, root: Path, maps: dict[int, list[list[int]]], **crowds: bool) -> None:
+        self.dir, self.json = root / "png", root / "panoptic.json"
+        self.dir.mkdir(parents=True)
+        self.content: dict[str, Any] = {"annotations": [], "categories": CATEGORIES}
+        for image_id, ids in maps.items():
+            segments = [
+                {"id": i, "category_id": i % 10, "iscrowd": 0} for i in sorted({i for row in ids for i in row if i})
+            ]
+            self.content["annotations"].append(
+                {"image_id": image_id, "file_name": f"{image_id}.png", "segments_info": segments}
+            )
+            self.paint(image_id, ids)
+        self.save()
+
+    def paint(self, image_id: int, ids: list[list[int]]) -> None:
+        rgb = np.stack([np.array(ids) >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
+        Image.fromarray(rgb).save(self.dir / f"{image_id}.png")
+
+    def save(self) -> None:
+        self.json.write_text(json.dumps(self.content))
+
+
+def score_of(true: Folder, predicted: Folder) -> dict[str, Any]:
+    return score(true.json, true.dir, predicted.json, predicted.dir)
+
+
+MAPS = {1: [[11, 11, 11, 11], [29, 29, 29, 29]], 2: [[100_001, 100_001, 0, 35]]}
+
+
+@pytest.fixture
+def true(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "true", MAPS)
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "predicted", MAPS)
+
+
+def test_metrics_at_top_level_rows_per_class_and_a_table(
+    true: Folder, predicted: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predicted.paint(1, [[11, 11, 11, 29], [29, 29, 29, 29]])
+    result = score_of(true, predicted)
+    assert (result["PQ"], result["RQ"], result["PQ_th"]) == pytest.approx((100 * (0.875 + 1 + 0.8) / 3, 100, 93.75))
+    assert result["PQ_st"] == result["SQ_st"] == pytest.approx(80)
+    assert [row["PQ"] for row in result["per_class"]] == pytest.approx([87.5, 100, 80])
+    assert result["images"] == 2 and json.loads(json.dumps(result)) == result
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    for words in ("2 images", "all", "things", "stuff", "road", "87.5", "89.2"):
+        assert words in printed.err
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("coco_panoptic_mini", "panoptic_val2017"), ("coco_panoptic_mini", "panoptic_train2017"),
+     ("camvid_panoptic", "panoptic_val")],
+)  # fmt: skip
+def test_a_folder_against_itself_is_100(sample_data: Path, folder: str, name: str) -> None:
+    annotations = sample_data / folder / "annotations"
+    result = score(*[annotations / f"{name}.json", annotations / name] * 2)
+    keys = [k + group for group in ("", "_th", "_st") for k in ("PQ", "SQ", "RQ")]
+    assert [result[k] for k in keys] == pytest.approx([100] * 9)
+    assert result["images"] == len(json.loads((annotations / f"{name}.json").read_text())["annotations"])
+
+
+def test_predictions_for_other_images_are_not_looked_at(true: Folder, tmp_path: Path) -> None:
+    assert score_of(true, Folder(tmp_path / "more", {**MAPS, 3: [[77]]}))["PQ"] == 100
+
+
+Break = Callable[[Folder, Folder], object]
+
+
+def annotation(folder: Folder, index: int = 0) -> dict[str, Any]:
+    return folder.content["annotations"][index]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda t, p: p.json.unlink(), "--pred-json .*: no such file; name a panoptic JSON"),
+        (lambda t, p: t.json.write_text("{"), "--gt-json .*: is not JSON"),
+        (lambda t, p: p.json.write_text("[]"), "--pred-json .*: lacks the list `annotations`"),
+        (lambda t, p: t.content.pop("categories"), "lacks the list `categories`"),
+        (lambda t, p: t.content.update(annotations=[]), "`annotations` is empty; there is nothing to score"),
+        (lambda t, p: p.dir.rename(p.dir.parent / "gone"), "--pred-dir .*: no such folder"),
+        (lambda t, p: (p.dir / "1.png").unlink(), r"image 1 \(1.png\): prediction: no file .*1.png; add it"),
+        (lambda t, p: (t.dir / "2.png").unlink(), r"image 2 \(2.png\): ground truth: no file .*2.png; add it"),
+        (lambda t, p: (p.dir / "1.png").write_bytes(b"no"), r"image 1 .*prediction: .*1.png: not a picture"),
+        (lambda t, p: p.content["annotations"].pop(), r"no prediction for image 2 \(2.png\); add an annotation"),
+        (lambda t, p: annotation(p).pop("file_name"), "annotation 0: lacks file_name; add it"),
+        (lambda t, p: annotation(p)["segments_info"][0].pop("id"), "image 1, a segment: lacks id; add it"),
+        (lambda t, p: p.content["annotations"].append(annotation(p)), "image 1 has two annotations; keep one"),
+        (lambda t, p: annotation(p)["segments_info"].pop(), r"image 1 .*prediction: id 29 is in the map \(PNG\)"),
+        (lambda t, p: annotation(t)["segments_info"].pop(), r"image 1 .*ground truth: id 29 is in the map \(PNG\)"),
+        (lambda t, p: annotation(p)["segments_info"].append({"id": 7, "category_id": 1}),
+         r"image 1 .*prediction: segment 7 is listed \(JSON\) but has no pixel"),
+        (lambda t, p: annotation(t)["segments_info"].append({"id": 7, "category_id": 1}),
+         r"image 1 .*ground truth: segment 7 is listed \(JSON\) but has no pixel"),
+        (lambda t, p: annotation(p)["segments_info"][0].update(category_id=8),
+         "image 1 .*prediction: segment 11 has unknown category_id 8"),
+        (lambda t, p: p.paint(2, [[100_001, 100_001], [0, 35]]), "image 2 .*prediction is 2×2 pixels, ground truth"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(true: Folder, predicted: Folder, spoil: Break, message: str) -> None:
+    spoil(true, predicted)
+    for folder in (true, predicted):
+        if folder.json.exists() and folder.json.read_text().startswith('{"'):
+            folder.save()
+    with pytest.raises(InputError, match=message) as error:
+        score_of(true, predicted)
+    assert not any("\n" in problem for problem in error.value.problems)
+
+
+def test_all_problems_come_at_once_and_no_more_than_twenty(true: Folder, tmp_path: Path) -> None:
+    many = Folder(tmp_path / "many", {n: [[1]] for n in range(30)})
+    few = Folder(tmp_path / "few", {n: [[1]] for n in range(4)})
+    (few.dir / "2.png").unlink()
+    few.paint(3, [[2]])
+    with pytest.raises(InputError) as error:
+        score_of(many, few)
+    problems = error.value.problems
+    assert len(problems) == 21 and problems[-1] == "… and 9 more"
