@@ -183,9 +183,19 @@ class AugmentConfig:
     """Mirror half of the training samples."""
     color: float = 0.0
     """Strength of random brightness, contrast, saturation (± this share) and hue (a quarter of it)."""
+    test_scales: tuple[float, ...] = (1.0,)
+    """Multi-scale testing: factors on the size in evaluation; what they find is merged before fusion."""
+    test_flip: bool = False
+    """Also test every scale mirrored."""
 
     def __post_init__(self) -> None:
-        check(len(self.short_sides) > 0 and min(self.short_sides) >= 32, "augment.short_sides", self.short_sides,
-              "give at least one size of 32 pixels or more")
+        check(
+            len(self.short_sides) > 0 and min(self.short_sides) >= 32,
+            "augment.short_sides",
+            self.short_sides,
+            "give at least one size of 32 pixels or more",
+        )
         check(0 < self.scale[0] <= self.scale[1], "augment.scale", self.scale, "give (low, high) with 0 < low <= high")
         check(0 <= self.color <= 1, "augment.color", self.color, "take a strength between 0 and 1")
+        scales = self.test_scales
+        check(len(scales) > 0 and min(scales) > 0, "augment.test_scales", scales, "give at least one positive factor")

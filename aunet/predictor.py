@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from aunet.data.coco_panoptic import decode_image
 from aunet.data.sample import collate
 from aunet.errors import InputError
 from aunet.fusion import fuse_panoptic
-from aunet.model import AUNet, Output, build_model, to_predictions
+from aunet.model import AUNet, Output, build_model, merge_views, mirror, to_predictions
 from aunet.structures import PanopticMap, Prediction
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -114,10 +114,9 @@ class Predictor:
             InputError: a file is missing or cannot be decoded.
         """
         arrays = [_load(image) for image in images]
-        output, input_size, sizes = self.run(arrays)
-        originals = [(a.shape[0], a.shape[1]) for a in arrays]
         results = []
-        for prediction in to_predictions(output, input_size, sizes, originals):
+        for views in zip(*self._views(arrays), strict=True):
+            prediction = merge_views(views, self.config.foreground.nms_threshold, self.config.foreground.max_detections)
             panoptic = fuse_panoptic(
                 prediction.detections,
                 prediction.semantic_logits,
@@ -128,12 +127,21 @@ class Predictor:
             results.append(Result(panoptic, prediction))
         return results
 
+    def _views(self, arrays: Sequence[NDArray[np.uint8]]) -> Iterator[list[Prediction]]:
+        """Predictions for all images, once per scale and mirroring, in pixels of the originals."""
+        originals = [(a.shape[0], a.shape[1]) for a in arrays]
+        for scale in self.augment.test_scales:
+            for flip in (False, True) if self.augment.test_flip else (False,):
+                seen = [np.ascontiguousarray(a[:, ::-1]) for a in arrays] if flip else arrays
+                found = to_predictions(*self.run(seen, scale), originals)
+                yield [mirror(prediction) for prediction in found] if flip else found
+
     @torch.inference_mode()
     def run(
-        self, arrays: Sequence[NDArray[np.uint8]]
+        self, arrays: Sequence[NDArray[np.uint8]], scale: float = 1.0
     ) -> tuple[Output, tuple[int, int], list[tuple[int, int]]]:
         """The network's raw output with the padded input size and each image's size inside it."""
-        resized = [resize(a, evaluation_size(*a.shape[:2], self.augment)) for a in arrays]
+        resized = [resize(a, evaluation_size(a.shape[0], a.shape[1], self.augment, scale)) for a in arrays]
         batch = collate(resized).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
             output = self.model(batch)

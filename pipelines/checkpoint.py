@@ -41,9 +41,7 @@ def save_checkpoint(
     write_hashes(folder)
 
 
-def load_checkpoint(
-    folder: Path, model: nn.Module, average: AveragedModel | None, optimizer: Optimizer
-) -> int:
+def load_checkpoint(folder: Path, model: nn.Module, average: AveragedModel | None, optimizer: Optimizer) -> int:
     """Put a checkpoint's state into the given objects; returns the number of steps that are done.
 
     Raises:

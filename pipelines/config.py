@@ -29,10 +29,18 @@ class ShapesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check(self.num_train >= 1 and self.num_val >= 1, "data.shapes.num_train, num_val",
-              (self.num_train, self.num_val), "take at least one scene each")
-        check(min(self.height, self.width) >= 64, "data.shapes.height, width", (self.height, self.width),
-              "take at least 64 pixels")
+        check(
+            self.num_train >= 1 and self.num_val >= 1,
+            "data.shapes.num_train, num_val",
+            (self.num_train, self.num_val),
+            "take at least one scene each",
+        )
+        check(
+            min(self.height, self.width) >= 64,
+            "data.shapes.height, width",
+            (self.height, self.width),
+            "take at least 64 pixels",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,11 +65,13 @@ class DataConfig:
     root: str = ""
     """Folder or object-store URI that the splits' paths start from. Not used with `shapes`."""
     train: SplitConfig = SplitConfig(
-        images="train2017", panoptic_json="annotations/panoptic_train2017.json",
+        images="train2017",
+        panoptic_json="annotations/panoptic_train2017.json",
         panoptic_dir="annotations/panoptic_train2017",
     )
     val: SplitConfig = SplitConfig(
-        images="val2017", panoptic_json="annotations/panoptic_val2017.json",
+        images="val2017",
+        panoptic_json="annotations/panoptic_val2017.json",
         panoptic_dir="annotations/panoptic_val2017",
     )
     shapes: ShapesConfig | None = None
@@ -114,8 +124,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self.num_workers >= 1, "train.num_workers", self.num_workers, "take 1 or more")
-        check(self.batch_size >= self.num_workers and self.batch_size % self.num_workers == 0, "train.batch_size",
-              self.batch_size, f"take a multiple of train.num_workers = {self.num_workers}")
+        check(
+            self.batch_size >= self.num_workers and self.batch_size % self.num_workers == 0,
+            "train.batch_size",
+            self.batch_size,
+            f"take a multiple of train.num_workers = {self.num_workers}",
+        )
         check(self.epochs >= 1, "train.epochs", self.epochs, "take 1 or more")
         check(self.lr > 0, "train.lr", self.lr, "take a positive learning rate")
         check(self.ema is None or 0 < self.ema < 1, "train.ema", self.ema, "take a decay between 0 and 1, or None")

@@ -83,11 +83,12 @@ def _measure(
     import ray
 
     from pipelines.cluster import connect
+    from pipelines.manifest import Manifest
+    from pipelines.measurement import Measurement
 
     connect()
     workers = min(config.train.num_workers, num_images)
-    resources = {"num_cpus": 1, "num_gpus": 1 if config.train.use_gpu else 0}
-    task = ray.remote(**resources)(_measure_part)
+    task = ray.remote(num_cpus=1, num_gpus=int(config.train.use_gpu))(_measure_part)
     shown = {round(n * (num_images - 1) / max(NUM_OVERLAYS - 1, 1)) for n in range(NUM_OVERLAYS)}
     settings = to_json(config)
     parts = ray.get(
@@ -96,11 +97,10 @@ def _measure(
             for rank in range(workers)
         ]
     )
-    whole, overlays = parts[0]
-    for measured, pictures in parts[1:]:
+    whole = Measurement(Manifest.load(prepared_uri).categories)
+    for measured, _ in parts:
         whole.merge(measured)
-        overlays += pictures
-    return whole, sorted(overlays)
+    return whole, sorted(overlay for _, overlays in parts for overlay in overlays)
 
 
 def _measure_part(

@@ -10,6 +10,7 @@ import numpy as np
 from aunet.categories import Categories
 from aunet.data.sample import Sample, decode_sample
 from aunet.evaluation.instance_ap import InstanceAP
+from aunet.evaluation.overlap import measure_overlap
 from aunet.evaluation.panoptic_quality import PanopticQuality
 from aunet.evaluation.semantic_iou import SemanticIoU
 
@@ -32,9 +33,9 @@ class Measurement:
     def update(self, sample: Sample, result: Result) -> None:
         """Count one image."""
         true = (sample.true_ids(), sample.true_segments())
-        found = (result.panoptic.ids, result.panoptic.segments)
-        self.quality.update(*found, *true)
-        self.semantic.update(*found, *true)
+        overlap = measure_overlap(result.panoptic.ids, result.panoptic.segments, *true, self.quality.categories)
+        self.quality.add(overlap)
+        self.semantic.add(overlap)
         detections = result.prediction.detections
         if sample.instances is None:
             self.instances.update_from_map(sample.image_id, detections, *true)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -92,9 +91,7 @@ def _model_folder(model: str) -> str:
     for folder in (model, storage.join(model, "model")):
         if storage.exists(storage.join(folder, "model.safetensors")):
             return folder
-    raise InputError(
-        f"--model {model}: no model.safetensors there; give a model folder, a run or models:/name@alias"
-    )
+    raise InputError(f"--model {model}: no model.safetensors there; give a model folder, a run or models:/name@alias")
 
 
 def _image_names(images: str) -> list[str]:

@@ -107,7 +107,11 @@ def _in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:
     from pipelines.cluster import connect
 
     connect()
+    import logging
+
     import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     def run(item: dict[str, Any]) -> dict[str, Any]:
         return {"number": item["number"], "result": pickle.dumps(write_shard(pickle.loads(item["task"])))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import Literal
 
 from aunet.config import (
     AttentionConfig,
@@ -27,8 +28,8 @@ def shapes_smoke() -> RunConfig:
         model=small_network(),
         augment=AugmentConfig(short_sides=(128,), max_size=256, scale=(0.9, 1.25), crop=(128, 160), color=0.2),
         loss=LossWeights(semantic=0.5),
-        fusion=FusionConfig(score_threshold=0.4, stuff_area=64),
-        train=from_scratch(epochs=14, batch_size=16, ema=0.99),
+        fusion=FusionConfig(stuff_area=64),
+        train=from_scratch(epochs=12, batch_size=16, ema=0.99),
     )
 
 
@@ -37,11 +38,11 @@ def camvid_small() -> RunConfig:
     return RunConfig(
         name="camvid_small",
         data=DataConfig(root=_sample("camvid_panoptic"), train=_camvid("train"), val=_camvid("val"), rows_per_shard=64),
-        model=small_network(things_each=True),
-        augment=AugmentConfig(short_sides=(360,), max_size=480, scale=(0.5, 1.6), crop=(192, 256), color=0.5),
+        model=small_network(things_each=True, hard_pixels=0.3),
+        augment=AugmentConfig(short_sides=(360,), max_size=480, scale=(0.45, 1.3), crop=(192, 256), color=0.7),
         loss=LossWeights(semantic=1.0),
-        fusion=FusionConfig(score_threshold=0.3, stuff_area=256),
-        train=from_scratch(epochs=40, batch_size=16, ema=0.998),
+        fusion=FusionConfig(score_threshold=0.5, stuff_area=800),
+        train=from_scratch(epochs=50, batch_size=16, ema=0.998),
     )
 
 
@@ -107,15 +108,19 @@ def coco_overfit_val() -> RunConfig:
     return _overfit("coco_overfit_val", split)
 
 
-def small_network(*, things_each: bool = False) -> AUNetConfig:
-    """ResNet-18 with 64 channels and group norm everywhere: learns from scratch on a CPU."""
+def small_network(
+    *, norm: Literal["bn", "gn"] = "bn", things_each: bool = False, hard_pixels: float = 1.0
+) -> AUNetConfig:
+    """ResNet-18 with 64 channels, group norm in the branches: learns from scratch on a CPU."""
     return AUNetConfig(
-        backbone=BackboneConfig(name="resnet18", norm="gn", trainable_stages=5, fpn_channels=64),
+        backbone=BackboneConfig(name="resnet18", norm=norm, trainable_stages=5, fpn_channels=64),
         rpn=RPNConfig(
-            anchor_sizes=(12, 24, 48, 96, 192), num_samples=64, pre_nms_top_n=(500, 500), post_nms_top_n=(200, 200)
+            anchor_sizes=(12, 24, 48, 96, 192), num_samples=64, pre_nms_top_n=(250, 250), post_nms_top_n=(200, 200)
         ),
         foreground=ForegroundConfig(num_samples=48, box_channels=256, mask_convs=2, mask_channels=64),
-        background=BackgroundConfig(channels=64, thing_labels="each" if things_each else "one"),
+        background=BackgroundConfig(
+            channels=64, thing_labels="each" if things_each else "one", hard_pixels=hard_pixels
+        ),
         attention=AttentionConfig(channels=32, normalize="coverage"),
     )
 
@@ -143,7 +148,7 @@ def _overfit(name: str, split: SplitConfig) -> RunConfig:
     return RunConfig(
         name=name,
         data=DataConfig(root=_sample("coco_panoptic_mini"), train=split, val=split),
-        model=small_network(),
+        model=small_network(norm="gn"),
         augment=AugmentConfig(short_sides=(256,), max_size=352, scale=(1.0, 1.0), flip=True),
         fusion=FusionConfig(stuff_area=64),
         loss=LossWeights(semantic=1.0),

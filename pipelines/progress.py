@@ -1,6 +1,7 @@
 """What a run says while it goes on: workers post events on a board, the driver reads them and shows them.
 
-An event is a dict of plain values: `kind` ("step" or "evaluation"), `step`, `steps`, `epoch` and the figures.
+An event is a dict of plain values: `kind` ("step" or "evaluation"), `step`, `steps`, `epoch` and the figures; or, when
+a worker raises, `kind` "failure", `rank` and `error`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def watched_board(listeners: list[Callable[[Event], None]]) -> Iterator[Any]:
     """A board whose events reach every listener, in order, from a thread of this process."""
     import ray
 
-    board = ray.remote(num_cpus=0)(Board).remote()
+    board: Any = ray.remote(num_cpus=0)(Board).remote()
     done, seen = threading.Event(), 0
 
     def read() -> None:
@@ -72,7 +73,9 @@ class Console:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        if event["kind"] == "evaluation":
+        if event["kind"] == "failure":
+            self._write(f"{self.title} · rank {event['rank']} failed: {event['error']}", keep=True)
+        elif event["kind"] == "evaluation":
             self._write(f"{self.title} · epoch {event['epoch']:.0f} · {describe_metrics(event)}", keep=True)
         elif self.live or time.monotonic() - self.last >= PLAIN_INTERVAL or event["step"] == event["steps"]:
             self.last = time.monotonic()

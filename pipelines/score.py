@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aunet.errors import InputError
+from pipelines.tables import print_quality
 
 if TYPE_CHECKING:
     from aunet.categories import Categories
-    from aunet.evaluation.panoptic_quality import PanopticQuality, PanopticQualityResult
+    from aunet.evaluation.panoptic_quality import PanopticQuality
     from aunet.structures import Segment
 
 MAX_PROBLEMS = 20
@@ -74,31 +75,8 @@ def score(gt_json: str | Path, gt_dir: str | Path, pred_json: str | Path, pred_d
         rest = len(problems) - MAX_PROBLEMS
         raise InputError(problems if rest <= 0 else [*problems[:MAX_PROBLEMS], f"… and {rest} more"])
     result = total.compute()
-    print_table(result, f"{len(pairs)} images")
+    print_quality(result.metrics(), result.rows(), f"{len(pairs)} images")
     return {**result.metrics(), "per_class": result.rows(), "images": len(pairs)}
-
-
-def print_table(result: PanopticQualityResult, title: str) -> None:
-    """Write PQ, SQ and RQ of all, things and stuff and of every category that occurs to stderr, in per cent."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for name in ("PQ", "SQ", "RQ", "classes"):
-        table.add_column(name, justify="right")
-    for name, group in (("all", result.all), ("things", result.things), ("stuff", result.stuff)):
-        table.add_row(name, *(f"{v:.1f}" for v in (group.pq, group.sq, group.rq)), str(group.num_classes))
-    rows = Table("class", "")
-    for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
-        rows.add_column(name, justify="right")
-    for c in result.per_class:
-        if c.is_present:
-            figures = [*(f"{v:.1f}" for v in (c.pq, c.sq, c.rq)), *(str(v) for v in (c.tp, c.fp, c.fn))]
-            rows.add_row(c.name, "thing" if c.is_thing else "stuff", *figures)
-    console = Console(stderr=True)
-    console.print(table)
-    console.print(rows)
 
 
 @dataclass(frozen=True, slots=True)

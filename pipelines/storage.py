@@ -158,6 +158,8 @@ def upload_folder(local: Path, uri: str) -> None:
     from pyarrow import fs
 
     system, path = filesystem(uri)
+    if not _is_remote(uri):
+        system.create_dir(path, recursive=True)
     fs.copy_files(str(local.absolute()), path, source_filesystem=fs.LocalFileSystem(), destination_filesystem=system)
 
 

@@ -134,6 +134,8 @@ def _mlflow_run(config: RunConfig, uri: str, prepared: PreparedData) -> str:
 
 def _logger(tracker: Tracker) -> Any:
     def log(event: dict[str, Any]) -> None:
+        if event["kind"] == "failure":
+            return
         figures = {k: v for k, v in event.items() if isinstance(v, float | int) and k not in ("step", "steps", "eta_s")}
         tracker.log_metrics(figures, event["step"])
 

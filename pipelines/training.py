@@ -36,7 +36,12 @@ def train_worker(settings: dict[str, Any]) -> None:
     Args:
         settings: `config` (JSON of RunConfig), `prepared_uri`, `run_uri` and `board` (progress.Board actor).
     """
-    Worker(from_json(RunConfig, settings["config"]), settings).run()
+    try:
+        Worker(from_json(RunConfig, settings["config"]), settings).run()
+    except Exception as error:
+        rank = ray.train.get_context().get_world_rank()
+        settings["board"].post.remote({"kind": "failure", "rank": rank, "error": f"{type(error).__name__}: {error}"})
+        raise
 
 
 class Worker:
@@ -114,7 +119,9 @@ class Worker:
         total = float(losses.total(self.config.loss).detach())
         if total != total or abs(total) == float("inf"):
             images = [t["image_id"] for t in batch.targets]
-            raise FloatingPointError(f"step {self.step}: loss {total} ({values}) on images {images} of rank {self.rank}")
+            raise FloatingPointError(
+                f"step {self.step}: loss {total} ({values}) on images {images} of rank {self.rank}"
+            )
         self.post(
             {
                 "kind": "step", "loss": total, **values,
@@ -136,7 +143,7 @@ class Worker:
         """The network as it would be released now: averaged weights where there are any."""
         import copy
 
-        model = copy.deepcopy(self.average.module if self.average is not None else self.model)
+        model: Any = copy.deepcopy(self.average.module if self.average is not None else self.model)
         return Predictor(
             model, self.config.model, self.categories, self.config.augment, self.config.fusion,
             device=self.device, precision=self.precision,

@@ -55,14 +55,15 @@ def fitted_size(height: int, width: int, short_side: int, max_size: int) -> tupl
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def evaluation_size(height: int, width: int, config: AugmentConfig) -> tuple[int, int]:
-    """Size that an image of (height, width) is resized to in evaluation."""
-    return fitted_size(height, width, config.short_sides[-1], config.max_size)
+def evaluation_size(height: int, width: int, config: AugmentConfig, scale: float = 1.0) -> tuple[int, int]:
+    """Size that an image of (height, width) is resized to in evaluation, at one of the `test_scales`."""
+    return fitted_size(height, width, round(config.short_sides[-1] * scale), round(config.max_size * scale))
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize `uint8[H, W, 3]` as in evaluation."""
-    return Geometry(0, 0, *image.shape[:2], size=size, flip=False, canvas=size).image(image)
+    height, width = image.shape[:2]
+    return Geometry(0, 0, height, width, size=size, flip=False, canvas=size).image(image)
 
 
 def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torchvision.ops import masks_to_boxes
 
 from aunet.categories import VOID, Categories, ThingLabels

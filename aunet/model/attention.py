@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from aunet_ops import assign_levels, roi_upsample, rois_on_level
 from torch import Tensor, nn
 
 from aunet.model.norm import group_norm
+from aunet_ops import assign_levels, roi_upsample, rois_on_level
 
 
 class BackgroundReweight(nn.Module):

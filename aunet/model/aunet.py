@@ -79,7 +79,8 @@ class AUNet(nn.Module):
         if targets is None:
             return Output(instances, scene)
         assert proposals.loss is not None and instances.losses is not None
-        semantic = semantic_loss(scene.logits, stack_semantic(targets, images.shape[-2:]), self.hard_pixels)
+        labels = stack_semantic(targets, (images.shape[2], images.shape[3]))
+        semantic = semantic_loss(scene.logits, labels, self.hard_pixels)
         return Losses(proposals.loss, *instances.losses, semantic)
 
 
@@ -91,6 +92,4 @@ def as_rois(boxes: list[Tensor]) -> Tensor:
 def stack_semantic(targets: list[Target], size: tuple[int, int]) -> Tensor:
     """The semantic maps as one `Tensor[N, H, W]`, padded with `VOID`."""
     maps = [t["semantic"] for t in targets]
-    return torch.stack(
-        [F.pad(m, (0, size[1] - m.shape[1], 0, size[0] - m.shape[0]), value=VOID) for m in maps]
-    )
+    return torch.stack([F.pad(m, (0, size[1] - m.shape[1], 0, size[0] - m.shape[0]), value=VOID) for m in maps])

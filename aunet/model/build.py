@@ -6,8 +6,8 @@ from aunet.categories import Categories
 from aunet.config import AUNetConfig
 from aunet.model.attention import MaskAttention, ProposalAttention
 from aunet.model.aunet import AUNet
-from aunet.model.background import BackgroundBranch
 from aunet.model.backbone import build_backbone
+from aunet.model.background import BackgroundBranch
 from aunet.model.foreground import LEVELS, build_foreground
 from aunet.model.norm import norm_layer
 from aunet.model.rpn import build_rpn

@@ -49,12 +49,10 @@ class ForegroundBranch(RoIHeads):
             logits, regression = self._boxes(features, proposals, image_sizes)
             boxes, scores, labels = self.postprocess_detections(logits, regression, proposals, image_sizes)
             mask_features, mask_logits = self._masks(features, boxes, image_sizes)
-            return Instances(
-                boxes, scores, labels, list(maskrcnn_inference(mask_logits, labels)), mask_features, None
-            )
+            return Instances(boxes, scores, labels, list(maskrcnn_inference(mask_logits, labels)), mask_features, None)
         proposals, matched, labels, regression_targets = self.select_training_samples(proposals, targets)  # type: ignore[arg-type]
         logits, regression = self._boxes(features, proposals, image_sizes)
-        box_loss = sum(fastrcnn_loss(logits, regression, labels, regression_targets))
+        class_loss, regression_loss = fastrcnn_loss(logits, regression, labels, regression_targets)
         positive = [torch.where(label > 0)[0] for label in labels]
         boxes = [b[p] for b, p in zip(proposals, positive, strict=True)]
         matched = [m[p] for m, p in zip(matched, positive, strict=True)]
@@ -62,7 +60,7 @@ class ForegroundBranch(RoIHeads):
         mask_loss = maskrcnn_loss(
             mask_logits, boxes, [t["masks"] for t in targets], [t["labels"] for t in targets], matched
         )
-        return Instances(boxes, [], [], [], mask_features, (box_loss, mask_loss))
+        return Instances(boxes, [], [], [], mask_features, (class_loss + regression_loss, mask_loss))
 
     def _boxes(
         self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
@@ -94,7 +92,7 @@ def build_foreground(
     else:
         box_head = TwoMLPHead(channels * box_size**2, config.box_channels)
     return ForegroundBranch(
-        box_roi_pool=MultiScaleRoIAlign(LEVELS, output_size=box_size, sampling_ratio=2),
+        box_roi_pool=MultiScaleRoIAlign(list(LEVELS), output_size=box_size, sampling_ratio=2),
         box_head=box_head,
         box_predictor=FastRCNNPredictor(config.box_channels, num_things + 1),
         fg_iou_thresh=0.5,
@@ -105,7 +103,7 @@ def build_foreground(
         score_thresh=config.score_threshold,
         nms_thresh=config.nms_threshold,
         detections_per_img=config.max_detections,
-        mask_roi_pool=MultiScaleRoIAlign(LEVELS, output_size=mask_size, sampling_ratio=2),
+        mask_roi_pool=MultiScaleRoIAlign(list(LEVELS), output_size=mask_size, sampling_ratio=2),
         mask_head=MaskRCNNHeads(channels, [config.mask_channels] * config.mask_convs, 1, norm_layer=norm),
         mask_predictor=MaskRCNNPredictor(config.mask_channels, config.mask_channels, num_things + 1),
     )

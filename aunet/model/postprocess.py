@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.ops import batched_nms
 
 from aunet.model.aunet import Output
 from aunet.structures import Detections, Prediction
 
 
 def to_predictions(
-    output: Output, input_size: tuple[int, int], image_sizes: list[tuple[int, int]], original_sizes: list[tuple[int, int]]
+    output: Output,
+    input_size: tuple[int, int],
+    image_sizes: list[tuple[int, int]],
+    original_sizes: list[tuple[int, int]],
 ) -> list[Prediction]:
     """Undo padding and resizing.
 
@@ -34,6 +40,28 @@ def to_predictions(
         )
         for n, (size, original) in enumerate(zip(image_sizes, original_sizes, strict=True))
     ]
+
+
+def mirror(prediction: Prediction) -> Prediction:
+    """The prediction for the mirrored image."""
+    found, width = prediction.detections, prediction.semantic_logits.shape[-1]
+    boxes = found.boxes.clone()
+    boxes[:, [0, 2]] = width - found.boxes[:, [2, 0]]
+    return Prediction(
+        Detections(boxes, found.scores, found.labels, found.masks.flip(-1)), prediction.semantic_logits.flip(-1)
+    )
+
+
+def merge_views(views: Sequence[Prediction], nms_threshold: float, max_detections: int) -> Prediction:
+    """One prediction from several of the same image: mean class probabilities, NMS over all detections."""
+    if len(views) == 1:
+        return views[0]
+    found = [view.detections for view in views]
+    boxes, scores, labels = (torch.cat([getattr(d, name) for d in found]) for name in ("boxes", "scores", "labels"))
+    kept = batched_nms(boxes, scores, labels, nms_threshold)[:max_detections]
+    masks = torch.cat([d.masks for d in found])[kept]
+    probabilities = torch.stack([view.semantic_logits.softmax(0) for view in views]).mean(0)
+    return Prediction(Detections(boxes[kept], scores[kept], labels[kept], masks), probabilities.clamp(min=1e-12).log())
 
 
 def _detections(

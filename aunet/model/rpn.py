@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -20,8 +20,8 @@ class ProposalHead(RPNHead):
     def __init__(self, channels: int, num_anchors: int, norm: NormLayer | None) -> None:
         super().__init__(channels, num_anchors)
         if norm is not None:
-            conv, relu = self.conv[0]
-            self.conv = nn.Sequential(conv, norm(channels), relu)
+            block: Any = self.conv[0]
+            self.conv = nn.Sequential(block[0], norm(channels), block[1])
 
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:  # type: ignore[override]
         """Per level: P_i `Tensor[N, C_r, H_i, W_i]`, objectness `[N, A, H_i, W_i]`, deltas `[N, 4A, H_i, W_i]`."""

@@ -106,7 +106,7 @@ def test_an_artifact_is_one_line_with_its_metrics_on_top() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["trian", "shapes_smoke"], "unknown verb trian; did you mean train?"),
+        (["trayn", "shapes_smoke"], "unknown verb trayn; did you mean train?"),
         (["train", "shapes_smok"], "unknown preset shapes_smok; did you mean shapes_smoke?"),
         (["train", "shapes-smoke"], "did you mean shapes_smoke?"),
         (["train"], "no preset given; take one of"),

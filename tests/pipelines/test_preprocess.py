@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,10 +19,8 @@ import pytest
 from PIL import Image
 
 from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
-from aunet.data.shapes import write_scenes
 from aunet.errors import InputError
-from pipelines import preprocess as module
-from pipelines import storage
+from pipelines import preprocess as module, storage
 from pipelines.config import DataConfig, RunConfig, ShapesConfig, SplitConfig
 from pipelines.manifest import Manifest, manifest_uri
 from pipelines.preprocess import preprocess
@@ -45,19 +42,6 @@ def config_of(root: str | Path, train: str = "train", val: str = "val", **option
 
 def contents(folder: str | Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("raw")
-    write_scenes(folder, num_train=5, num_val=2, height=64, width=80)
-    return folder
-
-
-@pytest.fixture
-def raw(pristine: Path, tmp_path: Path) -> Path:
-    """A data set of five and two scenes, to be damaged."""
-    return Path(shutil.copytree(pristine, tmp_path / "raw"))
 
 
 @pytest.fixture
@@ -215,15 +199,6 @@ def test_the_manifest_counts_what_is_there(raw: Path) -> None:
 # Bad input, each its own
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("train/000002.jpg", "image"), ("annotations/panoptic_val/000001.png", "panoptic PNG")]
-)
-def test_a_missing_file(raw: Path, name: str, kind: str) -> None:
-    (raw / name).unlink()
-    (problem,) = refused(config_of(raw))
-    assert f"{raw / name}: missing, the {kind} of image" in problem and "add the file" in problem
-
-
 @pytest.mark.usefixtures("in_process")
 def test_an_id_in_the_png_but_not_in_the_json(raw: Path) -> None:
     path = raw / "annotations/panoptic_train/000003.png"
@@ -244,15 +219,6 @@ def test_an_id_in_the_json_but_not_in_the_png(raw: Path) -> None:
     assert "000001.png: no pixel has id 88, a segment of image 2" in problem and "drop the segment" in problem
 
 
-def test_an_unknown_category(raw: Path) -> None:
-    change_json(
-        raw / "annotations/panoptic_train.json",
-        lambda whole: whole["annotations"][0]["segments_info"][0].update(category_id=99),
-    )
-    (problem,) = refused(config_of(raw))
-    assert "image 1: segment" in problem and "category_id 99, which is not in categories" in problem
-
-
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("name", ["train/000000.jpg", "annotations/panoptic_train/000000.png"])
 def test_a_wrong_size(raw: Path, name: str) -> None:
@@ -269,42 +235,6 @@ def test_a_truncated_jpeg(raw: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
     (problem,) = refused(config_of(raw))
     assert str(path) in problem and "truncated" in problem and "fetch the file again" in problem
-
-
-def test_an_empty_data_set(raw: Path) -> None:
-    change_json(raw / "annotations/panoptic_val.json", lambda whole: whole.update(images=[], annotations=[]))
-    (problem,) = refused(config_of(raw))
-    assert "panoptic_val.json: no images; a data set needs at least one" in problem
-
-
-def test_a_missing_and_a_damaged_json(raw: Path) -> None:
-    (raw / "annotations/panoptic_train.json").unlink()
-    (raw / "annotations/panoptic_val.json").write_text("<html>")
-    first, second = refused(config_of(raw))
-    assert "panoptic_train.json: no such file; put it there" in first
-    assert "panoptic_val.json: not JSON" in second
-
-
-def test_image_ids_that_are_not_in_the_data(raw: Path) -> None:
-    config = config_of(raw)
-    train = replace(config.data.train, image_ids=(1, 55))
-    (problem,) = refused(replace(config, data=replace(config.data, train=train)))
-    assert "data.train.image_ids: 55 is not in" in problem and "take ids of its images, such as 1" in problem
-
-
-def test_other_categories_in_val(raw: Path) -> None:
-    change_json(raw / "annotations/panoptic_val.json", lambda whole: whole["categories"][0].update(name="sphere"))
-    (problem,) = refused(config_of(raw))
-    assert "its categories differ from those of train" in problem and "'ball'" in problem
-
-
-def test_a_long_list_is_cut_and_counted(raw: Path) -> None:
-    def many(whole: dict[str, Any]) -> None:
-        whole["images"] += [{"id": n, "file_name": f"{n}.jpg", "height": 1, "width": 1} for n in range(100, 150)]
-
-    change_json(raw / "annotations/panoptic_train.json", many)
-    problems = refused(config_of(raw))
-    assert len(problems) == 21 and problems[-1] == "… and 30 more problems like these"
 
 
 # Killed

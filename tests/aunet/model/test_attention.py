@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from aunet_ops import assign_levels
-from aunet_ops.reference import roi_upsample
 
 from aunet.model.attention import BackgroundReweight, MaskAttention, ProposalAttention
+from aunet_ops import assign_levels
+from aunet_ops.reference import roi_upsample
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

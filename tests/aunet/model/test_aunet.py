@@ -7,8 +7,8 @@ import torch
 
 from aunet.categories import Categories, Category
 from aunet.config import LossWeights
-from aunet.model import AUNet, Output, build_model, to_predictions
 from aunet.losses import Losses
+from aunet.model import AUNet, Output, build_model, merge_views, mirror, to_predictions
 from tests.tiny import CATEGORIES, TINY, make_batch, with_attention
 
 ROWS = {
@@ -70,14 +70,14 @@ def test_the_semantic_loss_reaches_the_rpn_and_the_mask_head() -> None:
     """The paper's claim: attention lets semantic supervision train the foreground."""
     model = build()
     losses_of(model, BOXES).semantic.backward()
-    for parameter in (model.rpn.head.conv[0][0].weight, model.foreground.mask_head[0][0].weight):
+    for parameter in (model.rpn.head.conv[0].weight, model.foreground.mask_head[0][0].weight):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0
 
 
 def test_without_attention_it_does_not() -> None:
     model = build(**ROWS["e2e"])
     losses_of(model, BOXES).semantic.backward()
-    for parameter in (model.rpn.head.conv[0][0].weight, model.foreground.mask_head[0][0].weight):
+    for parameter in (model.rpn.head.conv[0].weight, model.foreground.mask_head[0][0].weight):
         assert parameter.grad is None or parameter.grad.abs().sum() == 0
 
 
@@ -117,3 +117,19 @@ def test_unusual_things_train(boxes: list) -> None:
 
 def test_same_seed_same_losses() -> None:
     assert losses_of(build(), BOXES) == losses_of(build(), BOXES)
+
+
+def test_several_views_become_one() -> None:
+    """Mirroring twice changes nothing, and a view merged with its equals stays itself."""
+    model = build().eval()
+    batch = make_batch(BOXES[:1])
+    with torch.no_grad():
+        prediction = to_predictions(model(batch), (64, 96), [(64, 96)], [(64, 96)])[0]
+    back = mirror(mirror(prediction))
+    torch.testing.assert_close(back.detections.boxes, prediction.detections.boxes)
+    assert torch.equal(back.detections.masks, prediction.detections.masks)
+    merged = merge_views([prediction, back], nms_threshold=0.5, max_detections=100)
+    torch.testing.assert_close(merged.detections.scores, prediction.detections.scores)
+    torch.testing.assert_close(
+        merged.semantic_logits.softmax(0), prediction.semantic_logits.softmax(0), atol=1e-6, rtol=1e-5
+    )

@@ -15,9 +15,9 @@ SMALL = dict(name="resnet18", norm="gn", fpn_channels=16)
 
 def test_five_levels_of_equal_width() -> None:
     levels = build_backbone(BackboneConfig(**SMALL, trainable_stages=5))(torch.zeros(1, 3, 64, 96))
-    assert [tuple(level.shape) for level in levels.values()] == [
-        (1, 16, 64 // s, 96 // s) for s in (4, 8, 16, 32)
-    ] + [(1, 16, 1, 2)]
+    assert [tuple(level.shape) for level in levels.values()] == [(1, 16, 64 // s, 96 // s) for s in (4, 8, 16, 32)] + [
+        (1, 16, 1, 2)
+    ]
 
 
 @pytest.mark.parametrize(("stages", "frozen"), [(5, set()), (3, {"conv1", "bn1", "layer1"}), (0, None)])

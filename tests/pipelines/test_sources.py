@@ -1,0 +1,113 @@
+"""A raw folder is read whole, or every defect is named before a picture is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aunet.errors import InputError
+from pipelines.config import DataConfig, SplitConfig
+from pipelines.sources import read_source
+
+SPLITS = {
+    name: SplitConfig(
+        images=name, panoptic_json=f"annotations/panoptic_{name}.json", panoptic_dir=f"annotations/panoptic_{name}"
+    )
+    for name in ("train", "val")
+}
+
+
+def data_of(root: Path, **options: Any) -> DataConfig:
+    return DataConfig(root=str(root), **{**SPLITS, **options})
+
+
+def change_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    whole = json.loads(path.read_bytes())
+    change(whole)
+    path.write_text(json.dumps(whole))
+
+
+def refused(data: DataConfig) -> tuple[str, ...]:
+    with pytest.raises(InputError) as caught:
+        read_source(data, data.root)
+    return caught.value.problems
+
+
+def test_both_splits_are_read_in_the_order_of_the_json(raw: Path) -> None:
+    source = read_source(data_of(raw), str(raw))
+    assert [(s.name, [i.record.image_id for i in s.images]) for s in source.splits] == [
+        ("train", [1, 2, 3, 4, 5]),
+        ("val", [1, 2]),
+    ]
+    assert all(i.instances is None for s in source.splits for i in s.images)
+
+
+def test_the_fingerprint_follows_what_is_used(raw: Path) -> None:
+    def fingerprint(**options: Any) -> str:
+        return read_source(data_of(raw, **options), str(raw)).fingerprint
+
+    first = fingerprint()
+    assert fingerprint(rows_per_shard=2) != first
+    assert fingerprint(train=replace(SPLITS["train"], image_ids=(1, 2))) != first
+    (raw / "train" / "unused.jpg").touch()
+    assert fingerprint() == first
+    os.utime(raw / "train" / "000000.jpg", (1, 1))
+    assert fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("train/000002.jpg", "image"), ("annotations/panoptic_val/000001.png", "panoptic PNG")]
+)
+def test_a_missing_file(raw: Path, name: str, kind: str) -> None:
+    (raw / name).unlink()
+    (problem,) = refused(data_of(raw))
+    assert f"{raw / name}: missing, the {kind} of image" in problem and "add the file" in problem
+
+
+def test_an_unknown_category(raw: Path) -> None:
+    change_json(
+        raw / "annotations/panoptic_train.json",
+        lambda whole: whole["annotations"][0]["segments_info"][0].update(category_id=99),
+    )
+    (problem,) = refused(data_of(raw))
+    assert "image 1: segment" in problem and "category_id 99, which is not in categories" in problem
+
+
+def test_an_empty_data_set(raw: Path) -> None:
+    change_json(raw / "annotations/panoptic_val.json", lambda whole: whole.update(images=[], annotations=[]))
+    (problem,) = refused(data_of(raw))
+    assert "panoptic_val.json: no images; a data set needs at least one" in problem
+
+
+def test_a_missing_and_a_damaged_json(raw: Path) -> None:
+    (raw / "annotations/panoptic_train.json").unlink()
+    (raw / "annotations/panoptic_val.json").write_text("<html>")
+    first, second = refused(data_of(raw))
+    assert "panoptic_train.json: no such file; put it there" in first
+    assert "panoptic_val.json: not JSON" in second
+
+
+def test_image_ids_that_are_not_in_the_data(raw: Path) -> None:
+    (problem,) = refused(data_of(raw, train=replace(SPLITS["train"], image_ids=(1, 55))))
+    assert "data.train.image_ids: 55 is not in" in problem and "take ids of its images, such as 1" in problem
+
+
+def test_other_categories_in_val(raw: Path) -> None:
+    change_json(raw / "annotations/panoptic_val.json", lambda whole: whole["categories"][0].update(name="sphere"))
+    (problem,) = refused(data_of(raw))
+    assert "its categories differ from those of train" in problem and "'ball'" in problem
+
+
+def test_a_long_list_is_cut_and_counted(raw: Path) -> None:
+    def many(whole: dict[str, Any]) -> None:
+        whole["images"] += [{"id": n, "file_name": f"{n}.jpg", "height": 1, "width": 1} for n in range(100, 150)]
+
+    change_json(raw / "annotations/panoptic_train.json", many)
+    problems = refused(data_of(raw))
+    assert len(problems) == 21 and problems[-1] == "… and 30 more problems like these"
