@@ -17,7 +17,7 @@ from aunet.config import (
     LossWeights,
     RPNConfig,
 )
-from pipelines.config import DataConfig, RunConfig, ShapesConfig, SplitConfig, TrainConfig
+from pipelines.config import DataConfig, RegisterConfig, RunConfig, ShapesConfig, SplitConfig, TrainConfig
 
 
 def shapes_smoke() -> RunConfig:
@@ -30,6 +30,7 @@ def shapes_smoke() -> RunConfig:
         loss=LossWeights(semantic=0.5),
         fusion=FusionConfig(stuff_area=64),
         train=from_scratch(epochs=12, batch_size=16, ema=0.99),
+        register=RegisterConfig(model_name="aunet-shapes"),
     )
 
 
@@ -38,11 +39,12 @@ def camvid_small() -> RunConfig:
     return RunConfig(
         name="camvid_small",
         data=DataConfig(root=_sample("camvid_panoptic"), train=_camvid("train"), val=_camvid("val"), rows_per_shard=64),
-        model=small_network(things_each=True, hard_pixels=0.3),
-        augment=AugmentConfig(short_sides=(360,), max_size=480, scale=(0.45, 1.3), crop=(192, 256), color=0.7),
+        model=small_network(things_each=True),
+        augment=AugmentConfig(short_sides=(360,), max_size=480, scale=(0.45, 1.4), crop=(256, 320), color=0.6),
         loss=LossWeights(semantic=1.0),
-        fusion=FusionConfig(score_threshold=0.5, stuff_area=800),
-        train=from_scratch(epochs=50, batch_size=16, ema=0.998),
+        fusion=FusionConfig(stuff_area=1600),
+        train=from_scratch(epochs=34, batch_size=16, ema=0.998),
+        register=RegisterConfig(model_name="aunet-camvid"),
     )
 
 
@@ -51,6 +53,7 @@ def coco_r50() -> RunConfig:
     return RunConfig(
         name="coco_r50",
         data=DataConfig(root=os.environ.get("AUNET_COCO", "data/coco")),
+        register=RegisterConfig(model_name="aunet-coco"),
         model=AUNetConfig(backbone=BackboneConfig(weights="IMAGENET1K_V1")),
         fusion=FusionConfig(relations=(("tie", "person"),)),
     )
@@ -61,10 +64,16 @@ def coco_r101() -> RunConfig:
     return _with_backbone(coco_r50(), "coco_r101", "resnet101")
 
 
+def coco_r152() -> RunConfig:
+    """MS-COCO as in the paper: ResNet-152 (the paper takes one image per GPU: --train.batch_size 8)."""
+    return _with_backbone(coco_r50(), "coco_r152", "resnet152")
+
+
 def cityscapes_r50() -> RunConfig:
     """Cityscapes as in the paper: ResNet-50, 512×1024 crops, all 19 labels in the background branch, MAM off."""
     return RunConfig(
         name="cityscapes_r50",
+        register=RegisterConfig(model_name="aunet-cityscapes"),
         data=DataConfig(
             root=os.environ.get("AUNET_CITYSCAPES", "data/cityscapes"),
             train=_cityscapes("train"),
@@ -95,7 +104,7 @@ def coco_overfit() -> RunConfig:
         panoptic_dir="annotations/panoptic_train2017",
         image_ids=(17914, 29286, 138805, 184101),
     )
-    return _overfit("coco_overfit", split)
+    return _overfit("coco_overfit", split, batch_size=4)
 
 
 def coco_overfit_val() -> RunConfig:
@@ -105,7 +114,7 @@ def coco_overfit_val() -> RunConfig:
         panoptic_json="annotations/panoptic_val2017.json",
         panoptic_dir="annotations/panoptic_val2017",
     )
-    return _overfit("coco_overfit_val", split)
+    return _overfit("coco_overfit_val", split, batch_size=3)
 
 
 def small_network(
@@ -125,15 +134,15 @@ def small_network(
     )
 
 
-def from_scratch(*, epochs: int, batch_size: int, ema: float, lr: float = 1e-3) -> TrainConfig:
-    """AdamW, flat then cosine, averaged weights, two workers on CPU."""
+def from_scratch(*, epochs: int, batch_size: int, ema: float, num_workers: int = 2) -> TrainConfig:
+    """AdamW, flat then cosine, averaged weights, on CPU."""
     return TrainConfig(
-        num_workers=2,
+        num_workers=num_workers,
         use_gpu=False,
         batch_size=batch_size,
         epochs=epochs,
         optimizer="adamw",
-        lr=lr,
+        lr=1e-3,
         weight_decay=0.01,
         schedule="flat_cosine",
         warmup_steps=100,
@@ -144,15 +153,16 @@ def from_scratch(*, epochs: int, batch_size: int, ema: float, lr: float = 1e-3) 
     )
 
 
-def _overfit(name: str, split: SplitConfig) -> RunConfig:
+def _overfit(name: str, split: SplitConfig, batch_size: int) -> RunConfig:
     return RunConfig(
         name=name,
         data=DataConfig(root=_sample("coco_panoptic_mini"), train=split, val=split),
         model=small_network(norm="gn"),
-        augment=AugmentConfig(short_sides=(256,), max_size=352, scale=(1.0, 1.0), flip=True),
+        augment=AugmentConfig(short_sides=(256,), max_size=352, flip=False),
         fusion=FusionConfig(stuff_area=64),
         loss=LossWeights(semantic=1.0),
-        train=from_scratch(epochs=600, batch_size=4, ema=0.98),
+        train=from_scratch(epochs=600, batch_size=batch_size, ema=0.98, num_workers=1),
+        register=RegisterConfig(model_name="aunet-overfit"),
     )
 
 

@@ -17,5 +17,7 @@ def test_real_coco_is_learned_by_heart(preset: str, quality: float, sample_data:
     result, _ = jobs(tmp_path / "store", "run", preset)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = sum(getattr(after, kind) - getattr(before, kind) for kind in ("ru_utime", "ru_stime"))
-    print(f"{preset}: PQ {result['PQ']:.1f}, PQ_th {result['PQ_th']:.1f}, PQ_st {result['PQ_st']:.1f}, {spent:.0f} CPU s")
+    print(
+        f"{preset}: PQ {result['PQ']:.1f}, PQ_th {result['PQ_th']:.1f}, PQ_st {result['PQ_st']:.1f}, {spent:.0f} CPU s"
+    )
     assert result["PQ"] >= quality

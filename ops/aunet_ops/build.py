@@ -1,0 +1,273 @@
+"""Compile the operators: ``python -m aunet_ops.build``. Standard library only, and torch is not imported.
+
+Two shared libraries are made, ``cpu.so`` always and ``cuda.so`` where an nvcc of torch's major CUDA version is found
+(whether or not this machine has a GPU). Both use libtorch's stable ABI, so one build serves torch 2.11 and later and
+any Python. Nothing is compiled when the sources have not changed.
+
+Environment:
+    AUNET_OPS_BUILD: auto (default), off, require (the CPU part must build) or require-cuda (both must).
+    TORCH_CUDA_ARCH_LIST: GPU architectures, default "8.0;8.6;8.9;9.0+PTX".
+    CUDA_HOME, CXX: the CUDA toolkit and the C++ compiler.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+KINDS = ("cpu", "cuda")
+BUILD_COMMAND = "python -m aunet_ops.build"
+DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
+
+_TARGET_VERSION = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # torch 2.11
+_CXX_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-DNDEBUG", _TARGET_VERSION]
+_NVCC_FLAGS = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-fvisibility=hidden", "-DUSE_CUDA", _TARGET_VERSION]
+_EXACT = ["-ffp-contract=off"]
+_AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+_AVX512 = ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", *_AVX2, "-Wno-maybe-uninitialized"]
+
+# The baseline comes first: where the linker finds an inline function twice it keeps the first, which runs anywhere.
+_UNITS: dict[str, list[tuple[str, list[str]]]] = {
+    "cpu": [
+        ("cpu/roi_upsample_baseline.cpp", []),
+        ("cpu/roi_upsample.cpp", []),
+        ("cpu/roi_upsample_plan.cpp", _EXACT),
+        ("cpu/roi_upsample_tables.cpp", _EXACT),
+        ("roi_upsample.cpp", []),
+    ],
+    "cuda": [("cuda/roi_upsample.cu", []), ("roi_upsample.cpp", [])],
+}
+_X86_UNITS = [("cpu/roi_upsample_avx2.cpp", _AVX2), ("cpu/roi_upsample_avx512.cpp", _AVX512)]
+
+
+class BuildError(Exception):
+    """Why a library cannot be built, in one line."""
+
+
+def source_root() -> Path:
+    """The C++ sources: beside the package in a checkout, inside it in a wheel."""
+    inside = PACKAGE / "csrc"
+    return inside if inside.is_dir() else PACKAGE.parent / "csrc"
+
+
+def source_digest() -> str:
+    """SHA-256 over the C++ sources and the compiler flags; a library carries that of the sources it was built from."""
+    digest = hashlib.sha256(repr((_CXX_FLAGS, _NVCC_FLAGS, _UNITS, _X86_UNITS)).encode())
+    root = source_root()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def cache_directory() -> Path:
+    """Where libraries go when the package itself cannot be written to."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aunet_ops" / source_digest()[:16]
+
+
+def find_library(kind: str) -> tuple[Path | None, dict[str, str]]:
+    """The library of ``kind`` ("cpu" or "cuda") and what its record says; ``(None, {})`` where there is none."""
+    for folder in (PACKAGE / "_lib", cache_directory()):
+        record = folder / f"{kind}.json"
+        if record.is_file() and (folder / f"{kind}.so").is_file():
+            return folder / f"{kind}.so", json.loads(record.read_text())
+    return None, {}
+
+
+def torch_location() -> tuple[Path, str, str | None]:
+    """``(folder, version, CUDA version or None)`` of the torch that would be imported, without importing it.
+
+    Raises:
+        BuildError: if there is no torch.
+    """
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        raise BuildError(f"torch is not installed; install it, then run: {BUILD_COMMAND}")
+    folder = Path(spec.origin).parent
+    text = (folder / "version.py").read_text()
+    version = re.search(r"^__version__ = '([^']+)'", text, re.M)
+    cuda = re.search(r"^cuda[^=\n]*= '([^']+)'", text, re.M)
+    return folder, version[1] if version else "unknown", cuda[1] if cuda else None
+
+
+def find_cuda_toolkit(torch_cuda: str | None) -> tuple[Path, str]:
+    """``(root, version)`` of the CUDA toolkit to use.
+
+    The nvcc on the PATH may be a wrapper script in a folder of its own, so nvcc itself is asked where its toolkit is.
+
+    Args:
+        torch_cuda: the CUDA version torch was built for; the major versions must match.
+
+    Raises:
+        BuildError: if torch is a CPU build, no nvcc is found, or the major versions differ.
+    """
+    if torch_cuda is None:
+        raise BuildError("this torch is a CPU build")
+    major = torch_cuda.split(".")[0]
+    home = os.environ.get("CUDA_HOME")
+    places = [Path(home) / "bin" / "nvcc"] if home else []
+    on_path = shutil.which("nvcc")
+    places += [Path(on_path)] if on_path else []
+    places += [Path("/usr/local/cuda/bin/nvcc")]
+    for nvcc in places:
+        if not nvcc.is_file():
+            continue
+        dry = subprocess.run([nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True)
+        top = re.search(r"TOP=(\S+)", dry.stderr + dry.stdout)
+        root = Path(top[1]).resolve() if top else nvcc.resolve().parent.parent
+        said = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+        release = re.search(r"release (\d+\.\d+)", said)
+        if release is None:
+            continue
+        if release[1].split(".")[0] != major:
+            raise BuildError(
+                f"nvcc is CUDA {release[1]} but torch was built for CUDA {torch_cuda}: the major versions must match"
+            )
+        return root, release[1]
+    raise BuildError(f"nvcc not found (CUDA {major}.x is needed; set CUDA_HOME)")
+
+
+def gencode_flags(archs: str) -> list[str]:
+    """nvcc's flags for a list like "8.0;9.0+PTX", written as torch's own TORCH_CUDA_ARCH_LIST.
+
+    Raises:
+        BuildError: if an entry is not of that form.
+    """
+    flags = []
+    for arch in filter(None, re.split(r"[;\s]+", archs)):
+        match = re.fullmatch(r"(\d+)\.(\d+[a-z]?)(\+PTX)?", arch)
+        if match is None:
+            raise BuildError(f'TORCH_CUDA_ARCH_LIST: expected entries like "8.0" or "9.0+PTX", got "{arch}"')
+        number = match[1] + match[2]
+        flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
+        if match[3]:
+            flags.append(f"-gencode=arch=compute_{number},code=compute_{number}")
+    return flags
+
+
+def build(kind: str, folder: Path, force: bool = False) -> bool:
+    """Build one library into ``folder`` unless the one there is of the same sources.
+
+    Returns:
+        True if it was built, False if nothing had to be done.
+
+    Raises:
+        BuildError: if it cannot be built.
+    """
+    if sys.platform != "linux":
+        raise BuildError(f"only Linux is supported so far, this is {sys.platform}")
+    torch_folder, torch_version, torch_cuda = torch_location()
+    record = {"digest": source_digest(), "built with torch": torch_version}
+    if kind == "cuda":
+        root, release = find_cuda_toolkit(torch_cuda)
+        archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_ARCHS
+        record |= {"CUDA": release, "architectures": archs}
+    target, note = folder / f"{kind}.so", folder / f"{kind}.json"
+    if not force and target.is_file() and note.is_file():
+        there = json.loads(note.read_text())
+        if all(there.get(key) == record[key] for key in ("digest", "CUDA", "architectures") if key in record):
+            return False
+
+    compiler = shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
+    if shutil.which(compiler[0]) is None:
+        compiler = [found for found in ("g++", "c++", "clang++") if shutil.which(found)][:1]
+    if not compiler:
+        raise BuildError("no C++ compiler found (install g++, or set CXX)")
+    compiler = compiler[:1]  # sysconfig adds flags of its own
+    units = list(_UNITS[kind])
+    if kind == "cpu" and platform.machine() in ("x86_64", "AMD64"):
+        units += _X86_UNITS
+    include = ["-isystem", f"{torch_folder}/include", "-isystem", f"{torch_folder}/include/torch/csrc/api/include"]
+
+    no_paths = f"-ffile-prefix-map={source_root()}=csrc"  # messages name the file, not this machine's folders
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        commands, objects = [], []
+        for number, (source, flags) in enumerate(units):
+            path = source_root() / source
+            objects.append(f"{scratch}/{number}.o")
+            if path.suffix == ".cu":
+                command = [f"{root}/bin/nvcc", "-ccbin", compiler[0], *_NVCC_FLAGS, "--threads", "0"]
+                command += [f"-Xcompiler={no_paths}"]
+                command += gencode_flags(archs)
+            else:
+                command = [*compiler, *_CXX_FLAGS, *flags, no_paths]
+            commands.append([*command, *include, "-c", str(path), "-o", objects[-1]])
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(_run, commands))
+        fresh = f"{scratch}/{kind}.so"
+        link = [*compiler, "-shared", "-o", fresh, *objects, f"-L{torch_folder}/lib", "-ltorch_cpu", "-ltorch"]
+        if kind == "cuda":
+            link += ["-Wl,--no-as-needed", "-ltorch_cuda", f"-L{root}/lib64", "-lcudart_static"]
+            link += ["-lrt", "-ldl", "-lpthread"]
+        _run(link)
+        (Path(scratch) / "note").write_text(json.dumps(record | {"built": time.strftime("%Y-%m-%d")}, indent=1))
+        os.replace(fresh, target)  # atomic: processes that build at once do no harm
+        os.replace(f"{scratch}/note", note)
+    return True
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = (done.stderr + done.stdout).strip().splitlines()
+        error = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")
+        raise BuildError(f"{error}\n  command: {shlex.join(command)}")
+
+
+def build_all(folder: Path | None = None, force: bool = False) -> int:
+    """Build what can be built and print a line about each kind to stderr.
+
+    Args:
+        folder: where the libraries go; by default into the package, or the user's cache if that is read-only.
+        force: build although nothing has changed.
+
+    Returns:
+        The exit status: 1 if something was required (AUNET_OPS_BUILD) or failed to compile, else 0.
+    """
+    mode = os.environ.get("AUNET_OPS_BUILD", "auto")
+    if mode not in ("auto", "off", "require", "require-cuda"):
+        print(f"AUNET_OPS_BUILD must be auto, off, require or require-cuda, got {mode!r}", file=sys.stderr)
+        return 1
+    if mode == "off":
+        print("aunet_ops: not built (AUNET_OPS_BUILD=off)", file=sys.stderr)
+        return 0
+    if folder is None:
+        folder = PACKAGE / "_lib" if os.access(PACKAGE, os.W_OK) else cache_directory()
+    status = 0
+    for kind in KINDS:
+        begin = time.monotonic()
+        try:
+            built = build(kind, folder, force)
+            said = f"built in {time.monotonic() - begin:.1f} s" if built else "up to date"
+        except BuildError as error:
+            said = f"not built: {error}. The PyTorch composition serves {kind} tensors (slower)."
+            if mode == "require-cuda" or (mode == "require" and kind == "cpu"):
+                status = 1
+        print(f"aunet_ops {kind}: {said}", file=sys.stderr)
+    return status
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog=BUILD_COMMAND, description="Compile the operators of aunet_ops.")
+    parser.add_argument("--force", action="store_true", help="build although nothing has changed")
+    return build_all(force=parser.parse_args().force)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""The build driver: what it finds, what it says, and that it does nothing twice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from aunet_ops import build, kernel_status, kernels
+
+
+def test_the_compiled_cpu_kernel_serves():
+    if os.environ.get("AUNET_OPS_BUILD") == "off":
+        pytest.skip("AUNET_OPS_BUILD=off")
+    cpu, cuda = kernel_status()
+    assert cpu.device == "cpu" and cpu.compiled, str(cpu)
+    assert cuda.device == "cuda" and (cuda.compiled or cuda.detail), str(cuda)
+    assert "\n" not in str(cpu) + str(cuda)
+
+
+def test_the_driver_imports_nothing_but_the_standard_library():
+    script = "import runpy, sys; runpy.run_path(sys.argv[1]); print({'torch', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script, build.__file__], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_torch_is_found_without_importing_it():
+    folder, version, cuda = build.torch_location()
+    assert folder == Path(torch.__file__).parent
+    assert (version, cuda) == (torch.__version__, torch.version.cuda)
+
+
+def test_does_nothing_when_the_sources_are_unchanged(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "_run", lambda command: pytest.fail("compiled again"))
+    (tmp_path / "cpu.so").touch()
+    (tmp_path / "cpu.json").write_text(json.dumps({"digest": build.source_digest()}))
+    assert build.build("cpu", tmp_path) is False
+
+
+def test_builds_when_the_sources_have_changed(monkeypatch, tmp_path):
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        Path(command[command.index("-o") + 1]).touch()
+
+    monkeypatch.setattr(build, "_run", run)
+    (tmp_path / "cpu.so").touch()
+    (tmp_path / "cpu.json").write_text(json.dumps({"digest": "another"}))
+    assert build.build("cpu", tmp_path) is True
+    assert json.loads((tmp_path / "cpu.json").read_text())["digest"] == build.source_digest()
+    assert len(commands) == 8 - 2 * (os.uname().machine != "x86_64")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cpu.json", "cpu.so"]
+
+
+def test_the_digest_follows_the_sources(monkeypatch, tmp_path):
+    (tmp_path / "a.cpp").write_text("1")
+    monkeypatch.setattr(build, "source_root", lambda: tmp_path)
+    before = build.source_digest()
+    (tmp_path / "a.cpp").write_text("2")
+    assert build.source_digest() != before
+
+
+@pytest.mark.parametrize(
+    ("archs", "want"),
+    [
+        ("8.0", ["-gencode=arch=compute_80,code=sm_80"]),
+        ("9.0a;10.0", ["-gencode=arch=compute_90a,code=sm_90a", "-gencode=arch=compute_100,code=sm_100"]),
+        ("9.0+PTX", ["-gencode=arch=compute_90,code=sm_90", "-gencode=arch=compute_90,code=compute_90"]),
+    ],
+)
+def test_architectures(archs, want):
+    assert build.gencode_flags(archs) == want
+
+
+def test_architectures_reject_other_words():
+    with pytest.raises(build.BuildError, match=r'like "8\.0" or "9\.0\+PTX", got "Hopper"'):
+        build.gencode_flags("8.0;Hopper")
+
+
+def fake_nvcc(folder: Path, top: Path, release: str) -> Path:
+    """An nvcc that is a wrapper in a folder of its own: only its dry run tells where the toolkit is."""
+    nvcc = folder / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    dry, version = f'echo "#$ TOP={top}/bin/.." >&2', f'echo "release {release}, V"'
+    nvcc.write_text(f'#!/bin/sh\ncase "$1" in --dryrun) {dry};; *) {version};; esac\n')
+    nvcc.chmod(0o755)
+    return nvcc
+
+
+def test_the_toolkit_is_where_nvcc_says(monkeypatch, tmp_path):
+    toolkit = tmp_path / "cuda-13.1"
+    (toolkit / "bin").mkdir(parents=True)
+    fake_nvcc(tmp_path / "wrapper", toolkit, "13.1")
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}/wrapper/bin:/usr/bin:/bin")
+    assert build.find_cuda_toolkit("13.2") == (toolkit, "13.1")
+    with pytest.raises(build.BuildError, match=r"nvcc is CUDA 13\.1 but torch was built for CUDA 12\.8: the major"):
+        build.find_cuda_toolkit("12.8")
+
+
+def test_why_cuda_is_not_built(monkeypatch, tmp_path):
+    with pytest.raises(build.BuildError, match="this torch is a CPU build"):
+        build.find_cuda_toolkit(None)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(build.Path, "is_file", lambda self: False)
+    with pytest.raises(build.BuildError, match=r"nvcc not found \(CUDA 13.x is needed; set CUDA_HOME\)"):
+        build.find_cuda_toolkit("13.2")
+
+
+@pytest.mark.parametrize(
+    ("mode", "status"), [("auto", 0), ("require", 1), ("require-cuda", 1), ("off", 0), ("sometimes", 1)]
+)
+def test_modes_when_nothing_can_be_built(monkeypatch, tmp_path, capsys, mode, status):
+    def fail(kind, folder, force):
+        raise build.BuildError("no compiler")
+
+    monkeypatch.setenv("AUNET_OPS_BUILD", mode)
+    monkeypatch.setattr(build, "build", fail)
+    assert build.build_all(tmp_path) == status
+    said = capsys.readouterr().err
+    if mode in ("auto", "require", "require-cuda"):
+        assert "aunet_ops cpu: not built: no compiler. The PyTorch composition serves cpu tensors (slower)." in said
+
+
+def test_a_compiler_error_is_told_in_its_own_words():
+    with pytest.raises(build.BuildError, match="error: no such thing"):
+        build._run([sys.executable, "-c", "import sys; sys.exit('x.cpp:1: error: no such thing')"])
+
+
+@pytest.mark.parametrize(
+    ("found", "detail"),
+    [
+        ((None, {}), "not built"),
+        ((Path("x.so"), {"digest": "old"}), "built from other sources"),
+        ((Path("/nowhere/x.so"), {"digest": None}), "cannot be loaded"),
+    ],
+)
+def test_a_missing_or_older_binary_is_said_in_one_line_with_the_cure(monkeypatch, found, detail):
+    path, record = found
+    if record.get("digest", "") is None:
+        record = {"digest": build.source_digest()}
+    monkeypatch.setattr(kernels, "find_library", lambda kind: (path, record))
+    status = kernels._load("cpu")
+    assert not status.compiled and detail in status.detail
+    assert status.cure is not None and status.cure.startswith("python -m aunet_ops.build")
+    assert str(status).startswith("cpu: PyTorch composition (") and "\n" not in str(status)
+
+
+def test_a_cuda_binary_of_another_major_version_is_not_loaded(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    record = {"digest": build.source_digest(), "CUDA": "12.8"}
+    monkeypatch.setattr(kernels, "find_library", lambda kind: (Path("cuda.so"), record))
+    status = kernels._load("cuda")
+    assert status.detail == "built with CUDA 12.8, but torch uses CUDA 13.2"
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert kernels._load("cuda").detail == "this torch is a CPU build"
