@@ -161,7 +161,7 @@ def _overfit(name: str, split: SplitConfig, batch_size: int) -> RunConfig:
         augment=AugmentConfig(short_sides=(256,), max_size=352, flip=False),
         fusion=FusionConfig(stuff_area=64),
         loss=LossWeights(semantic=1.0),
-        train=from_scratch(epochs=600, batch_size=batch_size, ema=0.98, num_workers=1),
+        train=from_scratch(epochs=400, batch_size=batch_size, ema=0.98, num_workers=1),
         register=RegisterConfig(model_name="aunet-overfit"),
     )
 
