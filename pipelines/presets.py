@@ -39,11 +39,11 @@ def camvid_small() -> RunConfig:
     return RunConfig(
         name="camvid_small",
         data=DataConfig(root=_sample("camvid_panoptic"), train=_camvid("train"), val=_camvid("val"), rows_per_shard=64),
-        model=small_network(things_each=True),
-        augment=AugmentConfig(short_sides=(360,), max_size=480, scale=(0.45, 1.4), crop=(256, 320), color=0.6),
+        model=small_network(things_each=True, hard_pixels=0.3),
+        augment=AugmentConfig(short_sides=(360,), max_size=480, scale=(0.45, 1.3), crop=(192, 256), color=0.7),
         loss=LossWeights(semantic=1.0),
-        fusion=FusionConfig(stuff_area=1600),
-        train=from_scratch(epochs=34, batch_size=16, ema=0.998),
+        fusion=FusionConfig(stuff_area=800),
+        train=from_scratch(epochs=50, batch_size=16, ema=0.998, weight_decay=0.03),
         register=RegisterConfig(model_name="aunet-camvid"),
     )
 
@@ -118,13 +118,16 @@ def coco_overfit_val() -> RunConfig:
 
 
 def small_network(
-    *, norm: Literal["bn", "gn"] = "bn", things_each: bool = False, hard_pixels: float = 1.0
+    *, norm: Literal["bn", "gn"] = "bn", things_each: bool = False, hard_pixels: float = 1.0, smallest_anchor: int = 12
 ) -> AUNetConfig:
     """ResNet-18 with 64 channels, group norm in the branches: learns from scratch on a CPU."""
     return AUNetConfig(
         backbone=BackboneConfig(name="resnet18", norm=norm, trainable_stages=5, fpn_channels=64),
         rpn=RPNConfig(
-            anchor_sizes=(12, 24, 48, 96, 192), num_samples=64, pre_nms_top_n=(250, 250), post_nms_top_n=(200, 200)
+            anchor_sizes=tuple(smallest_anchor * 2**level for level in range(5)),
+            num_samples=64,
+            pre_nms_top_n=(250, 250),
+            post_nms_top_n=(200, 200),
         ),
         foreground=ForegroundConfig(num_samples=48, box_channels=256, mask_convs=2, mask_channels=64),
         background=BackgroundConfig(
@@ -134,7 +137,9 @@ def small_network(
     )
 
 
-def from_scratch(*, epochs: int, batch_size: int, ema: float, num_workers: int = 2) -> TrainConfig:
+def from_scratch(
+    *, epochs: int, batch_size: int, ema: float, num_workers: int = 2, weight_decay: float = 0.01
+) -> TrainConfig:
     """AdamW, flat then cosine, averaged weights, on CPU."""
     return TrainConfig(
         num_workers=num_workers,
@@ -143,7 +148,7 @@ def from_scratch(*, epochs: int, batch_size: int, ema: float, num_workers: int =
         epochs=epochs,
         optimizer="adamw",
         lr=1e-3,
-        weight_decay=0.01,
+        weight_decay=weight_decay,
         schedule="flat_cosine",
         warmup_steps=100,
         warmup_factor=0.01,
@@ -157,7 +162,7 @@ def _overfit(name: str, split: SplitConfig, batch_size: int) -> RunConfig:
     return RunConfig(
         name=name,
         data=DataConfig(root=_sample("coco_panoptic_mini"), train=split, val=split),
-        model=small_network(norm="gn"),
+        model=small_network(norm="gn", smallest_anchor=16),
         augment=AugmentConfig(short_sides=(256,), max_size=352, flip=False),
         fusion=FusionConfig(stuff_area=64),
         loss=LossWeights(semantic=1.0),

@@ -15,9 +15,9 @@ TINY_RUN = [
     "--data.shapes.height", "64", "--data.shapes.width", "96", "--augment.crop", "64", "96",
     "--model.backbone.fpn_channels", "16", "--model.foreground.box_channels", "32",
     "--model.foreground.mask_channels", "16", "--model.background.channels", "16",
-    "--train.batch_size", "4", "--train.epochs", "4", "--train.checkpoint_every", "1",
+    "--train.batch_size", "4", "--train.epochs", "8", "--train.checkpoint_every", "1",
 ]  # fmt: skip
-"""`shapes_smoke`, small enough for seconds: 12 scenes, 12 steps, a checkpoint every 3."""
+"""`shapes_smoke`, small enough for seconds: 12 scenes, 24 steps, a checkpoint every 3."""
 
 
 def command(*words: str) -> list[str]:

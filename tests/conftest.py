@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -108,3 +109,12 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         connect(num_cpus=2)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """The whole main job, run once as a command: its store, its result and what it said."""
+    from tests.commands import TINY_RUN, jobs
+
+    store = tmp_path_factory.mktemp("main_job") / "store"
+    return store, *jobs(store, "run", "shapes_smoke", *TINY_RUN)

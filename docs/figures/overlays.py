@@ -26,4 +26,4 @@ def stack(folder: Path, names: list[str]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    stack(Path(sys.argv[1]), sys.argv[3:]).quantize(128).save(sys.argv[2], optimize=True)
+    stack(Path(sys.argv[1]), sys.argv[3:]).quantize(256).save(sys.argv[2], optimize=True)

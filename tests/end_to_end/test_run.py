@@ -15,22 +15,22 @@ from tests.commands import TINY_RUN, jobs
 METRICS = {"PQ", "SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st", "AP", "AP_box", "mIoU"}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("main_job") / "store"
+@pytest.fixture
+def store(main_job: tuple[Path, dict[str, Any], str]) -> Path:
+    return main_job[0]
 
 
-@pytest.fixture(scope="module")
-def first(store: Path) -> tuple[dict[str, Any], str]:
-    return jobs(store, "run", "shapes_smoke", *TINY_RUN)
+@pytest.fixture
+def first(main_job: tuple[Path, dict[str, Any], str]) -> tuple[dict[str, Any], str]:
+    return main_job[1:]
 
 
 def test_the_main_job(first: tuple[dict[str, Any], str]) -> None:
     result, said = first
     assert set(result) >= METRICS
     assert all(0 <= result[name] <= 100 for name in METRICS)
-    assert result["run"]["steps"] == 12
-    assert "step 12/12" in said
+    assert result["run"]["steps"] == 24
+    assert "step 24/24" in said
     for line in ("pictures", "report", "MLflow", "model"):
         assert line in said
     overlays = sorted(Path(result["report"]["overlays_uri"]).glob("*.png"))
@@ -54,10 +54,10 @@ def test_mlflow_has_the_run(store: Path, first: tuple[dict[str, Any], str], monk
     client = tracking.client()
     run = client.get_run(first[0]["run"]["mlflow_run_id"])
     assert run.info.status == "FINISHED"
-    assert run.data.params["train.epochs"] == "4"
+    assert run.data.params["train.epochs"] == "8"
     assert run.data.metrics["PQ"] == pytest.approx(first[0]["PQ"])
     history = client.get_metric_history(run.info.run_id, "loss")
-    assert [point.step for point in history] == [10, 12]
+    assert [point.step for point in history] == [10, 20, 24]
     artifacts = {a.path for a in client.list_artifacts(run.info.run_id)}
     assert artifacts >= {"overlays", "per_class.json", "report.html"}
     version = client.get_model_version_by_alias(first[0]["model"]["name"], "champion")
