@@ -68,7 +68,8 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 
 def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """Draw a geometry and colours from `rng` and apply them; the same `rng` state gives the same sample."""
-    geometry = draw_geometry(*sample.image.shape[:2], config, rng)
+    height, width = sample.image.shape[:2]
+    geometry = draw_geometry(height, width, config, rng)
     instances = sample.instances
     return replace(
         sample,

@@ -81,7 +81,8 @@ class AUNet(nn.Module):
         assert proposals.loss is not None and instances.losses is not None
         labels = stack_semantic(targets, (images.shape[2], images.shape[3]))
         semantic = semantic_loss(scene.logits, labels, self.hard_pixels)
-        return Losses(proposals.loss, *instances.losses, semantic)
+        box, mask = instances.losses
+        return Losses(proposals.loss, box, mask, semantic)
 
 
 def as_rois(boxes: list[Tensor]) -> Tensor:

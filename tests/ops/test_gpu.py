@@ -8,10 +8,7 @@ from torch.library import opcheck
 
 from aunet_ops import kernel_status, reference, roi_upsample
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"),
-]
+pytestmark = pytest.mark.gpu
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6, torch.float16: 6e-4, torch.bfloat16: 5e-3}
 BENCHMARK = (512, 80, 28, 1, 200, 304, 14.0, 28.0)

@@ -11,7 +11,7 @@ from pipelines import presets, tracking
 from pipelines.overrides import override
 from pipelines.register import register
 
-CONFIG = override(presets.shapes_smoke(), {"register.margin": 0.5})
+CONFIG = override(presets.shapes_smoke(), {"register.margin": 0.5, "register.model_name": "aunet"})
 
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
