@@ -55,6 +55,7 @@ def train(config: RunConfig) -> TrainedRun:
 
     from pipelines import tracking
     from pipelines.cluster import connect
+    from pipelines.ingest import SamplePlan
     from pipelines.progress import Console, watched_board
 
     connect()
@@ -62,22 +63,24 @@ def train(config: RunConfig) -> TrainedRun:
     storage.write_bytes(storage.join(uri, "config.json"), json.dumps(to_json(config), indent=1).encode())
     mlflow_run_id = _mlflow_run(config, uri, prepared)
     tracker = tracking.Tracker(mlflow_run_id)
-    last: dict[str, Any] = {}
     status = "FAILED"
     try:
-        with watched_board([Console(f"train {config.name}"), _logger(tracker), last.update]) as board:
+        with watched_board([Console(f"train {config.name}"), _logger(tracker)]) as board:
             settings = {"config": to_json(config), "prepared_uri": prepared.uri, "run_uri": uri, "board": board}
             _trainer(config, uri, settings).fit()
         status = "FINISHED"
     finally:
         tracker.close()
         tracking.finish_run(mlflow_run_id, status)
+    plan = SamplePlan(
+        prepared.num_images["train"], config.train.batch_size, config.train.epochs, seed=config.train.seed
+    )
     run = TrainedRun(
         uri=uri,
         fingerprint=run_id(config, prepared),
         model_uri=storage.join(uri, "model"),
         mlflow_run_id=mlflow_run_id,
-        steps=int(last.get("steps", 0)),
+        steps=plan.num_steps,
     )
     storage.write_bytes(storage.join(uri, ARTIFACT), run.to_json().encode())
     return run
