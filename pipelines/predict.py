@@ -27,6 +27,7 @@ def predict(
     overlays: bool = False,
     panoptic_json: str | None = None,
     panoptic_dir: str | None = None,
+    image_info: str | None = None,
 ) -> dict[str, Any]:
     """Label every JPEG and PNG below `images` with a model.
 
@@ -37,6 +38,7 @@ def predict(
         overlays: also draw image and prediction side by side; with ground truth where it is given.
         panoptic_json: ground truth in COCO panoptic format; its image ids are taken over.
         panoptic_dir: folder of its PNGs.
+        image_info: JSON in COCO format that lists the images to label, annotated or not; its image ids are taken over.
 
     Returns:
         `panoptic_json`, `panoptic_dir`, `overlays` (URIs) and `images` (how many).
@@ -47,10 +49,13 @@ def predict(
     from aunet.data.coco_panoptic import encode_panoptic
     from pipelines.evaluate import encode_png, load_predictor
 
-    names = _image_names(images)
     truth = _truth(panoptic_json, panoptic_dir)
+    if image_info:
+        numbers = _listed(image_info, images)
+    else:
+        numbers = {r.file_name: r.image_id for r in truth.images} if truth else {}
+    names = list(numbers) if image_info else _image_names(images)
     predictor = load_predictor(_model_folder(model))
-    numbers = {r.file_name: r.image_id for r in truth.images} if truth else {}
     records, annotations, problems = [], [], []
     started = time.monotonic()
     for number, name in enumerate(names, start=1):
@@ -101,6 +106,20 @@ def _image_names(images: str) -> list[str]:
     if not names:
         raise InputError(f"--images {images}: no {', '.join(SUFFIXES)} files in it; give a folder of images")
     return names
+
+
+def _listed(image_info: str, images: str) -> dict[str, int]:
+    """file name → image id of the images that a JSON lists, all of them below `images`."""
+    from aunet.data.coco_json import read_image_info
+
+    numbers = read_image_info(storage.read_bytes(image_info), image_info)
+    there = {file.path for file in storage.list_files(images)}
+    if missing := [name for name in numbers if name not in there]:
+        raise InputError(
+            f"{storage.join(images, name)}: missing, image {numbers[name]} of {image_info}; add it or drop the entry"
+            for name in missing
+        )
+    return numbers
 
 
 def _decode(images: str, name: str) -> np.ndarray:

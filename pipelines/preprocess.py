@@ -14,10 +14,13 @@ from typing import Any
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.artifacts import PreparedData
-from pipelines.config import DataConfig, RunConfig, SplitConfig, fingerprint
-from pipelines.manifest import Manifest, SplitInfo, manifest_uri
-from pipelines.shard_writer import ShardResult, ShardTask, write_shard
-from pipelines.sources import Source, read_source, shortened
+from pipelines.config import DataConfig, RunConfig, ShapesConfig, SplitConfig, fingerprint
+from pipelines.data.manifest import Manifest, SplitInfo, manifest_uri
+from pipelines.data.shard_writer import ShardResult, ShardTask, write_shard
+from pipelines.data.sources import Source, read_source, shortened
+
+COMPLETE = "complete"
+"""File beside generated scenes, written last."""
 
 
 def preprocess(config: RunConfig) -> PreparedData:
@@ -29,7 +32,9 @@ def preprocess(config: RunConfig) -> PreparedData:
     Raises:
         InputError: everything that is wrong with the data; nothing is left behind then.
     """
-    data, root = _raw(config.data)
+    data, root = raw_data(config.data)
+    if data.shapes is not None and not is_there(data, root):
+        _generate(data.shapes, root)
     source = read_source(data, root)
     prepared_uri = storage.join(storage.store_root(), "prepared", source.fingerprint)
     if not storage.exists(manifest_uri(prepared_uri)):
@@ -40,13 +45,12 @@ def preprocess(config: RunConfig) -> PreparedData:
     return PreparedData(uri=prepared_uri, fingerprint=manifest.fingerprint, num_images=num_images)
 
 
-def _raw(data: DataConfig) -> tuple[DataConfig, str]:
-    """The configuration with real paths, and their absolute root; generates the scenes if so asked."""
+def raw_data(data: DataConfig) -> tuple[DataConfig, str]:
+    """The configuration with real paths, and their absolute root; generated scenes may not be there yet."""
     if data.shapes is None:
         return data, storage.absolute(data.root)
-    from aunet.data.shapes import VERSION, write_scenes
+    from aunet.data.shapes import VERSION
 
-    root = storage.join(storage.store_root(), "raw", f"shapes-{fingerprint(data.shapes, VERSION)}")
     splits = {
         name: SplitConfig(
             images=name,
@@ -55,20 +59,29 @@ def _raw(data: DataConfig) -> tuple[DataConfig, str]:
         )
         for name in ("train", "val")
     }
-    complete = storage.join(root, "complete")
-    if not storage.exists(complete):
-        sizes = asdict(data.shapes)
-        if root.startswith("s3://"):
-            with tempfile.TemporaryDirectory() as folder:
-                write_scenes(Path(folder), **sizes)
-                storage.upload_folder(Path(folder), root)
-            storage.create_exclusive(complete, b"")
-        else:
-            folder = Path(root).with_name(f".{Path(root).name}.{uuid.uuid4().hex[:8]}.tmp")
-            write_scenes(folder, **sizes)
-            (folder / "complete").touch()
-            storage.rename_folder(folder, Path(root))
+    root = storage.join(storage.store_root(), "raw", f"shapes-{fingerprint(data.shapes, VERSION)}")
     return dataclasses.replace(data, **splits), root
+
+
+def is_there(data: DataConfig, root: str) -> bool:
+    """Whether there is raw data to read: generated scenes are when they are complete, other data always."""
+    return data.shapes is None or storage.exists(storage.join(root, COMPLETE))
+
+
+def _generate(shapes: ShapesConfig, root: str) -> None:
+    from aunet.data.shapes import write_scenes
+
+    sizes = asdict(shapes)
+    if root.startswith("s3://"):
+        with tempfile.TemporaryDirectory() as folder:
+            write_scenes(Path(folder), **sizes)
+            storage.upload_folder(Path(folder), root)
+        storage.create_exclusive(storage.join(root, COMPLETE), b"")
+    else:
+        folder = Path(root).with_name(f".{Path(root).name}.{uuid.uuid4().hex[:8]}.tmp")
+        write_scenes(folder, **sizes)
+        (folder / COMPLETE).touch()
+        storage.rename_folder(folder, Path(root))
 
 
 def _write(source: Source, rows_per_shard: int, prepared_uri: str) -> Manifest:
@@ -85,7 +98,7 @@ def _write(source: Source, rows_per_shard: int, prepared_uri: str) -> Manifest:
         for number, first in enumerate(range(0, len(split.images), rows_per_shard))
     ]
     results = _in_parallel(tasks)
-    problems = [p for r in results for p in r.problems]
+    problems = [p for r in results for p in r.problems] or _unlabelled(source, tasks, results)
     if problems:
         _clean_up(prepared_uri, results)
         raise InputError(shortened(problems))
@@ -100,6 +113,17 @@ def _write(source: Source, rows_per_shard: int, prepared_uri: str) -> Manifest:
             max_segments=max(r.max_segments for r in own),
         )
     return Manifest(categories=source.categories, splits=splits, source_fingerprint=source.fingerprint)
+
+
+def _unlabelled(source: Source, tasks: list[ShardTask], results: list[ShardResult]) -> list[str]:
+    """The splits without any segment, such as Cityscapes' test, whose annotations are kept back."""
+    labelled = {task.split for task, result in zip(tasks, results, strict=True) if result.num_segments}
+    return [
+        f"data.{split.name}: none of its {len(split.images)} images has a segment; they can be labelled with "
+        "`predict`, not trained on or evaluated against: name images with annotations"
+        for split in source.splits
+        if split.name not in labelled
+    ]
 
 
 def _in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:

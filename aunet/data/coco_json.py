@@ -81,6 +81,7 @@ def read_panoptic_json(data: bytes, place: str) -> PanopticAnnotations:
             category, an annotation without image or the reverse.
     """
     whole = _parse(data, place, ("images", "annotations", "categories"))
+    _check_image_ids(whole, place)
     categories = Categories.from_json(whole["categories"], place)
     problems: list[str] = []
     annotations: dict[int, dict[str, Any]] = {}
@@ -168,12 +169,45 @@ def read_instances_json(
     return {image_id: tuple(records) for image_id, records in found.items()}
 
 
+def read_image_info(data: bytes, place: str) -> dict[str, int]:
+    """The images that a JSON in COCO format lists, annotated or not: file name → image id, in the order of the file.
+
+    Raises:
+        InputError: every problem of the list: a missing key, a name or an id given twice.
+    """
+    whole = _parse(data, place, ("images",))
+    _check_image_ids(whole, place)
+    problems: list[str] = []
+    needed = ("id", "file_name")
+    images = [e for n, e in enumerate(whole["images"]) if _has(e, needed, f"{place}: image {n}", problems)]
+    for key in needed:
+        counts = Counter(str(e[key]) for e in images)
+        problems += [f"{place}: {key} {v} is given {c} times; keep one" for v, c in counts.items() if c > 1]
+    if problems:
+        raise InputError(problems)
+    return {str(e["file_name"]): int(e["id"]) for e in images}
+
+
+def _check_image_ids(whole: dict[str, Any], place: str) -> None:
+    names = [e["id"] for e in whole["images"] if isinstance(e, dict) and isinstance(e.get("id"), str)]
+    if strange := [name for name in names if not name.isdigit()]:
+        raise InputError(
+            f"{place}: image id {strange[0]!r} is no number; number the images, or, for Cityscapes, name the folder of "
+            "the *_instanceIds.png as instance_ids in place of this file"
+        )
+
+
 def _parse(data: bytes, place: str, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
         whole = json.loads(data)
     except ValueError as error:
         raise InputError(f"{place}: not JSON ({error}); fetch or write the file again") from None
     missing = [k for k in keys if not isinstance(whole, dict) or not isinstance(whole.get(k), list)]
+    if missing == ["annotations"] and "images" in whole:
+        raise InputError(
+            f"{place}: lists images without annotations; they can be labelled with `predict`, not trained on or "
+            "evaluated against: name a file with annotations"
+        )
     if missing:
         raise InputError(f"{place}: the list {missing[0]!r} is missing; this must be a file in COCO format")
     return whole

@@ -42,7 +42,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     Raises:
         InputError: not a picture, cut short, or of a kind (16-bit) that does not fit into 8 bits; says which.
     """
-    picture = _load(data)
+    picture = load_picture(data)
     if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
         raise InputError(f"a picture of mode {picture.mode!r}: convert it to 8-bit RGB")
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
@@ -54,7 +54,7 @@ def decode_panoptic(data: bytes) -> NDArray[np.int32]:
     Raises:
         InputError: not a PNG with three 8-bit channels, or cut short; says which.
     """
-    picture = _load(data)
+    picture = load_picture(data)
     if picture.format != "PNG" or picture.mode not in ("RGB", "RGBA"):
         raise InputError(
             f"a {picture.format} of mode {picture.mode!r}: a panoptic map must be an 8-bit RGB PNG, "
@@ -100,7 +100,12 @@ def measure_segments(ids: NDArray[np.integer]) -> dict[int, tuple[int, tuple[int
     return {int(i): (int(a), (int(x), int(y), int(w), int(h))) for i, a, x, y, w, h in rows if i}
 
 
-def _load(data: bytes) -> PILImage.Image:
+def load_picture(data: bytes) -> PILImage.Image:
+    """Encoded picture → the decoded one, whatever its format and mode.
+
+    Raises:
+        InputError: not a picture, or cut short; says which.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:

@@ -56,7 +56,7 @@ class Sample:
 
 
 def decode_sample(row: Mapping[str, Any], categories: Categories) -> Sample:
-    """Decode one row of a shard (see `pipelines.shards` for the columns)."""
+    """Decode one row of a shard (see `pipelines.data.shards` for the columns)."""
     ids = decode_panoptic(row["panoptic"])
     segments = [
         Segment(s["id"], s["category_id"], categories.by_id[s["category_id"]].is_thing, s["area"], None, s["is_crowd"])

@@ -22,10 +22,10 @@ from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
 from aunet.errors import InputError
 from pipelines import preprocess as module, storage
 from pipelines.config import DataConfig, RunConfig, ShapesConfig, SplitConfig
-from pipelines.manifest import Manifest, manifest_uri
+from pipelines.data.manifest import Manifest, manifest_uri
+from pipelines.data.shard_writer import write_shard
+from pipelines.data.shards import ShardReader, row_digest
 from pipelines.preprocess import preprocess
-from pipelines.shard_writer import write_shard
-from pipelines.shards import ShardReader, row_digest
 
 REPOSITORY = Path(module.__file__).parent.parent
 

@@ -7,7 +7,7 @@ image_id   the data set's number
 file_name  name of the image file
 height     pixels, as is `width`
 image      the image file's bytes, untouched
-panoptic   the panoptic PNG's bytes, untouched
+panoptic   the panoptic PNG's bytes, untouched; of Cityscapes as distributed, a PNG made from its instanceIds
 segments   id, category_id, is_crowd, area (pixels), bbox (x, y, width, height), counted from the PNG
 instances  category_id, is_crowd, bbox (x, y, width, height), rle (COCO's compressed `counts`); null where the
            data set has no instances JSON
@@ -31,7 +31,7 @@ import pyarrow as pa
 
 from aunet.errors import InputError
 from pipelines import storage
-from pipelines.manifest import SCHEMA_VERSION, Manifest, ShardInfo, SplitInfo
+from pipelines.data.manifest import SCHEMA_VERSION, Manifest, ShardInfo, SplitInfo
 
 __all__ = [
     "ROW_SCHEMA",
@@ -174,9 +174,16 @@ class ShardReader:
         return [(int(h), int(w)) for h, w in zip(self._light["height"], self._light["width"], strict=True)]
 
     @cached_property
+    def digests(self) -> list[str]:
+        """sha256 of every row."""
+        return self._columns(["sha256"])["sha256"]
+
+    @cached_property
     def _light(self) -> dict[str, list[int]]:
-        columns = ["image_id", "height", "width"]
-        tables = [self._guard(n, lambda n=n: self._file(n).read(columns=columns)) for n in range(len(self._shards))]
+        return self._columns(["image_id", "height", "width"])
+
+    def _columns(self, names: list[str]) -> dict[str, list[Any]]:
+        tables = [self._guard(n, lambda n=n: self._file(n).read(columns=names)) for n in range(len(self._shards))]
         return pa.concat_tables(tables).to_pydict()
 
     def _reset(self) -> None:

@@ -6,16 +6,17 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from aunet.data.cityscapes import decode_instance_ids, panoptic_of
 from aunet.data.coco_json import InstanceRecord
-from aunet.data.coco_panoptic import decode_image, decode_panoptic, measure_segments
+from aunet.data.coco_panoptic import decode_image, decode_panoptic, encode_panoptic, measure_segments
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.config import SplitConfig
-from pipelines.manifest import ShardInfo
-from pipelines.sources import RawImage
+from pipelines.data.manifest import ShardInfo
+from pipelines.data.sources import RawImage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,11 +54,18 @@ class ShardResult:
 
 def write_shard(task: ShardTask) -> ShardResult:
     """Read, check and write one shard. Doing it twice does no harm: the name tells the content."""
-    from pipelines.shards import encode_shard
+    from pipelines.data.shards import encode_shard
 
     rows, problems = [], []
     for raw, image, panoptic in _fetched(task):
         if isinstance(image, bytes) and isinstance(panoptic, bytes):
+            if task.config.instance_ids:
+                try:
+                    raw, panoptic = _converted(raw, panoptic)
+                except InputError as error:
+                    place = storage.join(task.root, task.config.annotations, raw.record.panoptic_name)
+                    problems += [f"{place}: {p}" for p in error.problems]
+                    continue
             rows.append(_checked_row(task, raw, image, panoptic, problems))
         else:
             problems += [p for e in (image, panoptic) if isinstance(e, InputError) for p in e.problems]
@@ -88,16 +96,24 @@ def _fetched(task: ShardTask) -> Iterator[tuple[RawImage, bytes | InputError, by
 
     def both(raw: RawImage) -> tuple[RawImage, bytes | InputError, bytes | InputError]:
         image = fetch(task.config.images, raw.record.file_name)
-        return raw, image, fetch(task.config.panoptic_dir, raw.record.panoptic_name)
+        return raw, image, fetch(task.config.annotations, raw.record.panoptic_name)
 
     with ThreadPoolExecutor(READERS) as pool:
         yield from pool.map(both, task.images)
 
 
+def _converted(raw: RawImage, instance_ids: bytes) -> tuple[RawImage, bytes]:
+    """A Cityscapes image and its instanceIds PNG as the panoptic format has them: with size and segments, and as a PNG
+    of segment ids."""
+    ids, segments = panoptic_of(decode_instance_ids(instance_ids))
+    record = replace(raw.record, height=ids.shape[0], width=ids.shape[1], segments=segments)
+    return replace(raw, record=record), encode_panoptic(ids)
+
+
 def _checked_row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes, problems: list[str]) -> dict[str, Any]:
     """One row of `shards.ROW_SCHEMA` without its digest; what is wrong with it goes to `problems`."""
     record = raw.record
-    json_name = task.config.panoptic_json
+    json_name = task.config.panoptic_json or record.panoptic_name
 
     def decoded(decode: Callable[[bytes], np.ndarray], content: bytes, place: str) -> np.ndarray | None:
         try:
@@ -108,12 +124,12 @@ def _checked_row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes, 
         if pixels.shape[:2] != (record.height, record.width):
             problems.append(
                 f"{place}: {pixels.shape[1]}×{pixels.shape[0]} pixels, but image {record.image_id} has "
-                f"{record.width}×{record.height} in {json_name}; correct the file or the JSON"
+                f"{record.width}×{record.height} in {json_name}; correct one of the two"
             )
         return pixels
 
     decoded(decode_image, image, storage.join(task.root, task.config.images, record.file_name))
-    place = storage.join(task.root, task.config.panoptic_dir, record.panoptic_name)
+    place = storage.join(task.root, task.config.annotations, record.panoptic_name)
     ids = decoded(decode_panoptic, panoptic, place)
     known = {s.id for s in record.segments}
     measured = {} if ids is None else measure_segments(ids)

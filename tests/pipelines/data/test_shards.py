@@ -15,8 +15,8 @@ import pytest
 from aunet.categories import Categories, Category
 from aunet.errors import InputError
 from pipelines import storage
-from pipelines.manifest import Manifest, ShardInfo, SplitInfo, manifest_uri
-from pipelines.shards import ROW_SCHEMA, ROWS_PER_GROUP, ShardReader, encode_shard, row_digest
+from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo, manifest_uri
+from pipelines.data.shards import ROW_SCHEMA, ROWS_PER_GROUP, ShardReader, encode_shard, row_digest
 
 CATEGORIES = Categories((Category(id=1, name="cat", is_thing=True), Category(id=3, name="sky", is_thing=False)))
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pipelines.ingest import SamplePlan, _Steps
+from pipelines.data.ingest import SamplePlan, _Steps
 
 
 @pytest.mark.parametrize(("num_samples", "batch_size"), [(10, 2), (7, 3), (3, 8), (101, 16)])

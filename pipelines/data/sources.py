@@ -1,4 +1,5 @@
-"""Raw data in COCO panoptic format: what belongs to it, whether it is complete, and what to call it."""
+"""Raw data, in COCO panoptic format or Cityscapes as distributed: what belongs to it, whether it is complete, and what
+to call it."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ import hashlib
 from dataclasses import dataclass
 
 from aunet.categories import Categories
+from aunet.data.cityscapes import CATEGORIES
 from aunet.data.coco_json import ImageRecord, InstanceRecord, read_instances_json, read_panoptic_json
 from aunet.errors import InputError
 from pipelines import storage
-from pipelines.config import DataConfig, SplitConfig, fingerprint
-from pipelines.manifest import SCHEMA_VERSION
+from pipelines.config import DataConfig, SplitConfig, fingerprint, to_json
+from pipelines.data.cityscapes import find_images
+from pipelines.data.manifest import SCHEMA_VERSION
 
 SHOWN_PROBLEMS = 20
 """Problems printed one by one; the rest is counted."""
@@ -22,6 +25,7 @@ class RawImage:
     """One image of a split and what its annotation files say."""
 
     record: ImageRecord
+    """Of Cityscapes without size and segments, which its PNG holds."""
     instances: tuple[InstanceRecord, ...] | None
     """None: the split has no instances JSON."""
 
@@ -65,16 +69,15 @@ def read_source(data: DataConfig, root: str) -> Source:
             continue
         splits.append(split)
         categories.append(known)
-    if len(categories) == 2 and _meaning(categories[0]) != _meaning(categories[1]):
-        odd = sorted(set(_meaning(categories[0])) ^ set(_meaning(categories[1])))[0]
+    if len(categories) == 2 and meaning(categories[0]) != meaning(categories[1]):
+        odd = sorted(set(meaning(categories[0])) ^ set(meaning(categories[1])))[0]
         problems.append(
-            f"{storage.join(root, data.val.panoptic_json)}: its categories differ from those of train, first in "
-            f"(id, name, is_thing) = {odd}; give both splits one list"
+            f"{storage.join(root, data.val.panoptic_json or data.val.images)}: its categories differ from those "
+            f"of train, first in (id, name, is_thing) = {odd}; give both splits one list"
         )
     if problems:
         raise InputError(shortened(problems))
-    settings = fingerprint(dataclasses.replace(data, root="-"))
-    digest.update(f"{SCHEMA_VERSION} {settings}".encode())
+    digest.update(f"{SCHEMA_VERSION} {_settings(data)}".encode())
     return Source(root=root, categories=categories[0], splits=tuple(splits), fingerprint=digest.hexdigest()[:16])
 
 
@@ -84,25 +87,29 @@ def shortened(problems: list[str]) -> list[str]:
     return problems if rest <= 0 else [*problems[:SHOWN_PROBLEMS], f"… and {rest} more problems like these"]
 
 
+def _settings(data: DataConfig) -> str:
+    """What the configuration adds to the fingerprint. Settings of Cityscapes count only where they are given: data
+    prepared before there were any keep their name."""
+    plain = to_json(dataclasses.replace(data, root="-"))
+    for split in (plain["train"], plain["val"]):
+        for setting in ("instance_ids", "cities"):
+            if not split[setting]:
+                del split[setting]
+    return fingerprint(plain)
+
+
 def _read_split(
     name: str, config: SplitConfig, root: str, digest: hashlib._Hash, *, times: bool
 ) -> tuple[RawSplit, Categories]:
-    place = storage.join(root, config.panoptic_json)
-    annotation_bytes = storage.read_bytes(place)
-    annotations = read_panoptic_json(annotation_bytes, place)
-    records = _wanted(annotations.images, config, name, place)
-    digest.update(hashlib.sha256(annotation_bytes).digest())
-
-    instances: dict[int, tuple[InstanceRecord, ...]] = {}
-    if config.instances_json:
-        instances_place = storage.join(root, config.instances_json)
-        instance_bytes = storage.read_bytes(instances_place)
-        instances = read_instances_json(instance_bytes, instances_place, records, annotations.categories)
-        digest.update(hashlib.sha256(instance_bytes).digest())
+    place = storage.join(root, config.panoptic_json or config.images)
+    if config.instance_ids:
+        records, categories, instances = _wanted(find_images(config, root), config, name, place), CATEGORIES, None
+    else:
+        records, categories, instances = _read_coco(name, config, root, digest)
 
     problems: list[str] = []
     wanted = {"image": (config.images, [r.file_name for r in records])}
-    wanted["panoptic PNG"] = (config.panoptic_dir, [r.panoptic_name for r in records])
+    wanted["panoptic PNG"] = (config.annotations, [r.panoptic_name for r in records])
     for kind, (folder, names) in wanted.items():
         try:
             listed = {f.path: f for f in storage.list_files(storage.join(root, folder))}
@@ -120,9 +127,26 @@ def _read_split(
     if problems:
         raise InputError(problems)
     images = tuple(
-        RawImage(record=r, instances=instances[r.image_id] if config.instances_json else None) for r in records
+        RawImage(record=r, instances=instances[r.image_id] if instances is not None else None) for r in records
     )
-    return RawSplit(name=name, config=config, images=images), annotations.categories
+    return RawSplit(name=name, config=config, images=images), categories
+
+
+def _read_coco(
+    name: str, config: SplitConfig, root: str, digest: hashlib._Hash
+) -> tuple[list[ImageRecord], Categories, dict[int, tuple[InstanceRecord, ...]] | None]:
+    place = storage.join(root, config.panoptic_json)
+    annotation_bytes = storage.read_bytes(place)
+    annotations = read_panoptic_json(annotation_bytes, place)
+    records = _wanted(annotations.images, config, name, place)
+    digest.update(hashlib.sha256(annotation_bytes).digest())
+    if not config.instances_json:
+        return records, annotations.categories, None
+    instances_place = storage.join(root, config.instances_json)
+    instance_bytes = storage.read_bytes(instances_place)
+    instances = read_instances_json(instance_bytes, instances_place, records, annotations.categories)
+    digest.update(hashlib.sha256(instance_bytes).digest())
+    return records, annotations.categories, instances
 
 
 def _wanted(images: tuple[ImageRecord, ...], config: SplitConfig, name: str, place: str) -> list[ImageRecord]:
@@ -138,5 +162,6 @@ def _wanted(images: tuple[ImageRecord, ...], config: SplitConfig, name: str, pla
     return [known[i] for i in dict.fromkeys(config.image_ids)] or list(images)
 
 
-def _meaning(categories: Categories) -> list[tuple[int, str, bool]]:
+def meaning(categories: Categories) -> list[tuple[int, str, bool]]:
+    """What a network learns of categories: id, name and whether it is a thing; colours are left out."""
     return [(c.id, c.name, c.is_thing) for c in categories.entries]

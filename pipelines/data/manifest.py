@@ -54,6 +54,12 @@ class Manifest:
         plain = json.dumps([SCHEMA_VERSION, hashes, self.categories.to_json()], sort_keys=True)
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
+    def split_fingerprint(self, split: str) -> str:
+        """16 hex digits that name the content of one split: its shards' hashes and the categories."""
+        hashes = [shard.sha256 for shard in self.splits[split].shards]
+        plain = json.dumps([SCHEMA_VERSION, split, hashes, self.categories.to_json()], sort_keys=True)
+        return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
     def to_bytes(self) -> bytes:
         """As JSON, the same bytes for the same content."""
         plain = {

@@ -13,7 +13,7 @@ import pytest
 
 from aunet.errors import InputError
 from pipelines.config import DataConfig, SplitConfig
-from pipelines.sources import read_source
+from pipelines.data.sources import _settings, read_source
 
 SPLITS = {
     name: SplitConfig(
@@ -59,6 +59,19 @@ def test_the_fingerprint_follows_what_is_used(raw: Path) -> None:
     assert fingerprint() == first
     os.utime(raw / "train" / "000000.jpg", (1, 1))
     assert fingerprint() != first
+
+
+def test_settings_of_cityscapes_leave_the_names_of_other_data_as_they_were() -> None:
+    assert _settings(DataConfig(root="anywhere")) == "cd31a378e08b66ba"
+    cityscapes = SplitConfig(images="a", instance_ids="b")
+    names = {_settings(DataConfig(root="x", train=replace(cityscapes, cities=c))) for c in ((), ("ulm",), ("bonn",))}
+    assert len(names) == 3
+
+
+def test_images_without_annotations(raw: Path) -> None:
+    change_json(raw / "annotations/panoptic_train.json", lambda whole: whole.pop("annotations"))
+    (problem,) = refused(data_of(raw))
+    assert "panoptic_train.json: lists images without annotations; they can be labelled with `predict`" in problem
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Raw data, shards of prepared data, and the batches made of them."""

@@ -1,0 +1,71 @@
+"""Cityscapes as distributed: the images of a split and their annotations, found and paired by their names."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from aunet.data.cityscapes import frame_of, image_id_of
+from aunet.data.coco_json import ImageRecord
+from aunet.errors import InputError
+from pipelines import storage
+from pipelines.config import SplitConfig
+
+IMAGE = "leftImg8bit.png"
+ANNOTATION = "instanceIds.png"
+
+
+def find_images(config: SplitConfig, root: str) -> tuple[ImageRecord, ...]:
+    """The images of a split in the order of their paths. Their sizes and segments stay empty: the PNGs hold them.
+
+    Raises:
+        InputError: all problems at once: a folder or a city that is not there, an image without annotation, an
+            annotation without image, two images of one name.
+    """
+    problems: list[str] = []
+    images = _frames(config.images, IMAGE, config, root, problems)
+    annotations = _frames(config.instance_ids, ANNOTATION, config, root, problems)
+    if problems:
+        raise InputError(problems)
+    for here, there, kind, folder in (
+        (images, annotations, ANNOTATION, config.instance_ids),
+        (annotations, images, IMAGE, config.images),
+    ):
+        problems += [
+            f"{storage.join(root, folder, frame)}_*{kind}: missing, the partner of {here[frame]}; add it or remove both"
+            for frame in here
+            if frame not in there
+        ]
+    records: dict[int, ImageRecord] = {}
+    for frame in images:
+        image_id = image_id_of(PurePosixPath(frame).name)
+        if image_id in records:
+            both = f"{records[image_id].file_name} and {images[frame]}"
+            problems.append(f"{storage.join(root, config.images)}: {both} have one name; every image needs its own")
+        records[image_id] = ImageRecord(
+            image_id=image_id,
+            file_name=images[frame],
+            height=0,
+            width=0,
+            panoptic_name=annotations.get(frame, ""),
+            segments=(),
+        )
+    if problems:
+        raise InputError(problems)
+    return tuple(records.values())
+
+
+def _frames(folder: str, suffix: str, config: SplitConfig, root: str, problems: list[str]) -> dict[str, str]:
+    """`<city>/<city>_<sequence>_<frame>` → path below `folder`, of the files with this suffix in the wanted cities."""
+    try:
+        names = [f.path for f in storage.list_files(storage.join(root, folder)) if f.path.endswith(suffix)]
+    except InputError as error:
+        problems += error.problems
+        return {}
+    cities = {name: PurePosixPath(name).parent.name for name in names}
+    known = sorted(set(cities.values()))
+    problems += [
+        f"{storage.join(root, folder)}: no *_{suffix} of city {city!r}; there are {', '.join(known)}"
+        for city in dict.fromkeys(config.cities)
+        if city not in known
+    ]
+    return {frame_of(name): name for name in names if not config.cities or cities[name] in config.cities}

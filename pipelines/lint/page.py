@@ -1,0 +1,100 @@
+"""The defects of a data set as one self-contained page: counts, pictures, classes."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+from pipelines.lint.pictures import draw_defect
+from pipelines.lint.rules import RULES, Defect, counts
+from pipelines.lint.split import DataLint
+from pipelines.pages.report import page, section
+
+PICTURES = 4
+"""Pictures per rule."""
+LISTED = 200
+"""Defects per rule that the page lists; the rest is counted, and `lint.json` has all."""
+
+
+def render_lint(found: DataLint) -> str:
+    """The page as HTML text. Every text in it is escaped."""
+    numbers = counts(found.defects)
+    errors = sum(n for rule, n in numbers.items() if RULES[rule].severity == "error")
+    figures = {
+        "images": found.annotations.num_images,
+        "errors": errors,
+        "warnings": len(found.defects) - errors,
+        "left out": found.num_quarantined,
+    }
+    cards = "".join(f"<article><h3>{name}</h3><strong>{n:,}</strong></article>" for name, n in figures.items())
+    head = "".join(f"<th>{name}</th>" for name in ("rule", "", "what", "defects"))
+    rows = "".join(
+        f'<tr><th><a href="#{rule}">{rule}</a></th><td>{RULES[rule].severity}</td>'
+        f"<td>{escape(RULES[rule].what)}</td><td>{n:,}</td></tr>"
+        for rule, n in numbers.items()
+    )
+    by_rule: dict[str, list[Defect]] = {rule: [] for rule in numbers}
+    for defect in found.defects:
+        by_rule[defect.rule].append(defect)
+    legend = "<p>Pink: the pixels that the map has. Yellow: the box that the JSON gives.</p>"
+    parts = [
+        f"<style>{_STYLE}</style><section class=cards>{cards}</section>",
+        section("Rules", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""),
+        legend if numbers else "",
+        *(_rule(rule, defects, found) for rule, defects in by_rule.items()),
+        section("Classes", _classes(found.classes)),
+    ]
+    places = {name: value for name, value in asdict(found.places).items() if value is not None}
+    title = "Defects of the data" if found.defects else "Data without a defect"
+    return page(title, {name.replace("_", " "): value for name, value in places.items()}, parts, places)
+
+
+def _rule(rule: str, defects: list[Defect], found: DataLint) -> str:
+    """One rule that is broken: its pictures and its defects."""
+    rest = len(defects) - LISTED
+    items = "".join(f"<li>{escape(d.message)}</li>" for d in defects[:LISTED])
+    more = f"<li>… and {rest:,} more</li>" if rest > 0 else ""
+    figures = []
+    for defect in defects:
+        record = found.annotations.records.get(defect.image)
+        if len(figures) == PICTURES or record is None:
+            continue
+        if drawn := draw_defect(defect, record, found.places):
+            data = base64.b64encode(drawn).decode("ascii")
+            said = escape(defect.message)
+            image = f'<img loading=lazy alt="{said}" src="data:image/jpeg;base64,{data}">'
+            figures.append(f"<figure>{image}<figcaption>{said}</figcaption></figure>")
+    text = f"<p>{escape(RULES[rule].what)}. Cure: {escape(RULES[rule].cure)}.</p>"
+    pictures = f"<div class=shots>{''.join(figures)}</div>" if figures else ""
+    return section(f'<span id="{rule}">{rule}</span>', f"{text}{pictures}<ul>{items}{more}</ul>", "rule")
+
+
+def _classes(classes: list[dict[str, Any]]) -> str:
+    if not classes:
+        return ""
+    most = max(max(row["segments"] for row in classes), 1)
+    head = "".join(f"<th>{name}</th>" for name in ("class", "", "segments", "crowds", "images", "pixels"))
+    rows = []
+    for row in sorted(classes, key=lambda row: -row["segments"]):
+        kind = "thing" if row["isthing"] else "stuff"
+        bar = f'<span class="bar {kind}" style="width:{100 * row["segments"] / most:.1f}%"></span>'
+        cells = "".join(f"<td>{row[key]:,}</td>" for key in ("crowds", "images", "pixels"))
+        rows.append(
+            f"<tr{'' if row['segments'] else ' class=absent'}><th>{escape(str(row['name']))}</th><td>{kind}</td>"
+            f"<td class=pq><b>{row['segments']:,}</b><span class=track>{bar}</span></td>{cells}</tr>"
+        )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+_STYLE = """
+.shots { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; margin: 12px 0; }
+.shots figure { background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
+.shots img { display: block; max-width: 100%; }
+.shots figcaption { max-width: 306px; padding: 6px 12px; color: var(--soft); font-size: 12.5px;
+  overflow-wrap: anywhere; }
+.rule p { margin: 0; color: var(--soft); } .rule ul { padding-left: 20px; font-size: 13px; overflow-wrap: anywhere;
+  max-height: 320px; overflow-y: auto; }
+tbody th a { color: inherit; } td:nth-child(3) { text-align: left; }
+"""

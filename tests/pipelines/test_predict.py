@@ -1,0 +1,79 @@
+"""Which images are labelled, and what they are called. The network is a stand-in that finds nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aunet.data.cityscapes import CATEGORIES
+from aunet.errors import InputError
+from pipelines import evaluate
+from pipelines.predict import predict
+from tests.cityscapes import png
+
+
+class Blind:
+    categories = CATEGORIES
+
+    def __call__(self, images: list[np.ndarray]) -> list[Any]:
+        return [
+            SimpleNamespace(panoptic=SimpleNamespace(ids=torch.zeros(i.shape[:2]).int(), segments=[])) for i in images
+        ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder, and three images of which a test set has two."""
+    monkeypatch.setattr(evaluate, "load_predictor", lambda uri: Blind())
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").touch()
+    (tmp_path / "test2017").mkdir()
+    for number in (1, 16, 19):
+        (tmp_path / "test2017" / f"{number:012d}.png").write_bytes(png(np.zeros((6, 8, 3), np.uint8)))
+    images = [{"id": n, "file_name": f"{n:012d}.png", "height": 6, "width": 8} for n in (19, 16)]
+    (tmp_path / "info.json").write_text(json.dumps({"images": images, "categories": []}))
+    return tmp_path
+
+
+def labelled(folder: Path, **options: Any) -> list[tuple[int, str]]:
+    out = predict(str(folder / "model"), str(folder / "test2017"), str(folder / "out"), **options)
+    whole = json.loads(Path(out["panoptic_json"]).read_bytes())
+    assert [a["image_id"] for a in whole["annotations"]] == [i["id"] for i in whole["images"]]
+    return [(i["id"], i["file_name"]) for i in whole["images"]]
+
+
+def test_a_folder_is_labelled_whole_and_numbered(folder: Path) -> None:
+    assert labelled(folder) == [(n, f"{i:012d}.png") for n, i in ((1, 1), (2, 16), (3, 19))]
+
+
+def test_an_image_info_json_names_and_numbers_the_images(folder: Path) -> None:
+    found = labelled(folder, image_info=str(folder / "info.json"))
+    assert found == [(19, "000000000019.png"), (16, "000000000016.png")]
+    assert sorted(p.name for p in (folder / "out" / "panoptic").iterdir()) == ["000000000016.png", "000000000019.png"]
+
+
+def test_listed_images_that_are_missing_are_all_named(folder: Path) -> None:
+    for number in (16, 19):
+        (folder / "test2017" / f"{number:012d}.png").unlink()
+    with pytest.raises(InputError) as caught:
+        labelled(folder, image_info=str(folder / "info.json"))
+    first, second = caught.value.problems
+    assert f"000000000019.png: missing, image 19 of {folder}/info.json; add it or drop the entry" in first
+    assert "000000000016.png: missing, image 16" in second
+
+
+def test_a_list_with_gaps_and_doubles(folder: Path) -> None:
+    images = [{"id": 16, "file_name": "a.png"}, {"id": 16, "file_name": "a.png"}, {"id": 3}]
+    (folder / "info.json").write_text(json.dumps({"images": images}))
+    with pytest.raises(InputError) as caught:
+        labelled(folder, image_info=str(folder / "info.json"))
+    assert [p.split(": ", 1)[1] for p in caught.value.problems] == [
+        "image 2 lacks file_name; add it", "id 16 is given 2 times; keep one",
+        "file_name a.png is given 2 times; keep one",
+    ]  # fmt: skip
