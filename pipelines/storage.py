@@ -11,16 +11,18 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aunet.errors import InputError
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
+
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 10
 """Attempts per request to S3, with exponential waits between."""
@@ -45,12 +47,25 @@ def store_root() -> str:
 
 def absolute(uri: str) -> str:
     """The same place, named so that other processes find it too."""
-    return uri.rstrip("/") if _is_remote(uri) else str(Path(_plain(uri)).absolute())
+    return uri.rstrip("/") if _is_remote(uri) else str(Path(uri.removeprefix("file://")).absolute())
 
 
 def join(uri: str, *parts: str) -> str:
     """`uri` with `parts` appended, one `/` between each; empty parts are left out."""
     return "/".join([uri.rstrip("/"), *(p.strip("/") for p in parts if p.strip("/"))])
+
+
+def s3_endpoint() -> str:
+    """Address of the S3 API server; empty: Amazon's."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def s3_credentials() -> str | None:
+    """Where the keys for S3 are found, such as `env` or `iam-role`, never the keys; None: nowhere."""
+    import boto3
+
+    found = boto3.Session().get_credentials()
+    return found.method if found else None
 
 
 def filesystem(uri: str) -> tuple[FileSystem, str]:
@@ -60,9 +75,8 @@ def filesystem(uri: str) -> tuple[FileSystem, str]:
         InputError: a scheme other than `file` and `s3`.
     """
     if uri.startswith("s3://"):
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
-        return _s3(endpoint, region), uri.removeprefix("s3://").rstrip("/")
+        return _s3(s3_endpoint(), region), uri.removeprefix("s3://").rstrip("/")
     if _is_remote(uri):
         raise InputError(f"{uri}: unknown scheme; give a folder or s3://bucket/prefix")
     from pyarrow.fs import LocalFileSystem
@@ -85,9 +99,13 @@ def read_bytes(uri: str) -> bytes:
         InputError: no such file.
     """
     system, path = filesystem(uri)
-    try:
+
+    def read() -> bytes:
         with system.open_input_stream(path) as stream:
             return stream.read()
+
+    try:
+        return _unspoiled(read)
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{uri}: no such file; put it there or correct the path") from None
 
@@ -141,6 +159,15 @@ def list_files(uri: str) -> list[FileInfo]:
     return sorted(files, key=lambda f: f.path)
 
 
+def list_folders(uri: str) -> list[str]:
+    """Names of the folders directly below a folder, sorted; none where there is no such folder."""
+    from pyarrow.fs import FileSelector, FileType
+
+    system, path = filesystem(uri)
+    entries = system.get_file_info(FileSelector(path, allow_not_found=True))
+    return sorted(entry.base_name for entry in entries if entry.type == FileType.Directory)
+
+
 def delete(uri: str) -> None:
     """Remove a file, or a folder with all that is in it; nothing happens when there is none."""
     from pyarrow.fs import FileType
@@ -176,7 +203,8 @@ def download_folder(uri: str, local: Path) -> None:
     system, path = filesystem(uri)
     local.mkdir(parents=True, exist_ok=True)
     target = str(local.absolute())
-    fs.copy_files(path, target, source_filesystem=system, destination_filesystem=fs.LocalFileSystem())
+    here = fs.LocalFileSystem()
+    _unspoiled(lambda: fs.copy_files(path, target, source_filesystem=system, destination_filesystem=here))
 
 
 def rename_folder(source: Path, target: Path) -> bool:
@@ -214,22 +242,37 @@ def _is_remote(uri: str) -> bool:
     return "://" in uri and not uri.startswith("file://")
 
 
-def _plain(uri: str) -> str:
-    return uri.removeprefix("file://")
+def _unspoiled(read: Callable[[], T]) -> T:
+    """Repeat a read that pyarrow spoils: where an error's text is longer than the file, its own retry succeeds and
+    then finds no room for the file."""
+    for _ in range(MAX_ATTEMPTS - 1):
+        try:
+            return read()
+        except OSError as error:
+            if "flush response stream" not in str(error):
+                raise
+    return read()
 
 
 @lru_cache(maxsize=8)
 def _s3(endpoint: str, region: str) -> FileSystem:
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
 
+    class Bucket(S3FileSystem):
+        """Pickled by its address alone: pyarrow's own pickle forgets the retries, and this one holds no key."""
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _s3, (endpoint, region)
+
     scheme, _, host = endpoint.rpartition("://")
-    return S3FileSystem(
+    return Bucket(
         endpoint_override=host or None,
         scheme=scheme or "https",
         region=region or ("us-east-1" if endpoint else None),
         retry_strategy=AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
         connect_timeout=10,
         request_timeout=60,
+        allow_delayed_open=True,  # one request for a small file, not three
     )
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.delivery import Delivery
+from pipelines.tracking_address import connection_uri, shown_uri, without_password
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -35,26 +36,43 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "GIT_PYTHON_REFRESH": "quiet",
+    "AWS_RETRY_MODE": "standard",
+    "AWS_MAX_ATTEMPTS": str(storage.MAX_ATTEMPTS),
 }
 """Taken where the environment says nothing."""
 
 
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else the SQLite file of the store."""
-    root = storage.store_root()
-    folder = Path.cwd() if "://" in root else Path(root)
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
-
-
 def client() -> MlflowClient:
-    """A client of the tracking server, whose SQLite file is made first where that is what it is."""
+    """A client of the tracking server; where that is a database, its tables are made first.
+
+    Raises:
+        InputError: there is no such server or database, or its tables belong to another MLflow.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    uri = tracking_uri()
-    _prepare_sqlite(uri)
-    from mlflow.tracking import MlflowClient
+    uri = connection_uri()
+    with answering():
+        if uri.startswith("sqlite:///"):
+            _prepare_sqlite(uri)
+        if uri.startswith("postgresql"):
+            _prepare_postgresql(uri)
+        from mlflow.tracking import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+        return MlflowClient(tracking_uri=uri)
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Let MLflow's errors be an InputError of one line, without a password."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        said = without_password(" ".join(str(getattr(error, "orig", error)).split()))[:300]
+        cure = "start the server, or correct or unset MLFLOW_TRACKING_URI"
+        raise InputError(f"MLFLOW_TRACKING_URI = {shown_uri()!r}: {said}; {cure}") from None
 
 
 def start_run(
@@ -155,10 +173,11 @@ def resolve_model(uri: str) -> str:
         return uri
     mlflow, wanted = client(), uri.removeprefix(PREFIX).strip("/")
     name, separator, which = wanted.partition("@" if "@" in wanted else "/")
-    models = {model.name: model for model in mlflow.search_registered_models()}
+    with answering():
+        models = {model.name: model for model in mlflow.search_registered_models()}
     if name not in models:
         there = f"there are {', '.join(models)}" if models else "there are none; run `register` first"
-        raise InputError(f"{uri}: no registered model {name!r} at {tracking_uri()}; {there}")
+        raise InputError(f"{uri}: no registered model {name!r} at {shown_uri()}; {there}")
     aliases = models[name].aliases
     number = str(aliases.get(which)) if separator == "@" else which
     versions = {str(v.version): v for v in mlflow.search_model_versions(f"name='{name}'")}
@@ -170,15 +189,10 @@ def resolve_model(uri: str) -> str:
 
 def _experiment(mlflow: MlflowClient) -> str:
     """Id of the experiment, made where it is missing."""
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with answering():
         found = mlflow.get_experiment_by_name(EXPERIMENT)
-    except MlflowException as error:
-        cure = "start the server, or correct or unset MLFLOW_TRACKING_URI"
-        raise InputError(f"MLFLOW_TRACKING_URI = {tracking_uri()!r}: {str(error)[:200]}; {cure}") from error
     if found is None:
-        served = tracking_uri().startswith("http")  # a server decides for itself where artifacts go
+        served = connection_uri().startswith("http")  # a server decides for itself where artifacts go
         place = None if served else storage.join(storage.store_root(), "mlartifacts")
         with unless_there():
             return mlflow.create_experiment(EXPERIMENT, artifact_location=place)
@@ -193,8 +207,6 @@ def _prepare_sqlite(uri: str) -> None:
 
     MLflow alone breaks a fresh file for good when two processes open it together.
     """
-    if not uri.startswith("sqlite:///"):
-        return
     logging.getLogger("alembic").setLevel(logging.ERROR)
     path = Path(uri.removeprefix("sqlite:///")).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -220,6 +232,27 @@ def _prepare_sqlite(uri: str) -> None:
             utils._upgrade_db(engine)
         finally:
             engine.dispose()
+
+
+@lru_cache(maxsize=8)
+def _prepare_postgresql(uri: str) -> None:
+    """Make the tables of an empty database, by one process at a time; tables that are there stay as they are.
+
+    MLflow alone fails when two processes make them together.
+    """
+    import sqlalchemy
+    from mlflow.store.db import utils
+
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 10})
+    try:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(7267)"))
+            if utils._get_schema_version(engine) is None:
+                utils._initialize_tables(engine)
+            utils._verify_schema(engine)
+    finally:
+        engine.dispose()
 
 
 @contextlib.contextmanager

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +68,13 @@ def test_a_listing_has_relative_paths_sizes_and_times(root: str) -> None:
     assert all(f.modified > 10**18 for f in files)
 
 
+def test_folders_are_listed_without_what_is_in_them(root: str) -> None:
+    assert storage.list_folders(root) == []
+    for name in ("b/1", "a/x/2", "file"):
+        storage.write_bytes(storage.join(root, name), b"x")
+    assert storage.list_folders(root) == ["a", "b"]
+
+
 def test_temporary_files_are_not_listed(tmp_path: Path) -> None:
     storage.write_bytes(str(tmp_path / "a.bin"), b"a")
     (tmp_path / ".b.bin.12345678.tmp").touch()
@@ -114,6 +126,49 @@ def test_a_lost_answer_does_not_lose_the_lease(s3: str, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", twice)
     assert storage.create_exclusive(storage.join(s3, "lease"), b"mine")
+
+
+@pytest.fixture
+def shaky(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket whose server refuses every request once, a PUT three times, before it does what it is asked."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    backend = DomainDispatcherApplication(create_backend_app)
+    asked: Counter[tuple[str, ...]] = Counter()
+
+    def answer(environ: dict[str, Any], start: Any) -> Any:
+        request = tuple(environ[key] for key in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
+        asked[request] += 1
+        if asked[request] > (3 if request[0] == "PUT" else 1):
+            return backend(environ, start)
+        start("503 Slow Down", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
+
+    server = make_server("127.0.0.1", 0, answer, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    yield s3
+    server.shutdown()
+    thread.join()
+
+
+@pytest.mark.faults
+def test_a_server_that_stumbles_is_asked_again(shaky: str, tmp_path: Path) -> None:
+    """Also for a file that is smaller than the error's text, and where Ray carries the file system to its workers."""
+    carried = pickle.loads(pickle.dumps(storage.filesystem(shaky)[0]))
+    with carried.open_output_stream(storage.join(shaky, "a.bin").removeprefix("s3://")) as stream:
+        stream.write(b"a")
+    assert storage.create_exclusive(storage.join(shaky, "lease"), b"mine")
+    assert storage.read_bytes(storage.join(shaky, "a.bin")) == b"a"
+    assert [file.path for file in storage.list_files(shaky)] == ["a.bin", "lease"]
+    storage.download_folder(shaky, tmp_path / "copy")
+    assert (tmp_path / "copy/lease").read_bytes() == b"mine"
+
+
+def test_a_pickled_bucket_holds_no_key(s3: str) -> None:
+    assert b"test-secret" not in pickle.dumps(storage.filesystem(s3)[0])
 
 
 def test_the_store_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

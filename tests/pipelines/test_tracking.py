@@ -42,14 +42,6 @@ def dead_server(monkeypatch: pytest.MonkeyPatch) -> str:
     return uri
 
 
-def test_default_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/store/mlflow.db"
-    monkeypatch.setenv("AUNET_STORE", "s3://bucket/prefix")
-    assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert tracking.tracking_uri() == "http://server:5000"
-
-
 def test_a_run_with_its_figures_tables_and_pictures(mlflow_store: Path) -> None:
     params = {"train.lr": 0.1, "augment.crop": None, "long": "x" * 10_000, **{f"p{n}": n for n in range(250)}}
     parent = tracking.start_run("search", {})

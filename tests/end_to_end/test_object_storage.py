@@ -1,0 +1,214 @@
+"""The main job with everything in a bucket: raw images, shards, checkpoints, reports, MLflow's artifacts, predictions.
+
+The S3 API server is moto's: it lives in this process, starts in a second and honours `If-None-Match`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import pickle
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.commands import ROOT, command
+
+BUCKET = "bucket"
+RAW, STORE = f"s3://{BUCKET}/raw", f"s3://{BUCKET}/team/store"
+TINY_RUN = [
+    "--data.root", RAW, "--data.rows_per_shard", "4",
+    "--augment.short_sides", "64", "--augment.max_size", "128", "--augment.crop", "64", "96",
+    "--model.backbone.fpn_channels", "16", "--model.foreground.box_channels", "32",
+    "--model.foreground.mask_channels", "16", "--model.background.channels", "16",
+    "--train.batch_size", "4", "--train.epochs", "8", "--train.checkpoint_every", "4",
+]  # fmt: skip
+"""`camvid_small` on 12 scenes of a bucket: 24 steps, a checkpoint every 12. The scenes lie as CamVid's files do."""
+LAST = 12
+"""The run is killed once it has the checkpoint of this step."""
+pytestmark = pytest.mark.timeout(1800)
+
+
+class Place(NamedTuple):
+    """An empty working directory, home and temporary folder, with an environment that knows a bucket and a secret."""
+
+    folder: Path
+    environment: dict[str, str]
+    secrets: list[bytes]
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command(*words), cwd=self.folder / "work", env=self.environment, start_new_session=True, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def jobs(self, *words: str) -> tuple[dict[str, Any], str]:
+        """Run a command to its end; returns its result and all that it printed."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=900)
+        assert process.returncode == 0, f"exit code {process.returncode}\n{err[-3000:]}"
+        return json.loads(out.splitlines()[-1]), out + err
+
+    def files(self) -> list[Path]:
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+    def holds_secret(self, content: bytes) -> bool:
+        """Whether a secret is in `content`, as it is or in base64."""
+        needles = [
+            needle
+            for secret in self.secrets
+            for needle in (secret, *(base64.b64encode(b" " * shift + secret)[4:-4] for shift in range(3)))
+        ]
+        return any(needle in content for needle in needles)
+
+
+@pytest.fixture(scope="module")
+def place(s3_endpoint: str) -> Iterator[Place]:
+    import boto3
+
+    from aunet.data.shapes import write_scenes
+    from pipelines import storage
+
+    folder = Path(tempfile.mkdtemp(prefix="s3-"))  # short: Ray's sockets lie in it
+    for name in ("work", "home", "tmp", "ray"):
+        (folder / name).mkdir()
+    aws = {
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": f"canary-{secrets.token_hex(16)}",
+        "AWS_SECRET_ACCESS_KEY": f"canary-{secrets.token_hex(16)}",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    own = {
+        "AUNET_STORE": STORE,
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "RAY_TMPDIR": str(folder / "ray"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket=BUCKET)
+        write_scenes(folder / "scenes", num_train=12, num_val=4, height=64, width=96)
+        storage.upload_folder(folder / "scenes", RAW)
+        shutil.rmtree(folder / "scenes")
+        inherited = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
+        keys = [aws[name].encode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
+        yield Place(folder, inherited | own, keys)
+    shutil.rmtree(folder, ignore_errors=True)  # a killed Ray may still write
+
+
+class Outcome(NamedTuple):
+    """What a run said that was killed, and the one that went on; what it had by then, and what `plan` said to it."""
+
+    result: dict[str, Any]
+    said: str
+    events_before: list[str]
+    plan: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def outcome(place: Place) -> Outcome:
+    """The main job, killed in the middle of its training and started again."""
+    killed = place.start("run", "camvid_small", *TINY_RUN)
+    end = time.monotonic() + 900
+    try:
+        while newest_checkpoint() < LAST:
+            assert killed.poll() is None, f"the run ended before it could be killed\n{killed.communicate()[1][-3000:]}"
+            assert time.monotonic() < end, "no checkpoint came"
+            time.sleep(0.5)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(killed.pid, signal.SIGKILL)
+    lost = "".join(killed.communicate())
+    events = read("events.jsonl").splitlines()
+    plan, planned = place.jobs("plan", "camvid_small", *TINY_RUN)
+    result, said = place.jobs("run", "camvid_small", *TINY_RUN)
+    return Outcome(result, lost + planned + said, events, plan)
+
+
+def objects() -> dict[str, tuple[int, int]]:
+    """Path → size and time of everything in the bucket."""
+    from pipelines import storage
+
+    return {f.path: (f.size, f.modified) for f in storage.list_files(f"s3://{BUCKET}")}
+
+
+def read(name: str) -> str:
+    """A file of the one run; empty where there is none yet."""
+    from pipelines import storage
+
+    places = [path for path in objects() if "/runs/" in path and path.endswith(f"/{name}")]
+    return storage.read_bytes(storage.join(f"s3://{BUCKET}", places[0])).decode() if places else ""
+
+
+def newest_checkpoint() -> int:
+    """Step of the newest complete checkpoint; 0: there is none."""
+    newest = json.loads(read("checkpoint_manager_snapshot.json") or "{}").get("latest_checkpoint_result")
+    return newest["metrics"]["step"] if newest else 0
+
+
+def test_everything_is_in_the_bucket(place: Place, outcome: Outcome) -> None:
+    result, there = outcome.result, set(objects())
+    run = result["run"]["uri"].removeprefix(f"s3://{BUCKET}/")
+    artifacts = f"team/store/mlartifacts/{result['run']['mlflow_run_id']}/artifacts"
+    for name in ("report.html", "overlays/000000000004.png"):
+        assert {f"{run}/{name}", f"{artifacts}/{name}"} <= there
+    assert {f"{run}/{name}" for name in ("run.json", "report.json", "events.jsonl", "model/model.safetensors")} <= there
+    prepared = result["prepared"]["uri"].removeprefix(f"s3://{BUCKET}/")
+    assert f"{prepared}/manifest.json" in there
+    assert len([path for path in there if path.startswith(f"{prepared}/shards/")]) == 4
+    work = place.folder / "work"
+    assert {path.name for path in place.files() if path.is_relative_to(work)} == {"mlflow.db", "mlflow.db.lock"}
+
+
+def test_a_killed_run_went_on_from_its_checkpoint(outcome: Outcome) -> None:
+    stages = {stage["stage"]: stage["action"] for stage in outcome.plan["stages"]}
+    assert stages == {"preprocess": "skip", "train": "resume", "evaluate": "run", "register": "run"}
+    left = outcome.plan["steps"]["left"]
+    assert outcome.plan["steps"]["total"] == 24 and left == 24 - LAST
+    assert outcome.plan["hours"] > 0 and outcome.plan["peak_memory_gb"] > 0.1
+    events = read("events.jsonl").splitlines()
+    assert [json.loads(event)["step"] for event in events] == [10, 20, 24]
+    assert outcome.events_before[0] == events[0], "the first steps were trained again"
+
+
+def test_a_second_run_writes_nothing(place: Place, outcome: Outcome) -> None:
+    before = objects()
+    plan, _ = place.jobs("plan", "camvid_small", *TINY_RUN)
+    again, said = place.jobs("run", "camvid_small", *TINY_RUN)
+    assert {stage["action"] for stage in plan["stages"]} == {"skip"}
+    assert (plan["steps"], plan["hours"]) == ({"total": 24, "left": 0}, 0)
+    assert again == outcome.result and "· step" not in said
+    assert objects() == before
+
+
+def test_the_registered_model_predicts_and_no_file_has_a_key(place: Place, outcome: Outcome) -> None:
+    from pipelines import storage
+
+    model = f"models:/{outcome.result['model']['name']}@champion"
+    out = f"s3://{BUCKET}/predictions"
+    predicted, said = place.jobs("predict", "--model", model, "--images", f"{RAW}/val", "--out", out, "--overlays")
+    assert predicted["images"] == 4
+    assert {f"predictions/{kind}/000003.png" for kind in ("panoptic", "overlays")} <= set(objects())
+
+    assert place.holds_secret(pickle.dumps({"key": place.secrets[1].decode()})), "the search finds what is there"
+    assert place.holds_secret(base64.b64encode(b"a" + place.secrets[1]))
+    contents = {path: storage.read_bytes(f"s3://{BUCKET}/{path}") for path in objects()}
+    contents |= {str(path): path.read_bytes() for path in place.files()}
+    names = " ".join(contents)
+    assert all(part in names for part in ("/session_", "mlflow.db", "state.pt", "predictions/panoptic.json"))
+    found = [path for path, content in contents.items() if place.holds_secret(content)]
+    print(f"a key is in {len(found)} of {len(contents)} files")
+    assert found == []
+    assert not place.holds_secret((outcome.said + said).encode())

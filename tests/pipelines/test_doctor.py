@@ -1,0 +1,202 @@
+"""What `doctor` says of a machine in order, and of each thing that is not."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipelines import doctor
+from pipelines.checks import machine, services
+from pipelines.checks.machine import Finding
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A server that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield server.getsockname()[1]
+
+
+def look(name: str) -> Finding:
+    """What `doctor` makes of one check."""
+    return doctor.examine(*doctor.ALL[name])
+
+
+def test_a_machine_in_order(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    result = doctor.doctor()
+    assert result["problems"] == []
+    assert [check["name"] for check in result["checks"]] == list(doctor.ALL)
+    told = capsys.readouterr().err
+    assert all(f"{mark} {name}" in told for mark, name in [("✓", "store"), ("✓", "MLflow"), ("✓", "operator")])
+    assert not Path(os.environ["AUNET_STORE"]).exists(), "what a check made is gone"
+
+
+def test_one_failure_hides_no_other(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> Finding:
+        raise RuntimeError("driver://me:secret@host\nis gone")
+
+    def slow() -> Finding:
+        time.sleep(30)
+        raise AssertionError
+
+    fine: Callable[[], Finding] = lambda: Finding(True, "as it should be", "could be better")  # noqa: E731
+    table = {"broken": (broken, 5.0, "mend it"), "slow": (slow, 0.1, "wait"), "fine": (fine, 5.0, "")}
+    monkeypatch.setattr(doctor, "ALL", table)
+    result = doctor.doctor()
+    assert result["problems"] == ["broken", "slow"]
+    assert result["checks"] == [
+        {"name": "broken", "ok": False, "detail": "RuntimeError: driver://me:***@host is gone", "cure": "mend it"},
+        {"name": "slow", "ok": False, "detail": "no answer within 0 s", "cure": "wait"},
+        {"name": "fine", "ok": True, "detail": "as it should be", "cure": "could be better"},
+    ]
+    told = [line.rstrip() for line in capsys.readouterr().err.splitlines()]
+    assert told[1] == "  → mend it" and told[4].startswith("! fine") and "Traceback" not in "".join(told)
+
+
+def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "constraints.txt").write_text(
+        "# pins\nray==1.0.0\nnumpy==1.0 ; python_version < '3'\nnot-installed==1\n"
+    )
+    monkeypatch.setattr(machine, "CONSTRAINTS", tmp_path / "constraints.txt")
+    import ray
+
+    assert look("versions") == (False, f"ray {ray.__version__} instead of 1.0.0", machine.REPAIR)
+
+
+def test_a_torch_without_torchvisions_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    def missing(*_: Any) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(torchvision.ops, "nms", missing)
+    finding = look("torch")
+    assert not finding.ok and "torchvision::nms" in finding.detail and "--reinstall" in finding.cure
+
+
+def test_an_operator_that_is_not_compiled_or_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import aunet_ops
+
+    right = aunet_ops.roi_upsample
+    monkeypatch.setattr(aunet_ops, "roi_upsample", lambda *inputs: right(*inputs) + 1)
+    finding = look("operator")
+    assert not finding.ok and "differs from its readable twin by 1" in finding.detail and "--force" in finding.cure
+    status = aunet_ops.KernelStatus(device="cpu", compiled=False, detail="not built", cure="build it")
+    monkeypatch.setattr(aunet_ops, "kernel_status", lambda: [status])
+    assert look("operator") == (False, "cpu: not compiled (not built)", "build it")
+
+
+def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = look("GPU")
+    assert finding.ok and finding.detail.startswith("no GPU")
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 450.12\n")
+    program.chmod(0o755)
+    finding = look("GPU")
+    assert not finding.ok and "driver 450.12" in finding.detail and "update the driver" in finding.cure
+
+
+def test_a_store_below_a_file_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AUNET_STORE", str(tmp_path / "file/store"))
+    finding = look("store")
+    assert not finding.ok and "file" in finding.detail and "AUNET_STORE=" in finding.cure
+
+
+def test_a_bucket_in_order(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import storage
+
+    monkeypatch.setenv("AUNET_STORE", s3)
+    assert look("store").ok and look("S3").ok
+    assert "credentials from env" in look("S3").detail and "test-secret" not in look("S3").detail
+    assert storage.list_files(s3) == [], "what the check wrote is gone"
+    monkeypatch.setenv("AUNET_STORE", "s3://no-such-bucket/store")
+    assert not look("store").ok
+    now = time.time()
+    monkeypatch.setattr(services, "time", SimpleNamespace(time=lambda: now + 1000))
+    finding = look("S3")
+    assert not finding.ok and "clock" in finding.detail and "set the clock" in finding.cure
+
+
+def test_a_bucket_that_can_be_created_twice(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import storage
+
+    monkeypatch.setenv("AUNET_STORE", s3)
+    monkeypatch.setattr(storage, "create_exclusive", lambda uri, data: storage.write_bytes(uri, data) or True)
+    finding = look("store")
+    assert not finding.ok and "created twice" in finding.detail and "If-None-Match" in finding.cure
+
+
+def test_s3_without_keys(s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    finding = look("S3")
+    assert not finding.ok and "no credentials" in finding.detail and "AWS_PROFILE" in finding.cure
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("name", "variable", "form"),
+    [
+        ("S3", "AWS_ENDPOINT_URL", "http://127.0.0.1:{}"),
+        ("store", "AWS_ENDPOINT_URL", "http://127.0.0.1:{}"),
+        ("MLflow", "MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:{}"),
+        ("MLflow", "MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:{}/db"),
+        ("Ray", "RAY_ADDRESS", "127.0.0.1:{}"),
+    ],
+)
+def test_a_server_that_is_down_is_named(
+    name: str, variable: str, form: str, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.setenv(variable, form.format(closed_port))
+    finding = look(name)
+    assert not finding.ok and str(closed_port) in finding.detail and "refused" in finding.detail.lower()
+    assert variable in finding.cure or name == "store"
+    assert "secret" not in "".join(map(str, finding))
+
+
+@pytest.mark.faults
+def test_a_tracking_server_that_says_nothing(silent_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MAX_RETRIES": "0", "TIMEOUT": "2"}.items():
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{name}", value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent_port}")
+    finding = look("MLflow")
+    assert not finding.ok and "ReadTimeoutError" in finding.detail
+
+
+def test_mlflow_in_order(mlflow_store: Path) -> None:
+    finding = look("MLflow")
+    assert finding.ok and "experiment aunet will be made" in finding.detail
+
+
+def test_little_space_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"free": 10e9, "total": 1e9}
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: SimpleNamespace(**free))
+    assert look("disk").ok and look("disk").cure
+    assert look("shared memory").ok and "--shm-size" in look("shared memory").cure
+    free["free"] = 1e9
+    assert not look("disk").ok
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (1024, 4096))
+    assert look("open files") == (True, "1024 open files allowed", "ulimit -n 4096")

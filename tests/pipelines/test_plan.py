@@ -1,0 +1,186 @@
+"""What `plan` says before anything is done, on hand-made stores."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines import presets, storage
+from pipelines.artifacts import PreparedData, Report, TrainedRun
+from pipelines.config import DataConfig, RunConfig, to_json
+from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo, manifest_uri
+from pipelines.data.sources import read_source
+from pipelines.evaluate import report_key
+from pipelines.plan import plan
+from pipelines.train import run_id, run_uri
+from tests.commands import jobs
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture
+def config(raw: Path) -> RunConfig:
+    """Five images for training and two for validation, 12 epochs in batches of 2: 30 steps."""
+    start = presets.camvid_small()
+    data = DataConfig(root=str(raw), train=start.data.train, val=start.data.val)
+    return replace(start, data=data, train=replace(start.train, batch_size=2, epochs=12))
+
+
+def prepare(config: RunConfig) -> PreparedData:
+    """Prepared data as its manifest tells of it; the shards themselves are not looked at."""
+    source = read_source(config.data, config.data.root)
+    shard = ShardInfo(name="shards/x.parquet", num_rows=1, num_bytes=1, sha256="0" * 64)
+    splits = {
+        split.name: SplitInfo(shards=(shard,), num_images=len(split.images), num_segments={}, max_segments=1)
+        for split in source.splits
+    }
+    manifest = Manifest(categories=source.categories, splits=splits, source_fingerprint=source.fingerprint)
+    uri = storage.join(storage.store_root(), "prepared", source.fingerprint)
+    storage.write_bytes(manifest_uri(uri), manifest.to_bytes())
+    return PreparedData(uri=uri, fingerprint=manifest.fingerprint, num_images={"train": 5, "val": 2})
+
+
+def write(place: str, content: Any) -> None:
+    storage.write_bytes(place, json.dumps(content).encode())
+
+
+def finish(config: RunConfig, prepared: PreparedData) -> TrainedRun:
+    uri = run_uri(config, prepared)
+    model = storage.join(uri, "model")
+    run = TrainedRun(uri=uri, fingerprint=run_id(config, prepared), model_uri=model, mlflow_run_id="x", steps=30)
+    storage.write_bytes(storage.join(uri, "run.json"), run.to_json().encode())
+    return run
+
+
+def report(config: RunConfig, prepared: PreparedData, run: TrainedRun) -> None:
+    key = report_key(config, run.fingerprint, Manifest.load(prepared.uri).split_fingerprint("val"))
+    place = storage.join(run.uri, "report.json")
+    made = Report(uri=place, fingerprint=key, metrics={"PQ": 1.0}, html_uri="", overlays_uri="")
+    write(place, {"report": json.loads(made.to_json())})
+
+
+def measure(config: RunConfig, name: str, steps: int, images_per_s: float, memory_gb: float) -> None:
+    """An earlier run that logged `steps` steps."""
+    uri = storage.join(storage.store_root(), "runs", name)
+    write(storage.join(uri, "config.json"), to_json(config))
+    step = {"kind": "step", "step": steps, "images_per_s": images_per_s, "memory_gb": memory_gb}
+    events = [{**step, "step": 1, "images_per_s": 1.0}, step, {"kind": "evaluation", "step": steps}]
+    storage.write_bytes(storage.join(uri, "events.jsonl"), "\n".join(map(json.dumps, events)).encode())
+
+
+def actions(result: dict[str, Any]) -> dict[str, str]:
+    return {stage["stage"]: stage["action"] for stage in result["stages"]}
+
+
+def test_nothing_is_there_and_nothing_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    result = plan(presets.shapes_smoke(), price=3.0)
+    assert set(actions(result).values()) == {"run"}
+    assert result["stages"][0]["why"] == "scenes are not generated yet"
+    assert result["steps"] == {"total": 512 * 12 // 16, "left": 384}
+    assert (result["hours"], result["cost"], result["peak_memory_gb"], result["refused"]) == (None, None, None, [])
+    assert "no earlier run" in result["notes"][0]
+    assert result["resources"] == {"where": "this machine", "CPU": 2, "GPU": 0}
+    assert "scenes are not generated yet" in capsys.readouterr().err
+    assert not Path(os.environ["AUNET_STORE"]).exists()
+
+
+def test_each_stage_that_is_done_is_skipped(config: RunConfig, mlflow_store: Path) -> None:
+    from pipelines.register import register_model
+
+    assert actions(plan(config)) == {"preprocess": "run", "train": "run", "evaluate": "run", "register": "run"}
+    prepared = prepare(config)
+    assert actions(plan(config)) == {"preprocess": "skip", "train": "run", "evaluate": "run", "register": "run"}
+    snapshot = {"latest_checkpoint_result": {"metrics": {"step": 12}}}
+    write(storage.join(run_uri(config, prepared), "checkpoint_manager_snapshot.json"), snapshot)
+    resumed = plan(config)
+    assert actions(resumed) == {"preprocess": "skip", "train": "resume", "evaluate": "run", "register": "run"}
+    assert resumed["steps"] == {"total": 30, "left": 18} and "step 12" in resumed["stages"][1]["why"]
+    run = finish(config, prepared)
+    assert actions(plan(config)) == {"preprocess": "skip", "train": "skip", "evaluate": "run", "register": "run"}
+    report(config, prepared, run)
+    files = {path for path in mlflow_store.rglob("*") if path.name != "mlflow.db.lock"}
+    assert actions(plan(config)) == {"preprocess": "skip", "train": "skip", "evaluate": "skip", "register": "run"}
+    assert {path for path in mlflow_store.rglob("*") if path.name != "mlflow.db.lock"} == files
+    register_model(run.model_uri, config.register.model_name, run_id="x", metrics={"PQ": 1.0}, alias="champion")
+    done = plan(config, price=3.0)
+    assert set(actions(done).values()) == {"skip"}
+    assert (done["steps"]["left"], done["hours"], done["cost"]) == (0, 0.0, 0.0)
+    other = plan(replace(config, fusion=replace(config.fusion, stuff_area=1)))
+    assert actions(other) == {"preprocess": "skip", "train": "skip", "evaluate": "run", "register": "run"}
+
+
+def test_a_registry_that_was_never_made_stays_so(config: RunConfig) -> None:
+    prepared = prepare(config)
+    report(config, prepared, finish(config, prepared))
+    assert actions(plan(config))["register"] == "run"
+    assert not list(Path(os.environ["AUNET_STORE"]).glob("mlflow.db*"))
+
+
+def test_hours_and_memory_are_those_of_an_earlier_run(config: RunConfig) -> None:
+    measure(config, "camvid_small-1", steps=20, images_per_s=4.0, memory_gb=1.5)
+    measure(config, "camvid_small-2", steps=10, images_per_s=9.0, memory_gb=9.0)
+    measure(config, "camvid_large-3", steps=99, images_per_s=9.0, memory_gb=9.0)
+    wider = replace(config, model=replace(config.model, rpn=replace(config.model.rpn, num_samples=8)))
+    measure(wider, "camvid_small-4", steps=99, images_per_s=9.0, memory_gb=9.0)
+    result = plan(config, price=10.0)
+    assert result["hours"] == pytest.approx(30 * 2 / 4.0 / 3600)
+    assert result["cost"] == pytest.approx(10 * result["hours"])
+    assert result["peak_memory_gb"] == 1.5
+    assert "camvid_small-1: 4.0 images per second" in result["notes"][0]
+
+
+def test_incomplete_data_is_refused(config: RunConfig, raw: Path) -> None:
+    image = next(raw.glob("train/*.jpg"))
+    image.unlink()
+    (raw / "annotations/panoptic_val.json").write_text("{")
+    result = plan(config)
+    assert len(result["refused"]) == 2
+    assert str(image) in result["refused"][0] and "panoptic_val.json" in result["refused"][1]
+    assert result["steps"] == {"total": None, "left": None}
+
+
+def test_what_the_machines_cannot_carry_is_refused(config: RunConfig) -> None:
+    train = replace(config.train, num_workers=4, batch_size=64)
+    tune = replace(config.tune, max_concurrent=3)
+    refused = plan(replace(config, train=train, tune=tune))["refused"]
+    assert len(refused) == 3
+    assert "train.num_workers = 4 with one CPU each" in refused[0] and "--train.num_workers 2" in refused[0]
+    assert "tune.max_concurrent = 3 could wait for ever" in refused[1] and "floor(2 / 1) = 2" in refused[1]
+    assert "train.batch_size = 64: 5 images × 12 epochs do not fill one" in refused[2]
+
+
+def test_a_cluster_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    result = plan(presets.shapes_smoke())
+    assert (
+        len(result["refused"]) == 1 and address in result["refused"][0] and "unset RAY_ADDRESS" in result["refused"][0]
+    )
+    assert result["resources"] == {"where": address}
+
+
+def test_equal_plans_have_equal_hashes(config: RunConfig, raw: Path) -> None:
+    first = plan(config)["plan_hash"]
+    assert plan(config, price=2.0)["plan_hash"] == first
+    assert plan(replace(config, train=replace(config.train, lr=0.5)))["plan_hash"] != first
+    image = next(raw.glob("train/*.jpg"))
+    image.write_bytes(image.read_bytes() + b" ")
+    assert plan(config)["plan_hash"] != first
+
+
+def test_the_command_exits_with_3_and_still_prints_the_plan(tmp_path: Path) -> None:
+    result, said = jobs(tmp_path / "store", "plan", "shapes_smoke", "--train.use_gpu", "True", rc=3)
+    assert "train.num_workers = 2 with one GPU each" in result["refused"][0] and "refused: train.num_workers" in said
+    assert result["steps"]["total"] == 384 and not (tmp_path / "store").exists()
