@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aunet.errors import InputError
 from pipelines import storage
-from pipelines.artifacts import Report, TrainedRun
+from pipelines.artifacts import PreparedData, Report, TrainedRun
 from pipelines.config import RunConfig, fingerprint, to_json
 from pipelines.train import load_run, run_uri
 
@@ -23,36 +24,40 @@ NUM_OVERLAYS = 12
 """Pictures in the report: evenly spread over the validation split."""
 
 
-def evaluate(config: RunConfig, run: str | None = None) -> Report:
-    """Measure a run's model on the validation split and write the report beside the run.
+def evaluate(config: RunConfig, run: str | None = None, data: PreparedData | None = None) -> Report:
+    """Measure a run's model on a validation split and write the report beside the run.
 
     Args:
         config: gives the data, the fusion and the workers; the network is the run's own.
         run: URI of the run; None: the run that `config` names.
+        data: measure on the validation split of this data instead of the one that `config` names. That report lies
+            below `reports/` and its figures in MLflow are marked, so that nothing takes them for the run's own.
 
     Raises:
-        InputError: there is no such finished run, or its model is damaged.
+        InputError: there is no such finished run, its model is damaged, or it knows other categories than the data.
     """
+    from pipelines.data.manifest import Manifest
     from pipelines.preprocess import preprocess
-    from pipelines.shards import ShardReader
 
-    prepared = preprocess(config)
+    prepared = data or preprocess(config)
     trained = load_run(run or run_uri(config, prepared))
-    key = fingerprint(trained.fingerprint, prepared.fingerprint, config.fusion, config.augment)
-    place = storage.join(trained.uri, REPORT)
-    if storage.exists(place) and (report := load_report(trained.uri)).fingerprint == key:
+    manifest = Manifest.load(prepared.uri)
+    validation = manifest.split_fingerprint("val")
+    folder, mark = report_folder(trained.uri, validation if data else None), f"val_{validation}/" if data else ""
+    key = report_key(config, trained.fingerprint, validation)
+    place = storage.join(folder, REPORT)
+    if storage.exists(place) and (report := load_report(folder)).fingerprint == key:
         return report
-    reader = ShardReader(prepared.uri, "val")
-    measured, overlays = _measure(config, trained, prepared.uri, len(reader))
+    measured, overlays = _measure(config, trained, prepared.uri, manifest.splits["val"].num_images)
     metrics, per_class = measured.metrics(), measured.per_class()
-    overlays_uri = storage.join(trained.uri, "overlays")
+    overlays_uri = storage.join(folder, "overlays")
     for name, picture in overlays:
         storage.write_bytes(storage.join(overlays_uri, name), picture)
     report = Report(
         uri=place,
         fingerprint=key,
         metrics=metrics,
-        html_uri=storage.join(trained.uri, "report.html"),
+        html_uri=storage.join(folder, "report.html"),
         overlays_uri=overlays_uri,
     )
     html = _page(config, trained, prepared.fingerprint, metrics, per_class, overlays)
@@ -64,16 +69,27 @@ def evaluate(config: RunConfig, run: str | None = None) -> Report:
         "model_uri": trained.model_uri,
         "mlflow_run_id": trained.mlflow_run_id,
         "data_fingerprint": prepared.fingerprint,
+        "val_fingerprint": validation,
         "report": json.loads(report.to_json()),
     }
+    _track(trained, metrics, per_class, overlays, html, mark)
     storage.write_bytes(place, json.dumps(document, indent=1).encode())
-    _track(trained, metrics, per_class, overlays, html)
     return report
 
 
-def load_report(run: str) -> Report:
-    """The report that lies beside a run."""
-    return Report(**json.loads(storage.read_bytes(storage.join(run, REPORT)))["report"])
+def report_key(config: RunConfig, run: str, validation: str) -> str:
+    """Names the report that a configuration makes of a run and a validation split, given by their fingerprints."""
+    return fingerprint(run, validation, config.fusion, config.augment)
+
+
+def report_folder(run: str, validation: str | None = None) -> str:
+    """Where a run's report lies: beside it, or below `reports/` for a validation split that is not its own."""
+    return storage.join(run, "reports", validation) if validation else run
+
+
+def load_report(folder: str) -> Report:
+    """The report in a run's folder, or in one of its `reports/`."""
+    return Report(**json.loads(storage.read_bytes(storage.join(folder, REPORT)))["report"])
 
 
 def _measure(
@@ -83,7 +99,7 @@ def _measure(
     import ray
 
     from pipelines.cluster import connect
-    from pipelines.manifest import Manifest
+    from pipelines.data.manifest import Manifest
     from pipelines.measurement import Measurement
 
     connect()
@@ -107,12 +123,17 @@ def _measure_part(
     settings: dict[str, Any], model_uri: str, prepared_uri: str, indices: list[int], shown: set[int]
 ) -> tuple[Measurement, list[tuple[str, bytes]]]:
     from pipelines.config import from_json
+    from pipelines.data.shards import ShardReader
+    from pipelines.data.sources import meaning
     from pipelines.measurement import measure
-    from pipelines.shards import ShardReader
 
     config: RunConfig = from_json(RunConfig, settings)
     predictor = load_predictor(model_uri, config)
     reader = ShardReader(prepared_uri, "val")
+    if meaning(predictor.categories) != meaning(reader.manifest.categories):
+        raise InputError(
+            f"{model_uri}: the model's categories are not those of {prepared_uri}; measure it on data with its own"
+        )
     image_ids = {reader.image_ids[i] for i in shown}
     overlays: list[tuple[str, bytes]] = []
 
@@ -173,7 +194,7 @@ def _page(
     per_class: list[dict[str, Any]],
     overlays: list[tuple[str, bytes]],
 ) -> str:
-    from pipelines.report import render_report
+    from pipelines.pages.report import render_report
 
     events = storage.read_bytes(storage.join(trained.uri, "events.jsonl")).decode().splitlines()
     return render_report(
@@ -199,10 +220,12 @@ def _track(
     per_class: list[dict[str, Any]],
     overlays: list[tuple[str, bytes]],
     html: str,
+    mark: str,
 ) -> None:
     from pipelines import tracking
 
-    tracking.log_evaluation(trained.mlflow_run_id, metrics, step=trained.steps)
-    tracking.log_table(trained.mlflow_run_id, "per_class.json", per_class)
+    marked = {f"{mark}{name}": value for name, value in metrics.items()}
+    tracking.log_evaluation(trained.mlflow_run_id, marked, step=trained.steps)
+    tracking.log_table(trained.mlflow_run_id, f"{mark}per_class.json", per_class)
     files = {f"overlays/{name}": picture for name, picture in overlays} | {"report.html": html.encode()}
-    tracking.log_artifacts(trained.mlflow_run_id, files)
+    tracking.log_artifacts(trained.mlflow_run_id, {f"{mark}{name}": content for name, content in files.items()})

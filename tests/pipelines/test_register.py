@@ -9,7 +9,7 @@ import pytest
 from aunet.errors import InputError
 from pipelines import presets, tracking
 from pipelines.overrides import override
-from pipelines.register import register
+from pipelines.register import alias_holder, register, register_report, take_figures
 
 CONFIG = override(presets.shapes_smoke(), {"register.margin": 0.5, "register.model_name": "aunet"})
 
@@ -30,6 +30,7 @@ def evaluated(tmp_path: Path) -> Any:
             "model_uri": str(folder / "model"),
             "mlflow_run_id": tracking.start_run(name, {}),
             "data_fingerprint": "abc",
+            "val_fingerprint": "val1",
             **changes,
         }
         (folder / "report.json").write_text(json.dumps({key: v for key, v in report.items() if v is not None}))
@@ -63,7 +64,46 @@ def test_twice_is_once(evaluated) -> None:
 def test_a_version_carries_its_figures_and_its_data(evaluated) -> None:
     register(CONFIG, evaluated("only", 40.0))
     (version,) = tracking.client().search_model_versions("name='aunet'")
-    assert version.tags == {"PQ": "40.0000", "PQ_th": "30.0000", "data_fingerprint": "abc"}
+    assert version.tags == {
+        "PQ": "40.0000", "PQ_th": "30.0000", "data_fingerprint": "abc", "val_fingerprint": "val1",
+        "decision": "promoted", "reason": "champion is version 1 with PQ 40.00; nobody held it before",
+    }  # fmt: skip
+
+
+def test_figures_of_other_validation_data_are_not_compared(evaluated, tmp_path: Path) -> None:
+    register(CONFIG, evaluated("first", 40.0))
+    other = evaluated("other", 90.0, val_fingerprint="val2")
+    held, reason = register_report(CONFIG.register, other, f"{other}/report.json")
+    assert (held.version, held.alias) == (2, None)
+    for part in ("stays with version 1", "PQ 40.00 is of validation data val1", "PQ 90.00 of version 2 of val2"):
+        assert part in reason
+
+    champion = alias_holder("aunet", "champion")
+    take_figures(champion, f"{evaluated('again', 41.0, val_fingerprint='val2')}/report.json")
+    model, reason = register_report(CONFIG.register, other, f"{other}/report.json")
+    assert model.alias == "champion"
+    assert reason == "champion moves to version 2: PQ 90.00 against version 1's 41.00 with margin 0.5"
+    tags = tracking.client().get_model_version("aunet", "2").tags
+    assert (tags["decision"], tags["reason"]) == ("promoted", reason)
+
+
+def test_a_holder_without_known_validation_data_is_not_compared(evaluated) -> None:
+    register(CONFIG, evaluated("first", 40.0))
+    tracking.client().delete_model_version_tag("aunet", "1", "val_fingerprint")
+    assert register(CONFIG, evaluated("better", 90.0)).alias is None
+
+
+def test_what_was_decided_is_said_again(evaluated) -> None:
+    run = evaluated("only", 40.0)
+    first = register_report(CONFIG.register, run, f"{run}/report.json")
+    again = register_report(CONFIG.register, run, f"{run}/report.json")
+    assert again == (first[0], f"champion is version 1, as before: {first[1]}")
+
+
+def test_nobody_holds_an_alias_of_a_model_that_is_not_there(evaluated) -> None:
+    assert alias_holder("aunet", "champion") is None
+    register(CONFIG, evaluated("only", 40.0))
+    assert alias_holder("aunet", "best") is None
 
 
 def test_unknown_versions_and_aliases_are_named(evaluated) -> None:

@@ -1,0 +1,251 @@
+"""Ticks of a scheduled retraining: what they decide, and what follows when one ends half-way. Nothing is trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aunet.errors import InputError
+from pipelines import code_version, evaluate, lease, preprocess, register, retrain, storage, tracking, train
+from pipelines.artifacts import TrainedRun
+from pipelines.config import RunConfig
+from pipelines.data.shard_writer import write_shard
+from pipelines.overrides import override
+from tests.nights import Nights
+
+pytestmark = pytest.mark.usefixtures("mlflow_store")
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def nights(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nights:
+    made = Nights(raw, tmp_path / "store")
+    monkeypatch.setattr(preprocess, "_in_parallel", lambda tasks: [write_shard(task) for task in tasks])
+    monkeypatch.setattr(train, "train", made.train)
+    monkeypatch.setattr(evaluate, "_measure", made.measure)
+    return made
+
+
+def test_three_nights(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
+    first = nights.tick()
+    assert (first["action"], first["decision"], first["PQ"]) == ("trained", "promoted", 40.0)
+    assert "first tick, 5 train and 2 val images" in first["reason"] and "nobody held it before" in first["reason"]
+    assert first["model"]["alias"] == "champion"
+
+    again = nights.tick()
+    assert (again["action"], again["decision"], again["key"]) == ("nothing", None, first["key"])
+    assert again["reason"].startswith("nothing new since the tick of ") and "PQ" not in again
+    assert {name: again[name] for name in retrain.KEYS} == {name: first[name] for name in retrain.KEYS}
+
+    nights.grow(8)
+    second = nights.tick()
+    assert (second["action"], second["decision"]) == ("trained", "held")
+    assert second["reason"] == (
+        "3 new images, 0 gone; champion stays with version 1: version 2 has PQ 40.00 against version 1's 40.00 with "
+        "margin 0.5"
+    )
+    assert nights.tick()["action"] == "nothing"
+    assert len(nights.trained) == 2 and list(nights.versions) == ["2", "1"] and nights.champion == "1"
+    said = capsys.readouterr().err
+    assert "retrain · camvid_small · 3 new images, 0 gone\n" in said
+    assert "retrain · camvid_small · champion stays with version 1: version 2 has PQ 40.00" in said
+
+
+def test_the_registry_and_the_run_tell_what_was_decided(nights: Nights) -> None:
+    made = nights.tick()
+    tags = nights.versions["1"]
+    assert (tags["decision"], tags["PQ"]) == ("promoted", "40.0000")
+    assert tags["reason"] in made["reason"]
+    run = tracking.client().get_run(made["run"]["mlflow_run_id"])
+    assert run.data.tags["retrain_key"] == made["key"]
+    assert run.data.metrics == {f"val_{tags['val_fingerprint']}/{name}": made[name] for name in ("PQ", "PQ_th")}
+    assert Path(made["report"]["uri"]) == Path(made["run"]["uri"]) / "reports" / tags["val_fingerprint"] / "report.json"
+
+
+def test_every_night_is_measured_on_the_first_ones_images(nights: Nights) -> None:
+    frozen = nights.tick()["prepared"]["uri"]
+    nights.grow(8, num_val=4)
+    later = nights.tick()
+    assert later["prepared"]["uri"] != frozen and later["prepared"]["num_images"]["val"] == 4
+    assert [data for _, data in nights.measured] == [frozen, frozen]
+    assert len({tags["val_fingerprint"] for tags in nights.versions.values()}) == 1
+
+
+def test_new_code_and_new_settings_are_new_work(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    nights.tick()
+    changed = nights.tick(**{"loss.semantic": 0.3})
+    assert changed["action"] == "trained" and "new are the code, the settings or the frozen set" in changed["reason"]
+    monkeypatch.setattr(code_version, "code_version", lambda: "other")
+    assert nights.tick()["action"] == "trained"
+    assert len(nights.trained) == len(set(nights.trained)) == 3
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cluster.image": "other"}, {"tune.seed": 3}, {"retrain.lease_seconds": 7.0}, {"version": "mine"}]
+)
+def test_what_changes_no_weights_is_no_work(nights: Nights, changes: dict[str, Any]) -> None:
+    nights.tick()
+    assert nights.tick(**changes)["action"] == "nothing"
+
+
+def hand_made(nights: Nights, pq: float) -> TrainedRun:
+    """A champion of other validation data, trained and registered without `retrain`."""
+    config = override(nights.config, {"train.seed": 7, "fusion.stuff_area": 11, "register.margin": 0.0})
+    nights.grow(5, num_val=1)
+    run = nights.train(config)
+    nights.pq[run.uri] = pq
+    evaluate.evaluate(config, run.uri)
+    assert register.register(config, run.uri).alias == "champion"
+    nights.grow(5, num_val=2)
+    return run
+
+
+@pytest.mark.parametrize(("on_frozen", "decision"), [(39.5, "promoted"), (39.6, "held")])
+def test_a_champion_of_other_data_is_measured_first(nights: Nights, on_frozen: float, decision: str) -> None:
+    run = hand_made(nights, 90.0)
+    own_report = Path(run.uri, "report.json").read_bytes()
+    nights.pq[run.uri] = on_frozen
+    made = nights.tick()
+    assert made["decision"] == decision
+    assert f"PQ 40.00 against version 1's {on_frozen:.2f} with margin 0.5" in made["reason"]
+    assert nights.measured[-1] == (run.model_uri, made["prepared"]["uri"])
+    assert nights.versions["1"]["val_fingerprint"] == nights.versions["2"]["val_fingerprint"]
+    assert Path(run.uri, "report.json").read_bytes() == own_report
+    metrics = tracking.client().get_run(run.mlflow_run_id).data.metrics
+    assert metrics["PQ"] == 90.0 and metrics[f"val_{nights.versions['1']['val_fingerprint']}/PQ"] == on_frozen
+
+
+def test_a_champion_that_cannot_be_measured_stays(nights: Nights) -> None:
+    run = hand_made(nights, 10.0)
+    shutil.rmtree(run.uri)
+    made = nights.tick()
+    assert made["decision"] == "held" and nights.champion == "1"
+    assert "they cannot be compared" in made["reason"] and "version 1 could not be measured: " in made["reason"]
+
+
+def test_while_a_tick_runs_another_does_nothing(nights: Nights) -> None:
+    with lease.hold(str(nights.store / "retrain/camvid_small/lease"), 100) as held:
+        result = nights.tick()
+    assert result["action"] == "nothing" and result["key"] is None
+    assert result["reason"].startswith(f"another tick holds the lease: {held.record.holder} since 20")
+    assert nights.trained == []
+
+
+def test_a_tick_that_was_overtaken_commits_nothing(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overtaken(config: RunConfig) -> TrainedRun:
+        folder = nights.store / "retrain/camvid_small/lease"
+        shutil.copy(folder / "000001.json", folder / "000002.json")
+        return nights.train(config)
+
+    monkeypatch.setattr(train, "train", overtaken)
+    with pytest.raises(lease.Lost, match="taken by"):
+        nights.tick()
+    assert nights.versions == {} and not list(nights.store.glob("retrain/*/ticks/*"))
+
+
+def test_data_that_change_during_the_training_are_taken(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    def growing(config: RunConfig) -> TrainedRun:
+        nights.grow(7)
+        return nights.train(config)
+
+    monkeypatch.setattr(train, "train", growing)
+    made = nights.tick()
+    assert made["prepared"]["num_images"]["train"] == 7
+    assert nights.trained == [made["run"]["uri"]]
+
+
+def test_frozen_anew_the_models_are_compared_again(nights: Nights) -> None:
+    first = nights.tick()
+    nights.grow(8, num_val=4)
+    nights.tick()
+    (nights.store / "retrain/camvid_small/frozen.json").unlink()
+    again = nights.tick()
+    assert again["action"] == "trained" and len(nights.trained) == 2
+    assert "or the frozen set; trained already; champion stays with version 1" in again["reason"]
+    assert [Path(model).parent for model, _ in nights.measured[2:]] == [
+        Path(again["run"]["uri"]),
+        Path(first["run"]["uri"]),
+    ]
+    assert {data for _, data in nights.measured[2:]} == {again["prepared"]["uri"]}
+
+
+def test_a_frozen_set_that_is_gone_is_named(nights: Nights) -> None:
+    frozen = Path(nights.tick()["prepared"]["uri"])
+    nights.grow(8)
+    shutil.rmtree(frozen)
+    with pytest.raises(InputError, match=str(frozen)):
+        nights.tick()
+
+
+def test_other_categories_than_the_frozen_sets_are_refused_before_training(nights: Nights) -> None:
+    nights.tick()
+    for split in ("train", "val"):
+        place = nights.raw / f"annotations/panoptic_{split}.json"
+        whole = json.loads(place.read_text())
+        whole["categories"].append({"id": 99, "name": "boat", "isthing": 1})
+        place.write_text(json.dumps(whole))
+    with pytest.raises(InputError, match="delete the file to freeze anew"):
+        nights.tick()
+    assert len(nights.trained) == 1
+
+
+def test_a_lease_shorter_than_a_breath_is_refused(nights: Nights) -> None:
+    with pytest.raises(InputError, match=r"retrain\.lease_seconds = 1\.0: take 3 seconds or more"):
+        nights.tick(**{"retrain.lease_seconds": 1.0})
+
+
+def crash_before(patch: pytest.MonkeyPatch, write: int) -> None:
+    """Let the process end before its `write`-th write to the store, to MLflow or to the registry."""
+    done = 0
+
+    def counted(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            done += 1
+            if done == write:
+                raise Crash
+            return original(*args, **kwargs)
+
+        patch.setattr(owner, name, call)
+
+    counted(storage, "write_bytes")
+    counted(storage, "create_exclusive")
+    counted(register, "_set_tags")
+    for name in ("create_registered_model", "create_model_version", "set_registered_model_alias", "set_tag"):
+        counted(type(tracking.client()), name)
+
+
+def test_a_tick_may_end_anywhere(nights: Nights, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was the last thing a tick did, the next one comes to the same end, and nothing is done twice."""
+    crashes = 0
+    while True:
+        nights.store = nights.raw.with_name(f"store-{crashes}")
+        nights.store.mkdir()
+        shutil.copy(mlflow_file, nights.store)
+        monkeypatch.setenv("AUNET_STORE", str(nights.store))
+        nights.trained.clear()
+        with monkeypatch.context() as patch:
+            crash_before(patch, crashes + 1)
+            try:
+                nights.tick()
+                break
+            except Crash:
+                crashes += 1
+        shutil.rmtree(nights.store / "retrain/camvid_small/lease", ignore_errors=True)  # as if it had expired
+        made = nights.tick()
+        assert made["model"]["version"] == 1 and nights.champion == "1", f"write {crashes}"
+        assert len(nights.versions) == 1 and len(set(nights.trained)) == 1, f"write {crashes}"
+        assert nights.versions["1"]["reason"] == "champion is version 1 with PQ 40.00; nobody held it before"
+        assert len(list(nights.store.glob("retrain/*/ticks/*.json"))) == 1
+        if made["action"] == "trained":
+            assert "promoted" == made["decision"] and "nobody held it before" in made["reason"]
+    assert crashes > 15
