@@ -19,11 +19,16 @@ PLAIN_INTERVAL = 15.0
 """Seconds between lines where stderr is no terminal."""
 
 
+class Stopped(RuntimeError):
+    """A run was ended early by who watched it; its checkpoints stay."""
+
+
 class Board:
-    """Events of one run, kept in an actor so that workers on any node reach it."""
+    """Events of one run, kept in an actor so that workers on any node reach it, and the answers to its evaluations."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.answers: dict[int, bool] = {}
 
     def post(self, event: Event) -> None:
         self.events.append(event)
@@ -32,13 +37,34 @@ class Board:
         """The events after the first `count`."""
         return self.events[count:]
 
+    def answer(self, step: int, stop: bool) -> None:
+        self.answers[step] = stop
+
+    def answer_to(self, step: int) -> bool | None:
+        """Whether the run must end after the evaluation at that step; None: nobody has said yet."""
+        return self.answers.get(step)
+
+    def stopped(self) -> bool:
+        """Whether the run was told to end."""
+        return any(self.answers.values())
+
 
 @contextmanager
-def watched_board(listeners: list[Callable[[Event], None]]) -> Iterator[Any]:
-    """A board whose events reach every listener, in order, from a thread of this process."""
-    import ray
+def watched_board(
+    listeners: list[Callable[[Event], None]], stop: Callable[[Event], bool] | None = None
+) -> Iterator[Any]:
+    """A board whose events reach every listener, in order, from a thread of this process.
 
-    board: Any = ray.remote(num_cpus=0)(Board).remote()
+    It lives on this process's node: a lost worker node does not take it along.
+
+    Args:
+        stop: is asked after every evaluation whether the run must end there.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
     done, seen = threading.Event(), 0
 
     def read() -> None:
@@ -47,10 +73,17 @@ def watched_board(listeners: list[Callable[[Event], None]]) -> Iterator[Any]:
             seen += 1
             for listener in listeners:
                 listener(event)
+            if stop is not None and event["kind"] == "evaluation":
+                ray.get(board.answer.remote(event["step"], stop(event)))
 
     def watch() -> None:
-        while not done.wait(0.5):
-            read()
+        try:
+            while not done.wait(0.5):
+                read()
+        except Exception:
+            if stop is not None:
+                ray.kill(board)  # or the workers would wait for an answer for ever
+            raise
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aunet.errors import InputError
@@ -11,6 +12,7 @@ from pipelines.artifacts import PreparedData, TrainedRun
 from pipelines.config import RunConfig, fingerprint, to_json
 
 if TYPE_CHECKING:
+    from pipelines.progress import Event
     from pipelines.tracking import Tracker
 
 ARTIFACT = "run.json"
@@ -20,7 +22,7 @@ ARTIFACT = "run.json"
 def run_id(config: RunConfig, prepared: PreparedData) -> str:
     """Names the run that a configuration makes of prepared data: what changes the weights changes the name."""
     parts = (prepared.fingerprint, config.model, config.augment, config.loss, config.train)
-    return f"{config.name}-{fingerprint(*parts)}"
+    return f"{config.name}-{fingerprint(*parts, *filter(None, [config.version]))}"
 
 
 def run_uri(config: RunConfig, prepared: PreparedData) -> str:
@@ -40,10 +42,22 @@ def load_run(uri: str) -> TrainedRun:
     return TrainedRun(**json.loads(storage.read_bytes(artifact)))
 
 
-def train(config: RunConfig) -> TrainedRun:
+def train(
+    config: RunConfig,
+    *,
+    parent: str | None = None,
+    listeners: Sequence[Callable[[Event], None]] | None = None,
+    stop: Callable[[Event], bool] | None = None,
+) -> TrainedRun:
     """Train to the end of the plan, from the newest checkpoint of the same run where there is one.
 
+    Args:
+        parent: id of the MLflow run that this one belongs to, as a trial to its study.
+        listeners: are shown every event of the run (see `progress`), in a thread of their own; None: the console.
+        stop: is asked after every evaluation, with its event, whether to end the run there; the workers wait for it.
+
     Raises:
+        Stopped: `stop` said so; the same call goes on from the newest checkpoint.
         InputError: the data or the configuration is wrong, or the cluster has fewer GPUs than asked for.
     """
     from pipelines.preprocess import preprocess
@@ -53,21 +67,34 @@ def train(config: RunConfig) -> TrainedRun:
     if storage.exists(storage.join(uri, ARTIFACT)):
         return load_run(uri)
 
+    import ray
+
     from pipelines import tracking
-    from pipelines.cluster import connect
-    from pipelines.ingest import SamplePlan
-    from pipelines.progress import Console, watched_board
+    from pipelines.cluster import connect, missing_workers, resources
+    from pipelines.data.sample_plan import SamplePlan
+    from pipelines.progress import Console, Stopped, watched_board
 
     connect()
-    _check_resources(config)
+    if missing := missing_workers(config.train, resources()):
+        raise InputError(missing)
     storage.write_bytes(storage.join(uri, "config.json"), json.dumps(to_json(config), indent=1).encode())
-    mlflow_run_id = _mlflow_run(config, uri, prepared)
+    mlflow_run_id = _mlflow_run(config, uri, prepared, parent)
     tracker = tracking.Tracker(mlflow_run_id)
     status = "FAILED"
     try:
-        with watched_board([Console(f"train {config.name}"), _logger(tracker)]) as board:
-            settings = {"config": to_json(config), "prepared_uri": prepared.uri, "run_uri": uri, "board": board}
+        shown = [Console(f"train {config.name}")] if listeners is None else listeners
+        with watched_board([*shown, _logger(tracker)], stop) as board:
+            settings = {
+                "config": to_json(config),
+                "prepared_uri": prepared.uri,
+                "run_uri": uri,
+                "board": board,
+                "stoppable": stop is not None,
+            }
             _trainer(config, uri, settings).fit()
+            if ray.get(board.stopped.remote()):
+                status = "KILLED"
+                raise Stopped(f"{uri} was ended early")
         status = "FINISHED"
     finally:
         tracker.close()
@@ -108,29 +135,16 @@ def _trainer(config: RunConfig, uri: str, settings: dict[str, Any]) -> Any:
     )
 
 
-def _check_resources(config: RunConfig) -> None:
-    import ray
-
-    kind = "GPU" if config.train.use_gpu else "CPU"
-    there = int(ray.cluster_resources().get(kind, 0))
-    if there < config.train.num_workers:
-        cure = " or --train.use_gpu False" if config.train.use_gpu else ""
-        raise InputError(
-            f"train.num_workers = {config.train.num_workers} with one {kind} each, but the cluster has {there}; "
-            f"take --train.num_workers {max(there, 1)}{cure}, or a larger cluster"
-        )
-
-
-def _mlflow_run(config: RunConfig, uri: str, prepared: PreparedData) -> str:
+def _mlflow_run(config: RunConfig, uri: str, prepared: PreparedData, parent: str | None) -> str:
     """The MLflow run of this training run: made once, its id kept beside the run."""
     from pipelines import tracking
+    from pipelines.code_version import code_version
     from pipelines.overrides import flatten
 
     place = storage.join(uri, "mlflow_run_id")
     if not storage.exists(place):
-        run = tracking.start_run(
-            run_id(config, prepared), params=flatten(config), tags={"data_fingerprint": prepared.fingerprint}
-        )
+        tags = {"data_fingerprint": prepared.fingerprint, "code_version": code_version()}
+        run = tracking.start_run(run_id(config, prepared), params=flatten(config), tags=tags, parent=parent)
         storage.create_exclusive(place, run.encode())
     return storage.read_bytes(place).decode()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import resource
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -20,11 +22,11 @@ from aunet.structures import Batch
 from pipelines import storage
 from pipelines.checkpoint import load_checkpoint, save_checkpoint, save_model
 from pipelines.config import RunConfig, from_json, to_json
-from pipelines.ingest import SamplePlan, training_batches
+from pipelines.data.ingest import SamplePlan, fixed_choice, training_batches
+from pipelines.data.shards import Manifest, ShardReader
 from pipelines.measurement import Measurement, measure
 from pipelines.optimization import autocast_dtype, average_weights, build_optimizer, learning_rate
 from pipelines.progress import Event
-from pipelines.shards import Manifest, ShardReader
 
 LOG_EVERY = 10
 """Steps between two events."""
@@ -34,7 +36,8 @@ def train_worker(settings: dict[str, Any]) -> None:
     """Train one replica to the end of the plan; the newest checkpoint of the run is taken up.
 
     Args:
-        settings: `config` (JSON of RunConfig), `prepared_uri`, `run_uri` and `board` (progress.Board actor).
+        settings: `config` (JSON of RunConfig), `prepared_uri`, `run_uri`, `board` (progress.Board actor) and
+            `stoppable` (whether somebody answers evaluations there).
     """
     try:
         Worker(from_json(RunConfig, settings["config"]), settings).run()
@@ -50,6 +53,7 @@ class Worker:
     def __init__(self, config: RunConfig, settings: dict[str, Any]) -> None:
         context = ray.train.get_context()
         self.config, self.run_uri, self.board = config, settings["run_uri"], settings["board"]
+        self.stoppable: bool = settings["stoppable"]
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
         self.precision = autocast_dtype(config.train.precision, self.device)
@@ -81,10 +85,12 @@ class Worker:
             losses = self.train_step(batch)
             if self.step % LOG_EVERY == 0 or self.step == self.plan.num_steps:
                 self.log(losses, batch, (self.step - first) / (time.monotonic() - started))
-            if self.is_due(self.config.train.evaluate_every) and self.step < self.plan.num_steps:
+            if self.is_due(self.config.train.evaluate_every):
                 self.evaluate()
-            if self.is_due(self.config.train.checkpoint_every) or self.step == self.plan.num_steps:
+            if self.is_due(self.config.train.checkpoint_every):
                 self.save()
+            if self.is_due(self.config.train.evaluate_every) and self.must_stop():
+                return
         if self.rank == 0:
             self.publish()
 
@@ -109,9 +115,10 @@ class Worker:
         return losses
 
     def is_due(self, epochs: int) -> bool:
-        """Whether this step ends a period of that many epochs; 0: never."""
-        periods = [self.plan.epoch_of(step) // epochs for step in (self.step - 1, self.step)] if epochs else [0, 0]
-        return periods[0] != periods[1]
+        """Whether this step ends a period of that many epochs, or the run; 0: never."""
+        if not epochs or self.step == self.plan.num_steps:
+            return bool(epochs)
+        return self.plan.epoch_of(self.step - 1) // epochs != self.plan.epoch_of(self.step) // epochs
 
     def log(self, losses: Losses, batch: Batch, steps_per_s: float) -> None:
         """Post a step's figures; stop where the loss is no number."""
@@ -128,8 +135,15 @@ class Worker:
                 "lr": learning_rate(self.config.train, self.step - 1, self.plan.num_steps),
                 "images_per_s": steps_per_s * self.plan.batch_size,
                 "eta_s": (self.plan.num_steps - self.step) / steps_per_s,
+                "memory_gb": self.peak_memory() / 1e9,
             }
         )  # fmt: skip
+
+    def peak_memory(self) -> int:
+        """The most bytes this process has held so far, of the GPU where it computes on one."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def post(self, event: Event) -> None:
         """Add a figure to the run's history and show it; only rank 0 speaks."""
@@ -150,8 +164,9 @@ class Worker:
         )  # fmt: skip
 
     def evaluate(self) -> None:
-        """Measure the validation split, each rank its part."""
-        part = measure(self.predictor(), self.val_data, range(self.rank, len(self.val_data), self.world_size))
+        """Measure the fixed choice of validation images, each rank its part."""
+        chosen = fixed_choice(len(self.val_data), self.config.train.val_images)
+        part = measure(self.predictor(), self.val_data, chosen[self.rank :: self.world_size])
         parts: list[Measurement | None] = [part] * self.world_size
         if self.world_size > 1:
             torch.distributed.all_gather_object(parts, part)
@@ -160,6 +175,18 @@ class Worker:
             assert measured is not None
             whole.merge(measured)
         self.post({"kind": "evaluation", **whole.metrics()})
+
+    def must_stop(self) -> bool:
+        """What the evaluation that was just posted is answered with, the same on every rank."""
+        if not self.stoppable or self.step == self.plan.num_steps:
+            return False
+        answer: list[bool | None] = [None]
+        while self.rank == 0 and answer[0] is None:
+            time.sleep(0.1)
+            answer[0] = ray.get(self.board.answer_to.remote(self.step))
+        if self.world_size > 1:
+            torch.distributed.broadcast_object_list(answer)
+        return bool(answer[0])
 
     def save(self) -> None:
         """Report a checkpoint; every rank calls this at the same steps, rank 0 writes."""

@@ -13,14 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.commands import ROOT, TINY_RUN, command, environment, jobs
+from tests.commands import ROOT, TINY_RUN, command, environment, jobs, weights_hash
 
 TRAIN = ["train", "shapes_smoke", *TINY_RUN]
-
-
-def weights_hash(store: Path) -> str:
-    (hashes,) = store.glob("runs/*/model/sha256.json")
-    return json.loads(hashes.read_text())["model.safetensors"]
 
 
 def logged_steps(store: Path) -> list[int]:

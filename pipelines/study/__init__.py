@@ -1,0 +1,1 @@
+"""The search for λ1–λ4: its space, its record, its trials, its page."""

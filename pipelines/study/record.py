@@ -1,0 +1,91 @@
+"""What a search has proposed and seen, event by event: all that it must remember over a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aunet.config import LossWeights
+from aunet.errors import InputError, Refused
+from pipelines import storage
+from pipelines.study.search import Point, weights_of
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One setting of λ1–λ4, and what became of it."""
+
+    number: int
+    origin: str
+    """Where a setting comes from that was not searched for; empty: the search proposed it."""
+    point: Point
+    state: str = "running"
+    """`running`, `finished` (trained to the end), `stopped` (fell behind at a rung) or `failed` (the loss diverged)."""
+    results: dict[int, float] = field(default_factory=dict)
+    """Epochs trained → PQ on the study's validation slice."""
+    error: str = ""
+
+    @property
+    def weights(self) -> LossWeights:
+        return weights_of(self.point)
+
+    @property
+    def last(self) -> tuple[int, float]:
+        """The last result: epochs trained, PQ; (0, 0) before the first."""
+        return max(self.results.items(), default=(0, 0.0))
+
+
+class Record:
+    """All that a search must remember: one numbered file per event, each created exclusively and never changed.
+
+    From these files alone searcher and scheduler are rebuilt after a kill, and two processes that search for the same
+    study meet at the next number.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        files = [file.path for file in storage.list_files(uri)] if storage.exists(uri) else []
+        self.entries: list[dict[str, Any]] = [json.loads(storage.read_bytes(storage.join(uri, f))) for f in files]
+        self.trials: dict[int, Trial] = {}
+        for entry in self.entries:
+            self._apply(entry)
+
+    def propose(self, number: int, origin: str, point: Point) -> Trial:
+        """Enter a new trial."""
+        self._append({"kind": "trial", "number": number, "origin": origin, "point": point})
+        return self.trials[number]
+
+    def result(self, number: int, epoch: int, pq: float, state: str, error: str = "") -> None:
+        """Enter what a trial has reached after so many epochs, and what it does then."""
+        entry = {"kind": "result", "number": number, "epoch": epoch, "PQ": pq, "state": state}
+        self._append({**entry, "error": error} if error else entry)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        place = storage.join(self.uri, f"{len(self.entries):06d}.json")
+        if not storage.create_exclusive(place, json.dumps(entry).encode()):
+            raise Refused(f"{place} was written meanwhile: another `tune` works on the same study; let it finish")
+        self.entries.append(entry)
+        self._apply(entry)
+
+    def _apply(self, entry: dict[str, Any]) -> None:
+        if entry["kind"] == "trial":
+            trial = Trial(number=entry["number"], origin=entry["origin"], point=entry["point"])
+            self.trials[trial.number] = trial
+            return
+        trial = self.trials[entry["number"]]
+        trial.results[entry["epoch"]] = entry["PQ"]
+        trial.state, trial.error = entry["state"], entry.get("error", "")
+
+
+def best_of(trials: Iterable[Trial]) -> Trial:
+    """The trial with the highest PQ among those that were trained longest.
+
+    Raises:
+        InputError: the loss of every trial diverged.
+    """
+    trials = list(trials)
+    if all(trial.state == "failed" for trial in trials):
+        raise InputError(f"the loss of all {len(trials)} trials diverged ({trials[0].error}); take a lower --train.lr")
+    return max((trial for trial in trials if trial.state != "failed"), key=lambda trial: trial.last)

@@ -1,0 +1,45 @@
+"""`tune` where it has nothing to train: a study that is refused, and one that is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from aunet.errors import Refused
+from pipelines import presets
+from pipelines.config import RunConfig
+from pipelines.overrides import override
+from pipelines.preprocess import preprocess
+from pipelines.study.search import study_id
+from pipelines.tune import RESULT, tune
+
+
+def tiny(**changes: object) -> RunConfig:
+    sizes = {"num_train": 2, "num_val": 2, "height": 64, "width": 96}
+    return override(
+        presets.shapes_smoke(),
+        {f"data.shapes.{name}": value for name, value in sizes.items()}
+        | {f"tune.{name}": value for name, value in changes.items()},
+    )
+
+
+def test_a_refused_study_leaves_nothing_behind(ray_cluster: None) -> None:
+    with pytest.raises(Refused, match=r"tune.max_concurrent = 3 .* has 2: floor\(2 / 1\) = 2"):
+        tune(tiny(max_concurrent=3))
+    assert sorted(path.name for path in Path(os.environ["AUNET_STORE"]).iterdir()) == ["prepared", "raw"]
+
+
+def test_a_finished_study_is_returned_at_once(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny(confirm_seeds=2)
+    place = Path(os.environ["AUNET_STORE"], "tuned", study_id(config, preprocess(config)), RESULT)
+    place.parent.mkdir(parents=True)
+    stored = {"overrides": "somewhere", "trials": 24, "best": {"PQ": 41.5}, "confirm_seeds": 2}
+    place.write_text(json.dumps(stored))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert tune(config) == stored
+    with pytest.raises(ImportError):
+        tune(tiny(confirm_seeds=3))
