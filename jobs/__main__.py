@@ -19,8 +19,9 @@ def main(words: Sequence[str], out: TextIO) -> int:
     """Run one command; the result goes to `out` as one line of JSON. Returns the exit code."""
     try:
         verb, options = parse(words, out)
-        print(result_line(verb.call(options)), file=out, flush=True)
-        return 0
+        result = verb.call(options)
+        print(result_line(result), file=out, flush=True)
+        return exit_code(result)
     except HelpShown:
         return 0
     except KeyboardInterrupt:
@@ -31,11 +32,24 @@ def main(words: Sequence[str], out: TextIO) -> int:
 
 
 def result_line(result: Any) -> str:
-    """An artifact or a dict as one line of JSON, its metrics at top level too, what is not a number as null."""
+    """An artifact or a dict as one line of JSON, its metrics at top level too, what is not a number as null.
+
+    A text under the key `text`, such as a manifest, is printed before it as it is.
+    """
     plain = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else dict(result)  # type: ignore[arg-type]
+    text = plain.pop("text", "")
     if isinstance(metrics := plain.get("metrics"), Mapping):
         plain = {**plain, **metrics}
-    return json.dumps(_finite(plain))
+    return text + json.dumps(_finite(plain))
+
+
+def exit_code(result: Any) -> int:
+    """0; 3 for a plan that refuses; 2 where problems were found; a job's own code where it was waited for."""
+    if not isinstance(result, Mapping):
+        return 0
+    if result.get("refused"):
+        return 3
+    return 2 if result.get("problems") else int(result.get("exit_code") or 0)
 
 
 def _finite(value: Any) -> Any:

@@ -18,6 +18,10 @@ from jobs.verbs import VERBS, Verb, presets
 from pipelines.overrides import flatten, override, read_overrides
 
 PROGRAM = "python -m jobs"
+OPERANDS = ("config", "verb", "preset")
+"""Fields of a verb's options that stand before the options."""
+SENDABLE = [verb.name for verb in VERBS.values() if verb.takes_preset and not verb.takes_verb]
+"""Verbs that `submit` sends."""
 
 
 class HelpShown(Exception):
@@ -42,16 +46,34 @@ def parse(words: Sequence[str], out: TextIO) -> tuple[Verb, Any]:
     rest = list(words[1:])
     if not verb.takes_preset:
         return verb, _options(verb, rest, f"{PROGRAM} {verb.name}", None, out)
+    sent = [_operand("verb", rest, SENDABLE, verb, out)] if verb.takes_verb else []
+    preset = _operand("preset", rest, presets(), verb, out)
+    config = override(presets()[preset](), *_overrides(rest))
+    default = verb.options(config=config, **({"verb": sent[0], "preset": preset} if sent else {}))
+    return verb, _options(verb, _spelled_out(rest, verb), " ".join([PROGRAM, verb.name, *sent, preset]), default, out)
+
+
+def _operand(kind: str, rest: list[str], known: Iterable[str], verb: Verb, out: TextIO) -> str:
+    """Take the next word, one of `known`, off `rest`."""
+    if rest and rest[0] in ("-h", "--help"):
+        out.write(_verb_help(verb))
+        raise HelpShown
     if not rest or rest[0].startswith("-"):
-        if rest and rest[0] in ("-h", "--help"):
-            out.write(_verb_help(verb))
-            raise HelpShown
-        raise InputError(f"{verb.name}: no preset given; take one of {', '.join(presets())}")
-    name = rest.pop(0)
-    if name not in presets():
-        raise InputError(_unknown("preset", name, presets()))
-    config = override(presets()[name](), *_overrides(rest))
-    return verb, _options(verb, rest, f"{PROGRAM} {verb.name} {name}", verb.options(config=config), out)
+        raise InputError(f"{verb.name}: no {kind} given; take one of {', '.join(known)}")
+    if rest[0] not in known:
+        raise InputError(_unknown(kind, rest[0], known))
+    return rest.pop(0)
+
+
+def _spelled_out(words: list[str], verb: Verb) -> list[str]:
+    """Switches of the verb itself, such as --dry-run, with the value that settings of a preset are given."""
+    switches = {f"__{f.name}" for f in dataclasses.fields(verb.options) if f.default is False}
+    spelled: list[str] = []
+    for number, word in enumerate(words):
+        spelled.append(word)
+        if _plain(word) in switches and "".join(words[number + 1 : number + 2]).lower() not in ("true", "false"):
+            spelled.append("True")
+    return spelled
 
 
 def _options(verb: Verb, words: list[str], prog: str, default: Any, out: TextIO) -> Any:
@@ -84,7 +106,7 @@ def _options(verb: Verb, words: list[str], prog: str, default: Any, out: TextIO)
 
 
 def _option_names(verb: Verb, default: Any) -> list[str]:
-    names = [name for name in verb.options.__dataclass_fields__ if name != "config"]
+    names = [name for name in verb.options.__dataclass_fields__ if name not in OPERANDS]
     if default is None:
         return [f"--{name.replace('_', '-')}" for name in names]
     return [f"--{name}" for name in (*names, *flatten(default.config))]
@@ -96,10 +118,12 @@ def _plain(option: str) -> str:
 
 def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
     names = list(known)
-    close = difflib.get_close_matches(word, names, 1)
-    if not close:  # a setting named by its last word alone, or without its section
-        close = [name for name in names if name.split(".")[-1] == word.lstrip("-").split(".")[-1]][:1]
-    return f"unknown {kind} {word}; " + (f"did you mean {close[0]}?" if close else f"there are {', '.join(names[:12])}")
+    last = word.lstrip("-").split(".")[-1]  # a setting named by its last word alone, or without its section
+    close = [name for name in names if "." in name and name.split(".")[-1] == last]
+    close = close or difflib.get_close_matches(word, names, 1)
+    return f"unknown {kind} {word}; " + (
+        f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:12])}"
+    )
 
 
 def _one_line(box: str, prog: str) -> str:
@@ -129,7 +153,7 @@ def _overrides(words: list[str]) -> tuple[dict[str, Any], str]:
 
 
 def _overview() -> str:
-    verbs = "".join(f"  {v.name + (' PRESET' if v.takes_preset else ''):18} {v.summary}\n" for v in VERBS.values())
+    verbs = "".join(f"  {v.name + v.operands:20} {v.summary}\n" for v in VERBS.values())
     return (
         f"usage: {PROGRAM} VERB [PRESET] [--dotted.option value …]\n\nverbs:\n{verbs}\npresets:\n{_preset_lines()}\n"
         f"options of a verb: {PROGRAM} VERB [PRESET] --help\n"
@@ -139,12 +163,12 @@ def _overview() -> str:
 
 def _verb_help(verb: Verb) -> str:
     hints = get_type_hints(verb.options, include_extras=True)
-    told = {name: hint.__metadata__[0] for name, hint in hints.items() if name != "config"}
+    told = {name.replace("_", "-"): hint.__metadata__[0] for name, hint in hints.items() if name not in OPERANDS}
     extras = "".join(f"  {f'--{name} {about.metavar}':18} {about.help}\n" for name, about in told.items())
     return (
-        f"usage: {PROGRAM} {verb.name} PRESET [--dotted.option value …]\n\n{verb.summary}\n\n"
+        f"usage: {PROGRAM} {verb.name}{verb.operands} [--dotted.option value …]\n\n{verb.summary}\n\n"
         f"presets:\n{_preset_lines()}\n"
-        f"options:\n{extras}  and every setting of the preset: {PROGRAM} {verb.name} PRESET --help\n"
+        f"options:\n{extras}  and every setting of the preset: {PROGRAM} {verb.name}{verb.operands} --help\n"
     )
 
 

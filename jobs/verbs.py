@@ -6,9 +6,9 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from tyro.conf import arg
+from tyro.conf import Suppress, arg
 
 from pipelines.config import RunConfig
 
@@ -34,6 +34,55 @@ class RunOptions(PresetOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlanOptions(PresetOptions):
+    """A preset, and what the machines cost."""
+
+    price: Annotated[
+        float | None, arg(metavar="FLOAT", help="Price of one hour of the whole cluster; the plan then names the cost.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitOptions(RunOptions):
+    """A verb on a preset, and where it is to run."""
+
+    verb: Annotated[str, Suppress]
+    preset: Annotated[str, Suppress]
+    target: Annotated[
+        Literal["local", "ray", "kuberay", "kubeflow"],
+        arg(metavar="TARGET", help="local (this machine), ray (RAY_ADDRESS), kuberay or kubeflow."),
+    ] = "local"
+    dry_run: Annotated[bool, arg(metavar="", help="Print what would be sent, and send nothing.")] = False
+    wait: Annotated[
+        bool, arg(metavar="", help="Show the job's log until it ends; its exit code becomes this one's.")
+    ] = False
+    now: Annotated[
+        bool, arg(metavar="", help="Run one tick of retrain on kuberay now, instead of setting up its schedule.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """A submitted job: its state, its log, its end."""
+
+    id: str
+    """Submission id, as `submit` returned it."""
+    target: Literal["local", "ray", "kuberay"] = "local"
+    """Where it was submitted to."""
+    logs: bool = False
+    """Also print what it has said so far."""
+    stop: bool = False
+    """Stop it; its checkpoints stay."""
+    namespace: str = "default"
+    """Kubernetes namespace it was submitted to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """This machine and what it reaches: versions, operator, storage, MLflow."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictOptions:
     """Panoptic maps of new images: COCO panoptic PNGs, their JSON and, on request, pictures."""
 
@@ -49,6 +98,8 @@ class PredictOptions:
     """Ground truth to show beside the prediction: its JSON."""
     panoptic_dir: str | None = None
     """Ground truth to show beside the prediction: its PNGs."""
+    image_info: str | None = None
+    """JSON in COCO format that lists the images to label, such as image_info_test-dev2017.json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +116,29 @@ class ScoreOptions:
     """Prediction: folder of PNGs."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LintDataOptions:
+    """Every defect of one split of raw data in COCO panoptic format."""
+
+    images: str
+    """Folder or URI of the images."""
+    panoptic_json: str
+    """Panoptic JSON."""
+    panoptic_dir: str
+    """Folder or URI of its PNGs."""
+    instances_json: str | None = None
+    """Instances JSON of the same images."""
+    against_images: str | None = None
+    """Images of the other split: pictures that are in both are found."""
+    against_panoptic_json: str | None = None
+    """Panoptic JSON of the other split, where not all of those images belong to it."""
+    out: str | None = None
+    """Folder or URI for lint.json and the page lint.html."""
+
+
 @dataclass(frozen=True)
 class Verb:
-    """One verb: `pipelines.<name>.<name>`, imported when it is called."""
+    """One verb: `pipelines.<function>.<function>`, imported when it is called."""
 
     name: str
     summary: str
@@ -77,9 +148,23 @@ class Verb:
     def takes_preset(self) -> bool:
         return issubclass(self.options, PresetOptions)
 
+    @property
+    def takes_verb(self) -> bool:
+        return issubclass(self.options, SubmitOptions)
+
+    @property
+    def operands(self) -> str:
+        """What stands between the verb and its options."""
+        return " VERB PRESET" if self.takes_verb else " PRESET" if self.takes_preset else ""
+
+    @property
+    def function(self) -> str:
+        """The verb as Python spells it: module and function of `pipelines`."""
+        return self.name.replace("-", "_")
+
     def call(self, options: Any) -> Any:
         """Import the verb's function and call it: `verb(config, …)` or `verb(option=value, …)`."""
-        function = getattr(importlib.import_module(f"pipelines.{self.name}"), self.name)
+        function = getattr(importlib.import_module(f"pipelines.{self.function}"), self.function)
         given = {name: getattr(options, name) for name in self.options.__dataclass_fields__}
         if not self.takes_preset:
             return function(**given)
@@ -95,7 +180,14 @@ VERBS = {
         Verb("evaluate", "run → report: PQ, SQ, RQ, AP, mIoU, per class", RunOptions),
         Verb("register", "run and report → registered model, if the gate lets it", RunOptions),
         Verb("run", "all of the above in order, skipping what already exists", PresetOptions),
+        Verb("tune", "prepared data → the best loss weights λ1–λ4, and the study that found them", PresetOptions),
+        Verb("retrain", "one scheduled tick: new data? train, evaluate, promote; else nothing to do", PresetOptions),
+        Verb("plan", "what would run, what it needs, and what cannot run", PlanOptions),
+        Verb("submit", "a verb and a preset → a job on this machine, Ray, KubeRay or Kubeflow", SubmitOptions),
+        Verb("job", "a submitted job → its state, its log", JobOptions),
+        Verb("doctor", "this machine and what it reaches; each problem with the line that repairs it", DoctorOptions),
         Verb("predict", "images → COCO panoptic PNGs and JSON, overlays on request", PredictOptions),
+        Verb("lint-data", "raw images and annotations → every defect, with its rule, place and cure", LintDataOptions),
         Verb("score", "two COCO panoptic folders → table of panoptic quality", ScoreOptions),
     )
 }

@@ -1,0 +1,89 @@
+"""Ray clusters of several nodes on this machine, as processes that can be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Nodes:
+    """A head and its workers with token authentication; `reach` is the environment of those who may come in."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self.port = folder, free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.reach = {"RAY_ADDRESS": self.address, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.environment = {**os.environ, **environment, **self.reach}
+
+    def start_head(self, *options: str) -> None:
+        """A head without work: zero CPUs, no dashboard unless `options` ask for one."""
+        self._start("head", f"--port={self.port}", "--head", "--num-cpus=0", f"--temp-dir={self.folder}", *options)
+
+    def start_worker(self, name: str, num_cpus: int = 1) -> None:
+        """One more node."""
+        self._start(name, f"--address={self.address}", f"--num-cpus={num_cpus}")
+
+    def kill(self, name: str) -> None:
+        """End a node at once, with all that runs on it."""
+        (raylet,) = [
+            pid for pid, line in self._processes() if "raylet/raylet" in line and f"--node-name={name}" in line
+        ]
+        os.kill(raylet, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End everything, in whatever state."""
+        for _ in range(50):
+            left = [pid for pid, _ in self._processes()]
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+
+    def _start(self, name: str, *options: str) -> None:
+        command = [
+            RAY, "start", *options, f"--node-name={name}", "--node-ip-address=127.0.0.1",
+            "--object-store-memory=200000000", "--disable-usage-stats",
+        ]  # fmt: skip
+        if "--include-dashboard=true" not in options and "--head" in options:
+            command.append("--include-dashboard=false")
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+
+    def _processes(self) -> list[tuple[int, str]]:
+        """Processes of this cluster and their command lines: they name its folder or its address."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                line = place.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if (str(self.folder) in line or self.address in line) and "ray" in line:
+                    found.append((int(place.parent.name), line))
+        return found
+
+
+@contextlib.contextmanager
+def nodes(folder: Path, **environment: str) -> Iterator[Nodes]:
+    """A cluster whose session lies in `folder`, which must have a short path (sockets)."""
+    cluster = Nodes(folder, environment)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()

@@ -1,0 +1,211 @@
+"""RayJobs and schedules against a small API server: what is sent, in which order, and what is said of the answers."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aunet.errors import InputError
+from jobs.__main__ import main
+from pipelines import presets
+from pipelines.job import job
+from pipelines.submit import submit
+from pipelines.targets import kuberay
+from pipelines.targets.kuberay import state_of
+from tests.kubernetes_api import Api, api_server
+
+RAYJOBS = "/apis/ray.io/v1/namespaces/default/rayjobs"
+CRONJOBS = "/apis/batch/v1/namespaces/default/cronjobs"
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    monkeypatch.setattr(kuberay, "POLL", 0.01)
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    with api_server(tmp_path) as (server, config):
+        monkeypatch.setenv("KUBECONFIG", config)
+        yield server
+
+
+def send(verb: str = "train", **options: Any) -> dict[str, Any]:
+    return submit(presets.shapes_smoke(), verb=verb, preset="shapes_smoke", target="kuberay", **options)
+
+
+def the_rayjob(api: Api) -> dict[str, Any]:
+    (found,) = [body for path, body in api.objects.items() if path.startswith(RAYJOBS)]
+    return found
+
+
+def test_a_job_is_sent_once(api: Api) -> None:
+    result = send()
+    assert result["sent"] and result["status"] == "PENDING"
+    assert the_rayjob(api)["metadata"]["name"] == result["submission_id"]
+    assert send() == {**result, "sent": False}
+    assert [asked for asked in api.asked if asked[0] == "POST"] == [("POST", RAYJOBS)]
+
+
+@pytest.mark.parametrize(("ended", "verb", "again"), [("FAILED", "train", True), ("SUCCEEDED", "train", False)])
+def test_only_what_failed_is_sent_again(api: Api, ended: str, verb: str, again: bool) -> None:
+    send(verb)
+    deployed = "Failed" if ended == "FAILED" else "Complete"
+    the_rayjob(api)["status"] = {"jobDeploymentStatus": deployed, "jobStatus": ended}
+    api.asked.clear()
+    api.lingering = 3  # until the operator has taken its finalizer away
+    assert send(verb)["sent"] == again
+    changes = [method for method, _ in api.asked if method != "GET"]
+    assert changes == (["DELETE", "POST"] if again else [])
+    assert ("status" in the_rayjob(api)) != again
+
+
+def test_a_tick_that_has_succeeded_makes_way_for_the_next(api: Api) -> None:
+    send("retrain", now=True)
+    the_rayjob(api)["status"] = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
+    assert send("retrain", now=True)["sent"]
+    assert "status" not in the_rayjob(api)
+
+
+def test_of_two_submissions_at_once_one_is_enough(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = send()
+    monkeypatch.setattr(kuberay.KubeRayJobs, "_get", lambda self, id: None)
+    monkeypatch.setattr(
+        kuberay.KubeRayJobs, "state", lambda self, id: None if not api.asked else state_of(the_rayjob(api))
+    )
+    api.asked.clear()
+    assert send()["submission_id"] == first["submission_id"]
+    assert ("POST", RAYJOBS) in api.asked and len(api.objects) == 1
+
+
+def test_waiting_shows_the_log_and_returns_the_code(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    stages = [
+        {"jobDeploymentStatus": "Initializing"},
+        {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"},
+        {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"},
+        {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "reason": "AppFailed", "message": "exit code 2"},
+    ]
+    seen: list[dict[str, str]] = []
+
+    def operator(rayjob: dict[str, Any]) -> None:
+        rayjob["status"] = stages[min(len(seen), 3)]
+        seen.append(rayjob["status"])
+        name = rayjob["metadata"]["name"]
+        pod = {
+            "metadata": {"name": "submitter", "labels": {"job-name": name}, "creationTimestamp": "2026-01-01T00:00:00Z"}
+        }
+        api.objects["/api/v1/namespaces/default/pods/submitter"] = pod
+        api.logs["submitter"] = "".join(f"2026-01-01T00:00:0{n}Z step {n}\n" for n in range(1, len(seen) + 1))
+
+    api.operator = operator
+    result = send(wait=True)
+    assert (result["status"], result["exit_code"]) == ("FAILED", 1)
+    assert result["message"] == "AppFailed exit code 2"
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("step")] == [f"step {n}" for n in range(1, len(seen) + 1)]
+    out = io.StringIO()
+    assert main(["job", "--id", result["submission_id"], "--target", "kuberay", "--logs"], out) == 0
+    assert out.getvalue().splitlines()[0] == "step 1"
+
+
+def test_a_lost_api_server_is_asked_again(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.operator = lambda rayjob: rayjob.update(status={"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"})
+    answers, real = iter([503, 503]), api.answer
+
+    def flaky(method: str, url: str, body: Any) -> tuple[int, Any]:
+        status = next(answers, None) if api.asked and api.asked[-1][0] == "POST" else None
+        return (status, {"message": "not now"}) if status else real(method, url, body)
+
+    monkeypatch.setattr(api, "answer", flaky)
+    assert send(wait=True)["exit_code"] == 0
+    assert next(answers, None) is None, "the failures were never met"
+
+
+def test_a_job_is_stopped_by_suspending_it(api: Api) -> None:
+    id = send()["submission_id"]
+    api.operator = lambda rayjob: rayjob.update(
+        status={"jobDeploymentStatus": "Suspended" if rayjob["spec"].get("suspend") else "Running"}
+    )
+    assert job(id=id, target="kuberay", stop=True)["status"] == "STOPPED"
+    assert send()["sent"], "a stopped job is sent again"
+    assert "suspend" not in the_rayjob(api)["spec"]
+
+
+@pytest.mark.parametrize(
+    ("status", "want"),
+    [
+        ({}, "PENDING"),
+        ({"jobDeploymentStatus": "Initializing"}, "PENDING"),
+        ({"jobDeploymentStatus": "Running", "jobStatus": "PENDING"}, "PENDING"),
+        ({"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, "RUNNING"),
+        ({"jobDeploymentStatus": "Retrying"}, "PENDING"),
+        ({"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}, "SUCCEEDED"),
+        ({"jobDeploymentStatus": "Complete", "jobStatus": "STOPPED"}, "STOPPED"),
+        ({"jobDeploymentStatus": "Failed", "reason": "DeadlineExceeded"}, "FAILED"),
+        ({"jobDeploymentStatus": "Suspending"}, "STOPPED"),
+    ],
+)
+def test_the_operators_words_in_rays(status: dict[str, str], want: str) -> None:
+    assert state_of({"metadata": {}, "status": status}).status == want
+
+
+def test_retrain_becomes_a_schedule(api: Api) -> None:
+    result = send("retrain")
+    kinds = [path.split("/")[-2] for path in api.objects]
+    assert kinds == ["serviceaccounts", "roles", "rolebindings", "cronjobs"]
+    cron = api.objects[f"{CRONJOBS}/retrain-shapes-smoke"]
+    assert result["cron_job"] == "retrain-shapes-smoke" and result["status"] == "SCHEDULED"
+    for id in (result["submission_id"], "retrain-shapes-smoke"):
+        assert job(id=id, target="kuberay")["status"] == "SCHEDULED"
+    job(id="retrain-shapes-smoke", target="kuberay", stop=True)
+    assert cron["spec"]["suspend"] is True
+    api.asked.clear()
+    send("retrain")  # again: replaced, the account left as it is, and suspended no more
+    assert [path.split("/")[-2] for method, path in api.asked if method == "PUT"] == [
+        "roles",
+        "rolebindings",
+        "cronjobs",
+    ]
+    assert "suspend" not in api.objects[f"{CRONJOBS}/retrain-shapes-smoke"]["spec"]
+
+
+def test_a_tick_runs_while_it_is_scheduled(api: Api) -> None:
+    scheduled = send("retrain")
+    tick = send("retrain", now=True)
+    assert tick["sent"] and tick["submission_id"] == scheduled["submission_id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "said"),
+    [
+        ("GET", 401, "log in again"),
+        ("POST", 403, "ask for the right"),
+        ("POST", 404, "install the KubeRay operator"),
+        ("POST", 422, "correct what it names"),
+    ],
+)
+def test_what_the_server_refuses_is_one_line(api: Api, method: str, status: int, said: str) -> None:
+    api.refuse[method] = status
+    with pytest.raises(InputError, match=f"Kubernetes answered {status}: {method} is not for you; {said}") as refused:
+        send()
+    assert "\n" not in str(refused.value)
+
+
+def test_no_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="set KUBECONFIG"):
+        send()
+    config = json.dumps({"clusters": [], "contexts": [], "users": [], "current-context": ""})
+    (tmp_path / "none").write_text(config)
+    with pytest.raises(InputError, match="set KUBECONFIG"):
+        send()
+
+
+def test_a_dry_run_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    assert "kind: RayJob" in send(dry_run=True)["text"]
+    assert send("retrain", dry_run=True)["text"].count("\nkind: ") == 4

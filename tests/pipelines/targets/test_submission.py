@@ -1,0 +1,172 @@
+"""What a job carries: a name for its work, a command that arrives as it was meant, no credentials."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from aunet.errors import InputError
+from jobs.parsing import parse
+from pipelines import presets
+from pipelines.config import RunConfig, to_json
+from pipelines.overrides import override
+from pipelines.targets.submission import Submission, submission
+
+CANARY = "canary-5f2d"
+
+
+def job(config: RunConfig | None = None, verb: str = "train", run: str | None = None) -> Submission:
+    return submission(config or presets.shapes_smoke(), verb=verb, preset="shapes_smoke", run=run)
+
+
+def test_the_id_names_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = job().id
+    assert re.fullmatch(r"train-shapes-smoke-[0-9a-f]{12}", first)
+    assert job().id == first
+    others = {
+        job(verb="run").id, job(run="s3://bucket/runs/x").id,
+        job(override(presets.shapes_smoke(), {"train.seed": 1})).id,
+    }  # fmt: skip
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/other")
+    others.add(job().id)
+    monkeypatch.setattr("pipelines.code_version.code_version", lambda: "0123456789ab")
+    others.add(job().id)
+    assert len(others | {first}) == 6
+
+
+def test_another_cluster_is_the_same_work() -> None:
+    assert job(override(presets.shapes_smoke(), {"cluster.memory_gb": 64, "cluster.image": "x:2"})).id == job().id
+
+
+def test_every_id_is_a_name_for_kubernetes() -> None:
+    from jobs.parsing import SENDABLE
+    from jobs.verbs import presets as known
+
+    for verb in SENDABLE:
+        for preset, function in known().items():
+            name = submission(function(), verb=verb, preset=preset, run=None).id
+            assert len(name) <= 47 and re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])", name)
+
+
+texts = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=12) | st.sampled_from(
+    [
+        "$HOME `id` $(id)",
+        "it's",
+        'say "no"',
+        "a\\",
+        '\\"',
+        "*?[a]",
+        "{a,b}",
+        "!x",
+        "line\nline",
+        "tab\tand  spaces",
+        "%s;&|<>",
+    ]
+)
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "register.model_name": texts,
+        "data.train": st.builds(
+            lambda name, ids: {**to_json(presets.shapes_smoke().data.train), "images": name, "image_ids": ids},
+            texts,
+            st.lists(st.integers(0, 9), max_size=3),
+        ),
+        "data.shapes": st.none(),
+        "augment.crop": st.sampled_from([None, [64, 96]]),
+        "augment.scale": st.sampled_from([[0.5, 2.0], [1e-3, 1.0]]),
+        "train.ema": st.sampled_from([None, 0.9]),
+        "train.use_gpu": st.booleans(),
+        "train.lr": st.floats(1e-8, 1e3),
+        "version": texts,
+    },
+)  # fmt: skip
+
+
+def parsed(words: list[str]) -> RunConfig:
+    return parse(words, io.StringIO())[1].config
+
+
+def changed_preset(changed: dict) -> RunConfig:
+    start = presets.shapes_smoke()
+    return override(replace(start, data=replace(start.data, root="s3://data/it's")), changed)
+
+
+@settings(max_examples=20)
+@given(changes)
+def test_the_words_give_the_same_configuration(changed: dict) -> None:
+    config = changed_preset(changed)
+    sent = submission(config, verb="train", preset="shapes_smoke", run=None)
+    assert parsed(list(sent.words)) == config
+    assert parsed(shlex.split(sent.command("python"))[3:]) == config
+
+
+def printed(script: str, shell: str) -> list[str]:
+    """The words that a shell makes of `PRINT word …`."""
+    program = f"{sys.executable} -c 'import sys; print(*sys.argv[1:], sep=chr(0), end=\"\")'"
+    done = subprocess.run(
+        [shell, "-c", script.replace("PRINT", program, 1)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split("\0")
+
+
+@settings(max_examples=25)
+@given(changes)
+def test_the_words_pass_through_the_shells_of_ray_and_kuberay(changed: dict) -> None:
+    """Ray's Jobs API hands the command to sh; KubeRay writes it into a bash script, whose words Ray joins anew."""
+    sent = submission(changed_preset(changed), verb="train", preset="shapes_smoke", run=None)
+    command = sent.command("PRINT")
+    assert printed(command, "sh") == ["-m", "jobs", *sent.words]
+    by_bash = printed(f"PRINT {command.removeprefix('PRINT')}", "bash")
+    assert printed(f"PRINT {subprocess.list2cmdline(by_bash)}", "sh") == ["-m", "jobs", *sent.words]
+
+
+def test_places_travel_and_keys_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AUNET_STORE": "s3://bucket/store", "AUNET_COCO": "s3://data/coco", "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+        "AWS_ENDPOINT_URL": "http://s3:9000", "AWS_REGION": "eu-west-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AUNET_TOKEN", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, CANARY)
+    carried = dict(job().environment)
+    assert {"AUNET_STORE", "AUNET_COCO", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_REGION"} <= carried.keys()
+    assert CANARY not in str(job()) and not {"AWS_ACCESS_KEY_ID", "AUNET_TOKEN"} & carried.keys()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"postgresql://mlflow:{CANARY}@db:5432/mlflow", f"https://{CANARY}@mlflow.example.com",
+        f"http://mlflow:5000/?token={CANARY}", f"mysql+pymysql://u:{CANARY}@db/x",
+    ],
+)  # fmt: skip
+def test_a_uri_with_credentials_is_refused(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InputError, match=r"MLFLOW_TRACKING_URI: .*cluster\.secret names") as refused:
+        job()
+    assert CANARY not in str(refused.value)
+
+
+def test_settings_with_credentials_are_refused() -> None:
+    config = presets.shapes_smoke()
+    data = replace(config.data, root=f"s3://key:{CANARY}@bucket/x")
+    with pytest.raises(InputError, match=r"data\.root: .*credentials"):
+        job(replace(config, data=data))
+    with pytest.raises(InputError, match=r"--run: .*credentials"):
+        job(run=f"s3://key:{CANARY}@bucket/x")
+
+
+def test_ordinary_uris_are_not_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for uri in ("postgresql://mlflow@db:5432/mlflow", "s3://bucket/models@v2/x", "sqlite:////data/mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert job().environment["MLFLOW_TRACKING_URI"] == uri
+    assert Path(job().environment["AUNET_STORE"]).is_absolute()
