@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from aunet.config import AugmentConfig, AUNetConfig, FusionConfig, LossWeights
 from aunet.config_json import from_json, to_json
-from aunet.errors import check
+from aunet.errors import InputError, check
+from pipelines.job_config import ClusterConfig, RetrainConfig, TuneConfig
 
 __all__ = [
-    "DataConfig", "RegisterConfig", "RunConfig", "ShapesConfig", "SplitConfig", "TrainConfig",
-    "fingerprint", "from_json", "to_json",
+    "ClusterConfig", "DataConfig", "RegisterConfig", "RetrainConfig", "RunConfig", "ShapesConfig", "SplitConfig",
+    "TrainConfig", "TuneConfig", "fingerprint", "from_json", "to_json",
 ]  # fmt: skip
 
 
@@ -45,17 +46,37 @@ class ShapesConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitConfig:
-    """One split in COCO panoptic format. Paths are relative to `DataConfig.root`."""
+    """One split in COCO panoptic format, or of Cityscapes as distributed. Paths are relative to `DataConfig.root`."""
 
     images: str
     """Folder of the images."""
-    panoptic_json: str
-    panoptic_dir: str
+    panoptic_json: str = ""
+    panoptic_dir: str = ""
     """Folder of the panoptic PNGs."""
     instances_json: str | None = None
     """Where given, the things' boxes and (overlapping) masks come from it."""
+    instance_ids: str = ""
+    """Folder of Cityscapes' `*_instanceIds.png`, in place of `panoptic_json` and `panoptic_dir`."""
+    cities: tuple[str, ...] = ()
+    """With `instance_ids`: take only the folders of these cities; empty: all."""
     image_ids: tuple[int, ...] = ()
     """Take only these images; empty: all."""
+
+    @property
+    def annotations(self) -> str:
+        """Folder of the PNGs that annotate the images."""
+        return self.instance_ids or self.panoptic_dir
+
+    def problems(self, field: str) -> list[str]:
+        """What cannot be meant, where `field` names this split."""
+        coco = self.panoptic_json, self.panoptic_dir
+        if self.instance_ids and (any(coco) or self.instances_json):
+            return [f"{field}.instance_ids = {self.instance_ids!r}: give it or the files in COCO format, not both"]
+        if not self.instance_ids and not all(coco):
+            return [f"{field}.panoptic_json, panoptic_dir = {coco!r}: give both, or instance_ids for Cityscapes"]
+        if self.cities and not self.instance_ids:
+            return [f"{field}.cities = {self.cities!r}: only Cityscapes has cities; give instance_ids or drop them"]
+        return []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +102,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         check(bool(self.root) or self.shapes is not None, "data.root", self.root, "name the folder of the raw data")
         check(self.rows_per_shard >= 1, "data.rows_per_shard", self.rows_per_shard, "take 1 or more")
+        if problems := [*self.train.problems("data.train"), *self.val.problems("data.val")]:
+            raise InputError(problems)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +141,9 @@ class TrainConfig:
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
     evaluate_every: int = 0
-    """Epochs between evaluations on the validation split; 0: only after the last."""
+    """Epochs between evaluations on the validation split during training; 0: none, `evaluate` comes after."""
+    val_images: int = 0
+    """Images that evaluations during training measure, a fixed choice; 0: the whole split."""
     max_failures: int = 3
     """How often a lost worker may restart the group from the newest checkpoint."""
 
@@ -131,6 +156,8 @@ class TrainConfig:
             f"take a multiple of train.num_workers = {self.num_workers}",
         )
         check(self.epochs >= 1, "train.epochs", self.epochs, "take 1 or more")
+        check(self.checkpoint_every >= 1, "train.checkpoint_every", self.checkpoint_every, "take 1 or more epochs")
+        check(self.val_images >= 0, "train.val_images", self.val_images, "take 0 or more")
         check(self.lr > 0, "train.lr", self.lr, "take a positive learning rate")
         check(self.ema is None or 0 < self.ema < 1, "train.ema", self.ema, "take a decay between 0 and 1, or None")
 
@@ -157,6 +184,12 @@ class RunConfig:
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    version: str = ""
+    """Part of the run's identity beside its settings: another text makes another run of the same settings. `retrain`
+    puts the code's hash here."""
 
 
 def fingerprint(*parts: Any) -> str:

@@ -16,7 +16,7 @@ from aunet.evaluation.semantic_iou import SemanticIoU
 
 if TYPE_CHECKING:
     from aunet.predictor import Predictor, Result
-    from pipelines.shards import ShardReader
+    from pipelines.data.shards import ShardReader
 
 Inspector = Callable[[Sample, "Result"], None]
 """Is shown every sample with its result."""

@@ -6,11 +6,11 @@ import dataclasses
 import difflib
 import functools
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aunet.errors import InputError
+from pipelines import storage
 from pipelines.config import RunConfig, from_json, to_json
 
 
@@ -30,8 +30,9 @@ def override(config: RunConfig, changes: Mapping[str, Any], place: str = "overri
         InputError: a name does not exist, with the closest one that does, or a value is not allowed.
     """
     plain, known = to_json(config), flatten(config)
+    sections = {name.rsplit(".", depth)[0] for name in known for depth in range(1, name.count(".") + 1)}
     for name, value in changes.items():
-        if name not in known:
+        if name not in known and not (name in sections and (value is None or isinstance(value, Mapping))):
             close = difflib.get_close_matches(name, known, 1)
             cure = f"did you mean {close[0]}?" if close else f"there are {', '.join(list(known)[:12])}, …"
             raise InputError(f"{place}: {name}: no such setting; {cure}")
@@ -40,19 +41,39 @@ def override(config: RunConfig, changes: Mapping[str, Any], place: str = "overri
     return from_json(type(config), plain)
 
 
-def read_overrides(path: str) -> dict[str, Any]:
-    """The changes in a JSON file such as `tune` writes: dotted names and values.
+def read_overrides(given: str) -> dict[str, Any]:
+    """The changes in a JSON file such as `tune` writes, or in the JSON itself: dotted names and values.
+
+    Args:
+        given: a path, a URI, or JSON that starts with `{`.
 
     Raises:
         InputError: there is no such file, or it holds something else.
     """
     example = '{"loss.semantic": 0.2, …}'
+    inline = given.lstrip().startswith("{")
     try:
-        changes = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"--overrides {path}: {error.strerror}; name a JSON file such as {example}") from None
+        changes = json.loads(given if inline else storage.read_bytes(given))
+    except InputError as error:
+        raise InputError(f"--overrides {error}; name a JSON file such as {example}") from None
     except ValueError as error:
-        raise InputError(f"--overrides {path}: not JSON ({error}); write {example}") from None
+        raise InputError(f"--overrides {given}: not JSON ({error}); write {example}") from None
     if not isinstance(changes, dict):
-        raise InputError(f"--overrides {path}: holds a {type(changes).__name__}; write {example}")
+        raise InputError(f"--overrides {given}: holds a {type(changes).__name__}; write {example}")
     return changes
+
+
+def differences(config: RunConfig, start: RunConfig) -> dict[str, Any]:
+    """What makes `config` of `start`, by dotted name: `override(start, differences(config, start)) == config`.
+
+    Values are plain JSON; a section that only one of the two has is given whole.
+    """
+    return dict(_differences(to_json(config), to_json(start), ""))
+
+
+def _differences(new: Any, old: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(new, dict) and isinstance(old, dict) and new.keys() == old.keys():
+        for key in new:
+            yield from _differences(new[key], old[key], f"{name}.{key}" if name else key)
+    elif new != old:
+        yield name, new

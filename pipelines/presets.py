@@ -189,8 +189,4 @@ def _camvid(split: str) -> SplitConfig:
 
 
 def _cityscapes(split: str) -> SplitConfig:
-    return SplitConfig(
-        images=f"leftImg8bit/{split}",
-        panoptic_json=f"gtFine/cityscapes_panoptic_{split}.json",
-        panoptic_dir=f"gtFine/cityscapes_panoptic_{split}",
-    )
+    return SplitConfig(images=f"leftImg8bit/{split}", instance_ids=f"gtFine/{split}")

@@ -47,15 +47,15 @@ def _stage(name: str, stage: Any, config: RunConfig, *upstream: str) -> Any:
 
 def _summary(report: Report, trained: TrainedRun, registered: RegisteredModel) -> None:
     """The table of PQ and where everything lies, for people."""
-    from pipelines import tracking
-    from pipelines.tables import print_quality
+    from pipelines.pages.tables import print_quality
+    from pipelines.tracking_address import shown_uri
 
     document = json.loads(storage.read_bytes(report.uri))
     print_quality(report.metrics, document["per_class"], trained.fingerprint)
     places = {
         "pictures": report.overlays_uri,
         "report": report.html_uri,
-        "MLflow": f"run {trained.mlflow_run_id} in {tracking.tracking_uri()}",
+        "MLflow": f"run {trained.mlflow_run_id} in {shown_uri()}",
         "model": f"{registered.uri} at {trained.model_uri}",
     }
     for name, place in places.items():

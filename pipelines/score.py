@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aunet.errors import InputError
-from pipelines.tables import print_quality
+from pipelines.pages.tables import print_quality
 
 if TYPE_CHECKING:
     from aunet.categories import Categories

@@ -36,3 +36,9 @@ def jobs(store: Path, *words: str, rc: int = 0, **more: str) -> tuple[dict[str, 
     assert done.returncode == rc, f"exit code {done.returncode}\n{done.stderr[-3000:]}"
     lines = done.stdout.splitlines()
     return (json.loads(lines[-1]) if lines else {}), done.stderr
+
+
+def weights_hash(store: Path) -> str:
+    """SHA-256 of the weights of the one model in a store."""
+    (hashes,) = store.glob("runs/*/model/sha256.json")
+    return json.loads(hashes.read_text())["model.safetensors"]

@@ -18,7 +18,9 @@ LINK = re.compile(r"\]\((?!https?:)(?P<target>[^)#]+)\)")
 
 
 def commands() -> list[str]:
-    found = [match["words"].strip() for path in DOCUMENTS for match in CALL.finditer(path.read_text())]
+    found = [
+        match["words"].strip() for path in DOCUMENTS for match in CALL.finditer(path.read_text().replace("\\\n", ""))
+    ]
     return sorted({words for words in found if not re.search(r"VERB|PRESET|…", words)})
 
 

@@ -41,9 +41,9 @@ class Call:
 def verb(monkeypatch: pytest.MonkeyPatch) -> Call:
     """Takes the place of every verb."""
     call = Call()
-    for name in VERBS:
-        module = ModuleType(f"pipelines.{name}")
-        setattr(module, name, call)
+    for verb in VERBS.values():
+        module = ModuleType(f"pipelines.{verb.function}")
+        setattr(module, verb.function, call)
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return call
 
@@ -89,7 +89,7 @@ def test_predict_and_score(verb: Call) -> None:
     run("predict", "--model", "models:/aunet@champion", "--images", "in", "--out", "out", "--overlays")
     assert verb.options == {
         "model": "models:/aunet@champion", "images": "in", "out": "out", "overlays": True,
-        "panoptic_json": None, "panoptic_dir": None,
+        "panoptic_json": None, "panoptic_dir": None, "image_info": None,
     }  # fmt: skip
     run("score", "--gt-json", "a", "--gt-dir", "b", "--pred-json", "c", "--pred-dir", "d")
     assert verb.options == {"gt_json": "a", "gt_dir": "b", "pred_json": "c", "pred_dir": "d"}
@@ -112,13 +112,13 @@ def test_an_artifact_is_one_line_with_its_metrics_on_top() -> None:
         (["train"], "no preset given; take one of"),
         (["train", "--train.lr", "1"], "no preset given; take one of"),
         (["train", "shapes_smoke", "--train.lrr", "1"], "unknown option --train.lrr; did you mean --train.lr?"),
-        (["train", "shapes_smoke", "--seed=1"], "unknown option --seed; did you mean --train.seed?"),
+        (["train", "shapes_smoke", "--seed=1"], "did you mean --data.shapes.seed or --train.seed or --tune.seed?"),
         (["train", "shapes_smoke", "--loss.semantic", "-1"], "loss.semantic = -1.0: a loss weight must not"),
         (["train", "shapes_smoke", "--loss.semantic", "abc"], "--loss.semantic: could not convert string to float"),
         (["train", "shapes_smoke", "--train.optimizer", "adam"], "invalid choice 'adam'"),
         (["train", "shapes_smoke", "--train.seed"], "Missing value for argument '--train.seed'"),
         (["train", "shapes_smoke", "stray"], "stray"),
-        (["train", "shapes_smoke", "--overrides", "nowhere.json"], "--overrides nowhere.json: No such file"),
+        (["train", "shapes_smoke", "--overrides", "nowhere.json"], "--overrides nowhere.json: no such file"),
         (["predict", "--modle", "x"], "unknown option --modle; did you mean --model?"),
         (["score", "--gt-json", "a", "--gt-dir", "b", "--pred-json", "c"], "score: --pred-dir is missing"),
         ([], "no verb given"),
@@ -207,7 +207,7 @@ def test_help_names_verbs_presets_and_settings() -> None:
 def test_stdout_holds_the_result_alone(tmp_path: Path) -> None:
     """As a process: what a verb prints, from Python or below it, goes to stderr."""
     (tmp_path / "pipelines").mkdir()
-    for name in ("config", "overrides", "presets", "__init__"):
+    for name in ("config", "job_config", "overrides", "presets", "storage", "__init__"):
         (tmp_path / f"pipelines/{name}.py").write_text((ROOT / f"pipelines/{name}.py").read_text())
     (tmp_path / "pipelines/train.py").write_text(
         "import os, subprocess\n"

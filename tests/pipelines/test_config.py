@@ -11,7 +11,7 @@ from aunet.config import AttentionConfig, AugmentConfig, FusionConfig, LossWeigh
 from aunet.errors import InputError
 from pipelines import presets
 from pipelines.config import DataConfig, RunConfig, ShapesConfig, TrainConfig, fingerprint, from_json, to_json
-from pipelines.overrides import flatten, override, read_overrides
+from pipelines.overrides import differences, flatten, override, read_overrides
 
 
 def all_presets() -> list[RunConfig]:
@@ -115,13 +115,26 @@ def test_dotted_names_reach_every_setting(config: RunConfig) -> None:
     assert not any(dataclasses.is_dataclass(value) for value in names.values())
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ("[1]", "holds a list"), (None, "No such file")])
+@pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ("[1]", "holds a list"), (None, "no such file")])
 def test_a_bad_overrides_file_is_refused(tmp_path, text: str | None, said: str) -> None:
     path = tmp_path / "overrides.json"
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError, match=said):
         read_overrides(str(path))
+
+
+def test_overrides_are_read_from_a_file_or_given_as_they_are(tmp_path) -> None:
+    path = tmp_path / "overrides.json"
+    path.write_text('{"loss.semantic": 0.2}')
+    assert read_overrides(str(path)) == read_overrides(' {"loss.semantic": 0.2}') == {"loss.semantic": 0.2}
+
+
+def test_differences_lead_from_one_configuration_to_the_other(config: RunConfig) -> None:
+    changed = override(config, {"loss.semantic": 0.11, "augment.crop": [64, 96], "version": "x"})
+    assert differences(changed, config) == {"loss.semantic": 0.11, "augment.crop": [64, 96], "version": "x"}
+    assert override(config, differences(changed, config)) == changed
+    assert differences(config, config) == {}
 
 
 def test_configurations_are_frozen(config: RunConfig) -> None:

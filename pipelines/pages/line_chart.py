@@ -37,7 +37,7 @@ def line_chart(title: str, curves: Mapping[str, Points], x_label: str) -> str:
     xs = [x for points in finite.values() for x, _ in points]
     lowest = min(y for points in finite.values() for _, y in points)
     peak = max(sorted(y for _, y in points)[math.floor(0.99 * (len(points) - 0.5))] for points in finite.values())
-    y_ticks = _ticks(min(0.0, lowest), peak if peak > 0 else 1.0)
+    y_ticks = ticks(min(0.0, lowest), peak if peak > 0 else 1.0)
     low, high = y_ticks[0], max(y_ticks[-1], peak)
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
 
@@ -51,7 +51,7 @@ def line_chart(title: str, curves: Mapping[str, Points], x_label: str) -> str:
         y = place(x_low, tick).split(",")[1]
         marks.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         marks.append(f'<text x="{LEFT - 6}" y="{y}" dy="4" text-anchor="end">{tick:g}</text>')
-    for tick in _ticks(x_low, x_high):
+    for tick in ticks(x_low, x_high):
         if x_low <= tick <= x_high:
             marks.append(
                 f'<text x="{place(tick, low).split(",")[0]}" y="{HEIGHT - 16}" text-anchor="middle">{tick:g}</text>'
@@ -77,7 +77,7 @@ def _thin(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(run[-1][0], sum(y for _, y in run) / len(run)) for run in runs]
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Four to eight round numbers that begin at or below `low` and reach `high` or nearly."""
     span = max(high - low, 1e-12)
     unit = 10.0 ** math.floor(math.log10(span / 4))

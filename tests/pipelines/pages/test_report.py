@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pipelines.line_chart import MAX_POINTS, line_chart
-from pipelines.report import render_report
+from pipelines.pages.line_chart import MAX_POINTS, line_chart
+from pipelines.pages.report import render_report
 
 EVIL = "<script>alert('x')</script>\"&"
 VOID_TAGS = {"meta", "img"}

@@ -8,7 +8,7 @@ import json
 from html import escape
 from typing import Any
 
-from pipelines.line_chart import line_chart
+from pipelines.pages.line_chart import line_chart
 
 MAX_PICTURE_WIDTH = 1500
 """Wider overlays are made smaller before they go into the page, in pixels."""
@@ -38,11 +38,19 @@ def render_report(
         config: JSON values, shown folded.
     """
     parts = [
-        f"<header><h1>{escape(title)}</h1><dl>{''.join(_fact(*fact) for fact in facts.items())}</dl></header>",
         f"<section class=cards>{_cards(metrics)}</section>",
-        _section("Training", _curves(events), "charts"),
-        _section("Classes", _table(per_class)),
-        _section("Pictures", "".join(_picture(*overlay) for overlay in overlays), "gallery"),
+        section("Training", _curves(events), "charts"),
+        section("Classes", _table(per_class)),
+        section("Pictures", "".join(_picture(*overlay) for overlay in overlays), "gallery"),
+    ]
+    return page(title, facts, parts, config)
+
+
+def page(title: str, facts: dict[str, str], parts: list[str], config: dict[str, Any]) -> str:
+    """A whole page: head, then `parts` (HTML), then the configuration, folded."""
+    parts = [
+        f"<header><h1>{escape(title)}</h1><dl>{''.join(_fact(*fact) for fact in facts.items())}</dl></header>",
+        *parts,
         f"<details><summary>Configuration</summary><pre>{escape(json.dumps(config, indent=2))}</pre></details>",
     ]
     return (
@@ -54,7 +62,8 @@ def render_report(
     )
 
 
-def _section(heading: str, content: str, kind: str = "") -> str:
+def section(heading: str, content: str, kind: str = "") -> str:
+    """A part of a page; nothing where `content` is empty."""
     return f'<section><h2>{heading}</h2><div class="{kind}">{content}</div></section>' if content else ""
 
 

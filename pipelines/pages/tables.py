@@ -35,3 +35,29 @@ def print_quality(metrics: Mapping[str, float], per_class: Sequence[Mapping[str,
     if others := [f"{name} {metrics[name]:.1f}" for name in ("AP", "AP_box", "mIoU") if name in metrics]:
         console.print(" · ".join(others), highlight=False)
     console.print(classes)
+
+
+def print_trials(
+    trials: Sequence[Mapping[str, Any]], best: int, confirmed: Mapping[str, Mapping[str, Any]], title: str
+) -> None:
+    """Write every trial of a study, and what the seeds said.
+
+    Args:
+        trials: `number origin weights results state`, as the study's document holds them.
+        best: number of the best one.
+        confirmed: `PQ` (mean), `sd` and `seeds` by name.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    table = Table("", "λ1", "λ2", "λ3", "λ4", "PQ by epoch", "", "", title=title, title_justify="left")
+    for trial in trials:
+        weights = [f"{value:.3g}" for value in trial["weights"].values()]
+        results = " ".join(f"{epoch}:{pq:.1f}" for epoch, pq in trial["results"].items())
+        style = "bold" if trial["number"] == best else None
+        table.add_row(str(trial["number"]), *weights, results, trial["state"], trial["origin"], style=style)
+    console.print(table)
+    for name, part in confirmed.items():
+        figures = f"PQ {part['PQ']:.1f} ± {part['sd']:.1f} over {len(part['seeds'])} seeds"
+        console.print(f"{name:>6}  {figures}", highlight=False)
