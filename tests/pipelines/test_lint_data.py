@@ -20,8 +20,8 @@ from pipelines import storage
 from pipelines.lint.rules import RULES
 from pipelines.lint_data import lint_data
 from tests.commands import ROOT
+from tests.html_page import Page
 from tests.pipelines.lint_plants import COMPANIONS, DATA_PLANTS, IMAGE, IMAGE_PLANTS, Raw
-from tests.pipelines.test_report import Page
 
 SMALL = {"class-empty", "class-few", "class-all-crowd"}
 """What five scenes cannot help."""
