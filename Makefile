@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 OPS_SOURCES := $(shell find ops -path ops/build -prune -o -type f \
 	\( -name '*.toml' -o -name 'setup.py' -o -name 'build.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print 2>/dev/null)
-BENCHMARKS := benchmarks/roi_upsample.py
+BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py
 TEST_ARGS ?=
 
 .PHONY: help demo test test-slow check check-format check-lint check-types check-spelling check-imports bench format clean lock setup

@@ -13,12 +13,15 @@ from aunet.errors import check
 class BackboneConfig:
     """ResNet-FPN shared by all branches."""
 
-    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"] = "resnet50"
+    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext152_64x4d_dcn_nl"] = "resnet50"
+    """The last one has deformable convolutions and a non-local block (Table 2)."""
     norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
     """`frozen_bn` with pretrained weights (section 3.4); `gn` or `bn` to learn from scratch, where a frozen random
     batch norm does not learn."""
     weights: str | None = None
-    """A torchvision weight name (`IMAGENET1K_V1`) or the path of a state dict; None: He initialisation."""
+    """A torchvision weight name (`IMAGENET1K_V1`), or a state dict in torchvision's names: a path, or in the pipelines
+    an object-store URI. A file name such as `resnet50-0676ba61.pth` carries the first digits of the content's SHA-256,
+    which is checked; a URI needs them. None: He initialisation."""
     trainable_stages: int = 3
     """How many of the five stages learn, counted from the top; the rest is frozen. 5 from scratch."""
     fpn_channels: int = 256
@@ -124,6 +127,9 @@ class AUNetConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     branch_norm: Literal["gn", "none"] = "gn"
     """Group normalisation in all branches (section 3.4)."""
+    shared_backbone: bool = True
+    """False: the background branch has a backbone and FPN of its own; without attention these are the two separate
+    models of Table 1's first row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

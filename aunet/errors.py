@@ -1,4 +1,4 @@
-"""The two ways a request can fail through no fault of the program."""
+"""The three ways a request can fail through no fault of the program."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ class InputError(ValueError):
 
 class Refused(RuntimeError):
     """A gate or a plan says no, for a reason it states: the command line exits with code 3."""
+
+
+class Unavailable(RuntimeError):
+    """A server does not answer, or refuses: the command line says so and exits with code 2.
+
+    No `InputError`, which is collected or skipped where data are looked at: nothing is wrong with the data.
+    """
 
 
 def check(condition: bool, field: str, value: object, cure: str) -> None:

@@ -54,28 +54,25 @@ def fuse_panoptic(
     under = _under_labels(categories, config.relations)
     instances = _rank(detections, config.score_threshold)
     canvas = _paint_things(instances, size, under, config.overlap_threshold)
-    kept = np.flatnonzero(np.bincount(canvas.ravel(), minlength=len(instances.labels) + 1)[1:])
-    renumbered = np.zeros(len(instances.labels) + 1, np.int32)
-    renumbered[kept + 1] = np.arange(1, len(kept) + 1)
-    ids = renumbered[canvas]
+    num_things, first_stuff = len(instances.labels), categories.num_thing_labels(thing_labels)
+    owners = semantic_logits.max(0).indices.to(torch.int32).cpu().numpy()  # a fifth of the time of argmax(0) on a CPU
+    owners += num_things + 1
+    np.copyto(owners, canvas, where=canvas != 0)
+    areas = np.bincount(owners.ravel(), minlength=num_things + 1 + semantic_logits.shape[0])
+    things = np.flatnonzero(areas[1 : num_things + 1])
+    stuff = np.flatnonzero(areas[num_things + 1 :] >= max(config.stuff_area, 1))
+    stuff = stuff[stuff >= first_stuff]
+    segment_owners = np.concatenate([things + 1, stuff + num_things + 1])
+    numbers = np.zeros(len(areas), np.int32)
+    numbers[segment_owners] = np.arange(1, len(segment_owners) + 1)
 
-    labels = semantic_logits.max(0).indices.to(torch.int32).cpu().numpy()  # half the time of argmax(0) on a CPU
-    free = ids == 0
-    left = np.bincount(labels[free], minlength=semantic_logits.shape[0])
-    first_stuff = categories.num_thing_labels(thing_labels)
-    stuff = [n for n in range(first_stuff, len(left)) if left[n] >= max(config.stuff_area, 1)]
-    stuff_ids = np.zeros(len(left), np.int32)
-    stuff_ids[stuff] = np.arange(len(kept) + 1, len(kept) + len(stuff) + 1)
-    np.copyto(ids, stuff_ids[labels], where=free)
-
-    areas = np.bincount(ids.ravel(), minlength=len(kept) + len(stuff) + 1)[1:].tolist()
-    found = [(categories.things[instances.labels[k] - 1], instances.scores[k]) for k in kept]
+    found = [(categories.things[instances.labels[k] - 1], instances.scores[k]) for k in things]
     found += [(categories.stuff[n - first_stuff], None) for n in stuff]
     segments = [
         Segment(id=n, category_id=category.id, is_thing=category.is_thing, area=area, score=score)
-        for n, ((category, score), area) in enumerate(zip(found, areas, strict=True), start=1)
+        for n, ((category, score), area) in enumerate(zip(found, areas[segment_owners].tolist(), strict=True), start=1)
     ]
-    return PanopticMap(torch.from_numpy(ids).to(semantic_logits.device), segments)
+    return PanopticMap(torch.from_numpy(numbers[owners]).to(semantic_logits.device), segments)
 
 
 class _Instances(NamedTuple):
@@ -83,15 +80,19 @@ class _Instances(NamedTuple):
 
     scores: list[float]
     labels: list[int]
-    masks: _Bools
-    """[K, H, W]."""
+    masks: list[_Bools]
+    """Each [H, W]."""
 
 
 def _rank(detections: Detections, score_threshold: float) -> _Instances:
     scores, order = detections.scores.sort(descending=True, stable=True)
     order = order[scores >= score_threshold]
-    masks = detections.masks[order].bool().cpu().numpy()
-    return _Instances(detections.scores[order].float().tolist(), detections.labels[order].tolist(), masks)
+    masks = detections.masks.bool()
+    if masks.is_cuda:  # one transfer
+        chosen = list(masks[order].cpu().numpy())
+    else:  # no copy
+        chosen = [masks[k].numpy() for k in order.tolist()]
+    return _Instances(detections.scores[order].float().tolist(), detections.labels[order].tolist(), chosen)
 
 
 def _paint_things(
@@ -99,14 +100,15 @@ def _paint_things(
 ) -> _Ids:
     """int32[H, W]: 0 where free, else 1 + the rank of the instance. Each instance is handled within its extent."""
     canvas = np.zeros(size, np.int32)
-    columns: _Bools = np.any(instances.masks, axis=1)
-    rows: _Bools = np.any(instances.masks, axis=2)
     label_of = np.array([0, *instances.labels])
-    for rank, label in enumerate(instances.labels):
-        if not rows[rank].any():
+    for rank, (label, mask) in enumerate(zip(instances.labels, instances.masks, strict=True)):
+        rows: _Bools = np.any(mask, axis=1)
+        if not rows.any():
             continue
-        y, x = _extent(rows[rank]), _extent(columns[rank])
-        mask, painted = instances.masks[rank, y, x], canvas[y, x]
+        y = _extent(rows)
+        columns: _Bools = np.any(mask[y], axis=0)
+        x = _extent(columns)
+        mask, painted = mask[y, x], canvas[y, x]
         taken = painted != 0
         if label in under:
             taken &= ~np.isin(label_of, under[label])[painted]

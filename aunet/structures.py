@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -40,6 +41,72 @@ class Batch:
             for t in self.targets
         ]
         return Batch(self.images.to(device, non_blocking=True), self.image_sizes, moved)
+
+
+@dataclass
+class PackedTarget:
+    """A `Target` before its masks and its semantic map are written out: small enough to hand between processes."""
+
+    image_id: int
+    boxes: NDArray[Any]
+    """float32[n, 4], as in `Target`."""
+    labels: NDArray[Any]
+    """int64[n], as in `Target`."""
+    numbers: NDArray[Any]
+    """int64[n]: the value in the segment map of each box's thing. Unused where there are `masks`."""
+    semantic: NDArray[Any]
+    """int64[S + 1]: the semantic label of each value of the segment map, `categories.VOID` first."""
+    masks: Tensor | None = None
+    """Tensor[n, H, W] uint8 where the things come from an instances JSON and may overlap."""
+
+    def unpack(self, segment_map: Tensor) -> Target:
+        """The whole target, on the device of `segment_map`, Tensor[H, W] of 0 for void and n for the n-th segment."""
+        device = segment_map.device
+        if self.masks is None:
+            numbers = torch.from_numpy(self.numbers).to(device, segment_map.dtype)
+            masks = (segment_map == numbers.view(-1, 1, 1)).view(torch.uint8)
+        else:
+            masks = self.masks.to(device, non_blocking=True)
+        semantic = torch.from_numpy(self.semantic).to(device)
+        return Target(
+            image_id=self.image_id,
+            boxes=torch.from_numpy(self.boxes).to(device),
+            labels=torch.from_numpy(self.labels).to(device),
+            masks=masks,
+            semantic=semantic.index_select(0, segment_map.flatten().int()).view(segment_map.shape),
+        )
+
+
+@dataclass
+class PackedBatch:
+    """A `Batch` as it comes in, with a byte per pixel of annotation; `to` writes the masks out where they are used."""
+
+    images: Tensor
+    """Tensor[N, 3, H, W] uint8 RGB, padded at the right and bottom."""
+    image_sizes: list[tuple[int, int]]
+    """(height, width) of each image without padding."""
+    segment_maps: Tensor
+    """Tensor[N, H, W] of the smallest integer type: 0 is void, n the n-th segment of that image."""
+    targets: list[PackedTarget]
+
+    def pin_memory(self) -> PackedBatch:
+        """The same batch in page-locked memory, from which copies to a GPU do not wait."""
+        masks = [None if t.masks is None else t.masks.pin_memory() for t in self.targets]
+        return PackedBatch(
+            self.images.pin_memory(),
+            self.image_sizes,
+            self.segment_maps.pin_memory(),
+            [replace(t, masks=m) for t, m in zip(self.targets, masks, strict=True)],
+        )
+
+    def to(self, device: torch.device | str) -> Batch:
+        """What the network takes, on `device`."""
+        maps = self.segment_maps.to(device, non_blocking=True)
+        targets = [
+            target.unpack(segment_map[:height, :width])
+            for target, segment_map, (height, width) in zip(self.targets, maps, self.image_sizes, strict=True)
+        ]
+        return Batch(self.images.to(device, non_blocking=True), self.image_sizes, targets)
 
 
 @dataclass

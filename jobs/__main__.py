@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from aunet.errors import InputError, Refused
+from aunet.errors import InputError, Refused, Unavailable
 from jobs.parsing import HelpShown, parse
 
 
@@ -62,17 +62,15 @@ def _finite(value: Any) -> Any:
 
 def _explain(error: Exception) -> int:
     """Say what went wrong on stderr; returns the exit code."""
-    known = [cause for cause in causes(error) if isinstance(cause, (InputError, Refused))]
+    known = [cause for cause in causes(error) if isinstance(cause, (InputError, Refused, Unavailable))]
     if not known:
         traceback.print_exception(error)
         return 1
     reason = known[-1]  # the innermost: a library may have wrapped it
     problems = reason.problems if isinstance(reason, InputError) else (str(reason),)
     for problem in problems:
-        print(
-            f"{'error' if isinstance(reason, InputError) else 'refused'}: {' '.join(problem.split())}", file=sys.stderr
-        )
-    return 2 if isinstance(reason, InputError) else 3
+        print(f"{'refused' if isinstance(reason, Refused) else 'error'}: {' '.join(problem.split())}", file=sys.stderr)
+    return 3 if isinstance(reason, Refused) else 2
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

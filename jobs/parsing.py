@@ -85,7 +85,9 @@ def _options(verb: Verb, words: list[str], prog: str, default: Any, out: TextIO)
             raise InputError(_unknown("option", option, known) + f"; all options: {prog} --help")
     given = {_plain(word.split("=")[0]) for word in words}
     if default is None and not given & {"__help", "_h"}:
-        fields = verb.options.__dataclass_fields__.values()
+        if verb.positional and (not words or words[0].startswith("-")):
+            raise InputError(f"{verb.name}: nothing named; give{verb.operands}")
+        fields = [f for f in dataclasses.fields(verb.options) if f.name not in verb.positional]
         needed = [f"--{f.name.replace('_', '-')}" for f in fields if f.default is dataclasses.MISSING]
         if missing := [option for option in needed if _plain(option) not in given]:
             raise InputError(f"{verb.name}: {option} is missing; give all of {', '.join(needed)}" for option in missing)
@@ -106,7 +108,7 @@ def _options(verb: Verb, words: list[str], prog: str, default: Any, out: TextIO)
 
 
 def _option_names(verb: Verb, default: Any) -> list[str]:
-    names = [name for name in verb.options.__dataclass_fields__ if name not in OPERANDS]
+    names = [name for name in verb.options.__dataclass_fields__ if name not in (*OPERANDS, *verb.positional)]
     if default is None:
         return [f"--{name.replace('_', '-')}" for name in names]
     return [f"--{name}" for name in (*names, *flatten(default.config))]

@@ -6,9 +6,9 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from tyro.conf import Suppress, arg
+from tyro.conf import Positional, Suppress, arg
 
 from pipelines.config import RunConfig
 
@@ -136,6 +136,23 @@ class LintDataOptions:
     """Folder or URI for lint.json and the page lint.html."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """What has hashes, read again."""
+
+    uri: Annotated[str, Positional, arg(metavar="URI")]
+    """Prepared data, a run, a model folder, or a whole store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcOptions:
+    """What nothing refers to in the store that AUNET_STORE names."""
+
+    dry_run: Annotated[bool, arg(metavar="", help="Only say what would be deleted.")] = False
+    older_than_hours: float = 24.0
+    """Leave what is younger, which somebody may be about to use."""
+
+
 @dataclass(frozen=True)
 class Verb:
     """One verb: `pipelines.<function>.<function>`, imported when it is called."""
@@ -155,7 +172,14 @@ class Verb:
     @property
     def operands(self) -> str:
         """What stands between the verb and its options."""
-        return " VERB PRESET" if self.takes_verb else " PRESET" if self.takes_preset else ""
+        words = ["VERB"] * self.takes_verb + ["PRESET"] * self.takes_preset + [n.upper() for n in self.positional]
+        return "".join(f" {word}" for word in words)
+
+    @property
+    def positional(self) -> list[str]:
+        """Options that are given without their name."""
+        hints = get_type_hints(self.options, include_extras=True)
+        return [name for name, hint in hints.items() if Positional in getattr(hint, "__metadata__", ())]
 
     @property
     def function(self) -> str:
@@ -188,6 +212,8 @@ VERBS = {
         Verb("doctor", "this machine and what it reaches; each problem with the line that repairs it", DoctorOptions),
         Verb("predict", "images → COCO panoptic PNGs and JSON, overlays on request", PredictOptions),
         Verb("lint-data", "raw images and annotations → every defect, with its rule, place and cure", LintDataOptions),
+        Verb("verify", "prepared data, a run, a model or a store → what is damaged", VerifyOptions),
+        Verb("gc", "orphaned shards and checkpoints of the store; --dry-run first", GcOptions),
         Verb("score", "two COCO panoptic folders → table of panoptic quality", ScoreOptions),
     )
 }

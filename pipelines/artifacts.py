@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +24,8 @@ class PreparedData(Artifact):
 
     num_images: dict[str, int]
     """Images per split."""
+    num_quarantined: dict[str, int] = field(default_factory=dict)
+    """Images per split that were left out; the manifest says why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

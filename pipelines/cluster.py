@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aunet.errors import InputError
-from pipelines.config import TrainConfig
+from pipelines.config import FeedConfig, TrainConfig
 
 REACH_SECONDS = 5.0
 """A machine that takes longer to accept a connection counts as not there."""
@@ -106,7 +106,16 @@ def resources() -> dict[str, int]:
     return {kind: int(there.get(kind, 0)) for kind in ("CPU", "GPU")}
 
 
-def missing_workers(train: TrainConfig, there: Mapping[str, float]) -> str | None:
+def needs(num_workers: int, use_gpu: bool, feed: FeedConfig) -> dict[str, int]:
+    """Logical CPUs and GPUs that a training run holds at once: its workers, and the Ray tasks that decode for them.
+
+    Workers that held all CPUs would wait for ever for tasks that wait for a CPU.
+    """
+    tasks = num_workers * feed.workers if feed.kind == "ray" else 0
+    return {"GPU": num_workers, "CPU": tasks} if use_gpu else {"GPU": 0, "CPU": num_workers + tasks}
+
+
+def missing_workers(train: TrainConfig, feed: FeedConfig, there: Mapping[str, float]) -> str | None:
     """Why the workers of a training run would wait for ever, with the cure; None: they all start.
 
     Args:
@@ -114,12 +123,20 @@ def missing_workers(train: TrainConfig, there: Mapping[str, float]) -> str | Non
     """
     kind = "GPU" if train.use_gpu else "CPU"
     number = int(there.get(kind, 0))
-    if number >= train.num_workers:
+    if number < train.num_workers:
+        cure = " or --train.use_gpu False" if train.use_gpu else ""
+        return (
+            f"train.num_workers = {train.num_workers} with one {kind} each, but the cluster has {number}; "
+            f"take --train.num_workers {max(number, 1)}{cure}, or a larger cluster"
+        )
+    cpus, needed = int(there.get("CPU", 0)), needs(train.num_workers, train.use_gpu, feed)["CPU"]
+    if needed <= cpus:
         return None
-    cure = " or --train.use_gpu False" if train.use_gpu else ""
+    own = "" if train.use_gpu else f"{train.num_workers} workers with one CPU each + "
     return (
-        f"train.num_workers = {train.num_workers} with one {kind} each, but the cluster has {number}; "
-        f"take --train.num_workers {max(number, 1)}{cure}, or a larger cluster"
+        f"feed.kind = 'ray' with feed.workers = {feed.workers}: {own}{train.num_workers} × {feed.workers} decoding "
+        f"tasks with one CPU each = {needed} CPUs, but the cluster has {cpus}; take --feed.kind torch, fewer "
+        "workers, or a larger cluster"
     )
 
 

@@ -14,8 +14,8 @@ from aunet.errors import InputError, check
 from pipelines.job_config import ClusterConfig, RetrainConfig, TuneConfig
 
 __all__ = [
-    "ClusterConfig", "DataConfig", "RegisterConfig", "RetrainConfig", "RunConfig", "ShapesConfig", "SplitConfig",
-    "TrainConfig", "TuneConfig", "fingerprint", "from_json", "to_json",
+    "ClusterConfig", "DataConfig", "FeedConfig", "RegisterConfig", "RetrainConfig", "RunConfig", "ShapesConfig",
+    "SplitConfig", "TrainConfig", "TuneConfig", "fingerprint", "from_json", "to_json",
 ]  # fmt: skip
 
 
@@ -98,12 +98,38 @@ class DataConfig:
     shapes: ShapesConfig | None = None
     """Generate the data instead of reading `root`."""
     rows_per_shard: int = 256
+    """Most images of one shard; most shards have between half as many and as many."""
+    max_bad_fraction: float = 0.0
+    """Share of a split's images that may be left out because something is wrong with them."""
 
     def __post_init__(self) -> None:
         check(bool(self.root) or self.shapes is not None, "data.root", self.root, "name the folder of the raw data")
         check(self.rows_per_shard >= 1, "data.rows_per_shard", self.rows_per_shard, "take 1 or more")
+        bad = self.max_bad_fraction
+        check(0 <= bad < 1, "data.max_bad_fraction", bad, "take a share of 0 or more, below 1")
         if problems := [*self.train.problems("data.train"), *self.val.problems("data.val")]:
             raise InputError(problems)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedConfig:
+    """Who decodes the training images. The batches are the same whatever is taken, so this does not name a run."""
+
+    kind: Literal["torch", "ray"] = "torch"
+    """`torch`: processes beside each training worker; `ray`: Ray tasks anywhere in the cluster, one CPU each."""
+    workers: int = 0
+    """Processes or tasks that decode ahead for each training worker; 0 decodes in the training process."""
+    verify: bool = True
+    """Check the SHA-256 of every row that is read."""
+
+    def __post_init__(self) -> None:
+        check(self.workers >= 0, "feed.workers", self.workers, "take 0 or more")
+        check(
+            self.kind == "torch" or self.workers >= 1,
+            "feed.workers",
+            self.workers,
+            'take 1 or more Ray tasks for each training worker, or feed.kind = "torch"',
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,8 +162,6 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """`auto`: bf16 autocast where the hardware computes in it, else fp32."""
     seed: int = 0
-    loader_workers: int = 0
-    """Decoding processes beside each training process; 0 decodes in the training process."""
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
     evaluate_every: int = 0
@@ -183,6 +207,7 @@ class RunConfig:
     loss: LossWeights = field(default_factory=LossWeights)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    feed: FeedConfig = field(default_factory=FeedConfig)
     register: RegisterConfig = field(default_factory=RegisterConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
     retrain: RetrainConfig = field(default_factory=RetrainConfig)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aunet.errors import InputError
@@ -157,9 +155,8 @@ def load_predictor(model_uri: str, config: RunConfig | None = None) -> Predictor
     from pipelines.optimization import autocast_dtype
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        storage.download_folder(model_uri, Path(folder))
-        check_hashes(Path(folder))
+    with storage.local_folder(model_uri) as folder:
+        check_hashes(folder)
         precision = autocast_dtype(config.train.precision if config else "auto", device)
         predictor = Predictor.from_folder(folder, device=device, precision=precision)
     if config is not None:

@@ -178,7 +178,7 @@ def _cannot_run(config: RunConfig, data: Data, there: dict[str, Any]) -> list[st
 
     train, reasons = config.train, []
     if "CPU" in there:
-        if missing := missing_workers(train, there):
+        if missing := missing_workers(train, config.feed, there):
             reasons.append(missing)
         try:
             concurrency(config, there)
@@ -215,8 +215,8 @@ def _measured(config: RunConfig) -> tuple[dict[str, float] | None, str]:
 
 def _what_costs(plain: dict[str, Any]) -> Any:
     """The settings that time and memory of a step depend on."""
-    train = [plain["train"].get(key) for key in ("num_workers", "use_gpu", "batch_size", "precision", "loader_workers")]
-    return [plain["model"], plain["augment"], train]
+    train = [plain["train"].get(key) for key in ("num_workers", "use_gpu", "batch_size", "precision")]
+    return [plain["model"], plain["augment"], train, plain.get("feed")]
 
 
 def _show(config: RunConfig, result: dict[str, Any]) -> None:
@@ -233,7 +233,7 @@ def _show(config: RunConfig, result: dict[str, Any]) -> None:
     for name, value in _known_figures(result):
         console.print(f"{name:>12}  {value}")
     for line in [*result["notes"], *(f"refused: {reason}" for reason in result["refused"])]:
-        console.print(line, style="bold red" if line.startswith("refused") else None)
+        console.print(line, style="bold red" if line.startswith("refused") else None, markup=False)
 
 
 def _known_figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:

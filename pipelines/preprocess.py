@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 import tempfile
 import uuid
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.artifacts import PreparedData
 from pipelines.config import DataConfig, RunConfig, ShapesConfig, SplitConfig, fingerprint
-from pipelines.data.manifest import Manifest, SplitInfo, manifest_uri
-from pipelines.data.shard_writer import ShardResult, ShardTask, write_shard
-from pipelines.data.sources import Source, read_source, shortened
+from pipelines.data.manifest import Manifest, manifest_uri, shards_uri
+from pipelines.data.preparation import write_shards
+from pipelines.data.sources import read_source
 
 COMPLETE = "complete"
 """File beside generated scenes, written last."""
@@ -26,23 +23,30 @@ COMPLETE = "complete"
 def preprocess(config: RunConfig) -> PreparedData:
     """Check the raw data and write it as shards below `<store>/prepared/`, or return what is there already.
 
-    Nothing counts before the manifest is written, last and in one step: a run that was killed leaves shards
-    that nothing refers to, and running again gives the same manifest.
+    Nothing counts before the manifest is written, last and in one step. A run that was killed leaves shards with
+    receipts; running again takes them up and gives the same manifest. Shards that were deleted are written again.
 
     Raises:
-        InputError: everything that is wrong with the data; nothing is left behind then.
+        InputError: everything that is wrong with the data, where more is than `data.max_bad_fraction` allows.
     """
     data, root = raw_data(config.data)
     if data.shapes is not None and not is_there(data, root):
         _generate(data.shapes, root)
     source = read_source(data, root)
     prepared_uri = storage.join(storage.store_root(), "prepared", source.fingerprint)
-    if not storage.exists(manifest_uri(prepared_uri)):
-        manifest = _write(source, data.rows_per_shard, prepared_uri)
-        storage.create_exclusive(manifest_uri(prepared_uri), manifest.to_bytes())
+    place = manifest_uri(prepared_uri)
+    if not storage.exists(place):
+        storage.create_exclusive(place, write_shards(source, data, prepared_uri).to_bytes())
+    elif not _is_whole(prepared_uri):
+        storage.write_bytes(place, write_shards(source, data, prepared_uri).to_bytes())
     manifest = Manifest.load(prepared_uri)
-    num_images = {name: split.num_images for name, split in manifest.splits.items()}
-    return PreparedData(uri=prepared_uri, fingerprint=manifest.fingerprint, num_images=num_images)
+    _within_budget(manifest, data.max_bad_fraction)
+    return PreparedData(
+        uri=prepared_uri,
+        fingerprint=manifest.fingerprint,
+        num_images={name: split.num_images for name, split in manifest.splits.items()},
+        num_quarantined={name: split.num_quarantined for name, split in manifest.splits.items()},
+    )
 
 
 def raw_data(data: DataConfig) -> tuple[DataConfig, str]:
@@ -84,71 +88,29 @@ def _generate(shapes: ShapesConfig, root: str) -> None:
         storage.rename_folder(folder, Path(root))
 
 
-def _write(source: Source, rows_per_shard: int, prepared_uri: str) -> Manifest:
-    tasks = [
-        ShardTask(
-            prepared_uri=prepared_uri,
-            root=source.root,
-            split=split.name,
-            config=split.config,
-            number=number,
-            images=split.images[first : first + rows_per_shard],
-        )
-        for split in source.splits
-        for number, first in enumerate(range(0, len(split.images), rows_per_shard))
-    ]
-    results = _in_parallel(tasks)
-    problems = [p for r in results for p in r.problems] or _unlabelled(source, tasks, results)
+def _is_whole(prepared_uri: str) -> bool:
+    """Whether all files of a manifest are there and as long as they were."""
+    manifest = Manifest.load(prepared_uri)
+    sizes = {
+        f.path: f.size
+        for folder in (prepared_uri, shards_uri(prepared_uri))
+        if storage.exists(folder)
+        for f in storage.list_files(folder)
+    }
+    files = [file for split in manifest.splits.values() for file in (split.index, *split.shards)]
+    return all(sizes.get(file.name) == file.num_bytes for file in files)
+
+
+def _within_budget(manifest: Manifest, max_bad_fraction: float) -> None:
+    """Hold a manifest that was made with another budget to this one."""
+    problems = []
+    for name, split in manifest.splits.items():
+        entries = split.num_images + split.num_quarantined
+        if split.num_quarantined > max_bad_fraction * entries:
+            problems.append(
+                f"data.{name}: {split.num_quarantined} of {entries} images were left out, data.max_bad_fraction = "
+                f"{max_bad_fraction} allows {int(max_bad_fraction * entries)}; mend them (the manifest names them), "
+                "or allow a larger fraction"
+            )
     if problems:
-        _clean_up(prepared_uri, results)
-        raise InputError(shortened(problems))
-    splits = {}
-    for split in source.splits:
-        own = [r for task, r in zip(tasks, results, strict=True) if task.split == split.name]
-        counts = sum((r.num_segments or Counter() for r in own), Counter[int]())
-        splits[split.name] = SplitInfo(
-            shards=tuple(r.shard for r in own if r.shard),
-            num_images=len(split.images),
-            num_segments={c.id: counts[c.id] for c in source.categories.entries},
-            max_segments=max(r.max_segments for r in own),
-        )
-    return Manifest(categories=source.categories, splits=splits, source_fingerprint=source.fingerprint)
-
-
-def _unlabelled(source: Source, tasks: list[ShardTask], results: list[ShardResult]) -> list[str]:
-    """The splits without any segment, such as Cityscapes' test, whose annotations are kept back."""
-    labelled = {task.split for task, result in zip(tasks, results, strict=True) if result.num_segments}
-    return [
-        f"data.{split.name}: none of its {len(split.images)} images has a segment; they can be labelled with "
-        "`predict`, not trained on or evaluated against: name images with annotations"
-        for split in source.splits
-        if split.name not in labelled
-    ]
-
-
-def _in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:
-    """Every task's result, in the order of `tasks`; Ray Data spreads them and repeats lost ones."""
-    from pipelines.cluster import connect
-
-    connect()
-    import logging
-
-    import ray.data
-
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-    def run(item: dict[str, Any]) -> dict[str, Any]:
-        return {"number": item["number"], "result": pickle.dumps(write_shard(pickle.loads(item["task"])))}
-
-    items = [{"number": n, "task": pickle.dumps(task)} for n, task in enumerate(tasks)]
-    rows = ray.data.from_items(items, override_num_blocks=len(items)).map(run).take_all()
-    return [pickle.loads(row["result"]) for row in sorted(rows, key=lambda row: row["number"])]
-
-
-def _clean_up(prepared_uri: str, results: list[ShardResult]) -> None:
-    """Remove the shards that a failed run wrote."""
-    for result in results:
-        if result.shard and result.is_new:
-            storage.delete(storage.join(prepared_uri, result.shard.name))
-    if storage.exists(prepared_uri) and not storage.list_files(prepared_uri):
-        storage.delete(prepared_uri)
+        raise InputError(problems)

@@ -122,6 +122,28 @@ class Console:
         sys.stderr.flush()
 
 
+@contextmanager
+def counted(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Count images on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+    from rich.console import Console as Terminal
+    from rich.progress import Progress
+
+    terminal = Terminal(stderr=True)
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        bar = progress.add_task(title, total=total)
+        done, last = 0, time.monotonic()
+
+        def advance(images: int) -> None:
+            nonlocal done, last
+            done += images
+            progress.advance(bar, images)
+            if not terminal.is_terminal and time.monotonic() - last >= PLAIN_INTERVAL:
+                last = time.monotonic()
+                sys.stderr.write(f"{title} · {done} of {total} images\n")
+
+        yield advance
+
+
 def describe_step(event: Event) -> str:
     """One step in one line: losses, learning rate, images per second, time left."""
     losses = " ".join(f"{name} {event[name]:.3f}" for name in ("rpn", "box", "mask", "semantic"))

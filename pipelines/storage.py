@@ -2,32 +2,45 @@
 
 A URI is a path, `file:///path` or `s3://bucket/prefix`. S3 takes its credentials from the usual AWS sources,
 its endpoint from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, its region from AWS_REGION or AWS_DEFAULT_REGION;
-credentials are never written anywhere.
+credentials are never written anywhere. `s3` makes the requests, `retries` says how often they are repeated.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aunet.errors import InputError
+from pipelines.retries import MAX_ATTEMPTS as MAX_ATTEMPTS, patiently
+from pipelines.s3 import (
+    PART,
+    RemoteFile,
+    get_object,
+    put_if_absent,
+    put_object,
+    s3_credentials as s3_credentials,
+    s3_endpoint as s3_endpoint,
+    s3_filesystem,
+    s3_region,
+)
 
 if TYPE_CHECKING:
+    from pyarrow import NativeFile
     from pyarrow.fs import FileSystem
 
 T = TypeVar("T")
 
-MAX_ATTEMPTS = 10
-"""Attempts per request to S3, with exponential waits between."""
-CHUNK = 32 * 2**20
-"""Bytes per request when folders are copied."""
+TRANSFERS = 8
+"""Files of a folder that are copied at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +70,6 @@ def join(uri: str, *parts: str) -> str:
     return "/".join([uri.rstrip("/"), *(p.strip("/") for p in parts if p.strip("/"))])
 
 
-def s3_endpoint() -> str:
-    """Address of the S3 API server; empty: Amazon's."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-
-
-def s3_credentials() -> str | None:
-    """Where the keys for S3 are found, such as `env` or `iam-role`, never the keys; None: nowhere."""
-    import boto3
-
-    found = boto3.Session().get_credentials()
-    return found.method if found else None
-
-
 def filesystem(uri: str) -> tuple[FileSystem, str]:
     """The pyarrow file system of `uri` and the path in it.
 
@@ -77,8 +77,7 @@ def filesystem(uri: str) -> tuple[FileSystem, str]:
         InputError: a scheme other than `file` and `s3`.
     """
     if uri.startswith("s3://"):
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
-        return _s3(s3_endpoint(), region), uri.removeprefix("s3://").rstrip("/")
+        return s3_filesystem(s3_endpoint(), s3_region()), uri.removeprefix("s3://").rstrip("/")
     if _is_remote(uri):
         raise InputError(f"{uri}: unknown scheme; give a folder or s3://bucket/prefix")
     from pyarrow.fs import LocalFileSystem
@@ -91,7 +90,7 @@ def exists(uri: str) -> bool:
     from pyarrow.fs import FileType
 
     system, path = filesystem(uri)
-    return system.get_file_info(path).type != FileType.NotFound
+    return _patiently(uri, lambda: system.get_file_info(path)).type != FileType.NotFound
 
 
 def read_bytes(uri: str) -> bytes:
@@ -99,25 +98,32 @@ def read_bytes(uri: str) -> bytes:
 
     Raises:
         InputError: no such file.
+        Unavailable: the server does not answer, or refuses; so with all functions below.
     """
-    system, path = filesystem(uri)
-
-    def read() -> bytes:
-        with system.open_input_file(path) as file:
-            return file.read(file.size())  # one request; without the size it is one for every 256 KB
-
+    _, path = filesystem(uri)
     try:
-        return _unspoiled(read)
-    except (FileNotFoundError, IsADirectoryError):
+        return get_object(uri)[0] if _is_remote(uri) else Path(path).read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"{uri}: no such file; put it there or correct the path") from None
+
+
+def open_file(uri: str) -> NativeFile:
+    """A file for random access, such as Parquet: of S3 only the spans are fetched that are read, each complete.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    import pyarrow as pa
+
+    system, path = filesystem(uri)
+    return pa.PythonFile(RemoteFile(uri), mode="r") if _is_remote(uri) else system.open_input_file(path)
 
 
 def write_bytes(uri: str, data: bytes) -> None:
     """Write a file in one step: readers see the old content or the new, never a part."""
-    system, path = filesystem(uri)
+    _, path = filesystem(uri)
     if _is_remote(uri):
-        with system.open_output_stream(path) as stream:
-            stream.write(data)
+        put_object(uri, io.BytesIO(data))
         return
     with _temporary(Path(path), data) as temporary:
         os.replace(temporary, path)
@@ -126,11 +132,13 @@ def write_bytes(uri: str, data: bytes) -> None:
 def create_exclusive(uri: str, data: bytes) -> bool:
     """Write a file only if there is none yet, also against others who try at the same moment.
 
+    Swift does not decide between two who come at once; it is waited for there and read back.
+
     Returns:
         Whether this call wrote it; False: it was there already, and was not touched.
     """
     if _is_remote(uri):
-        return _put_if_absent(uri, data)
+        return put_if_absent(uri, data)
     path = Path(filesystem(uri)[1])
     with _temporary(path, data) as temporary:
         try:
@@ -150,7 +158,7 @@ def list_files(uri: str) -> list[FileInfo]:
 
     system, path = filesystem(uri)
     try:
-        entries = system.get_file_info(FileSelector(path, recursive=True))
+        entries = _patiently(uri, lambda: system.get_file_info(FileSelector(path, recursive=True)))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{uri}: no such folder; create it or correct the path") from None
     files = [
@@ -166,7 +174,7 @@ def list_folders(uri: str) -> list[str]:
     from pyarrow.fs import FileSelector, FileType
 
     system, path = filesystem(uri)
-    entries = system.get_file_info(FileSelector(path, allow_not_found=True))
+    entries = _patiently(uri, lambda: system.get_file_info(FileSelector(path, allow_not_found=True)))
     return sorted(entry.base_name for entry in entries if entry.type == FileType.Directory)
 
 
@@ -175,21 +183,29 @@ def delete(uri: str) -> None:
     from pyarrow.fs import FileType
 
     system, path = filesystem(uri)
-    kind = system.get_file_info(path).type
-    if kind == FileType.Directory:
-        system.delete_dir(path)
-    elif kind == FileType.File:
-        system.delete_file(path)
+
+    def remove() -> None:
+        kind = system.get_file_info(path).type
+        if kind == FileType.Directory:
+            system.delete_dir(path)
+        elif kind == FileType.File:
+            system.delete_file(path)
+
+    _patiently(uri, remove)
 
 
 def upload_folder(local: Path, uri: str) -> None:
     """Copy all files of a local folder to `uri`. Not one step: commit by a file written afterwards."""
-    from pyarrow.fs import LocalFileSystem, copy_files
-
-    system, path = filesystem(uri)
     if not _is_remote(uri):
-        system.create_dir(path, recursive=True)
-    copy_files(str(local.absolute()), path, LocalFileSystem(), system, chunk_size=CHUNK)
+        shutil.copytree(local, absolute(uri), dirs_exist_ok=True)
+        return
+
+    def send(path: Path) -> None:
+        with open(path, "rb") as content:
+            put_object(join(uri, path.relative_to(local).as_posix()), content)
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        list(pool.map(send, [path for path in local.rglob("*") if path.is_file()]))
 
 
 def download_folder(uri: str, local: Path) -> None:
@@ -198,13 +214,38 @@ def download_folder(uri: str, local: Path) -> None:
     Raises:
         InputError: no such folder.
     """
-    from pyarrow.fs import LocalFileSystem, copy_files
-
     if not exists(uri):
         raise InputError(f"{uri}: no such folder; create it or correct the path")
-    system, path = filesystem(uri)
     local.mkdir(parents=True, exist_ok=True)
-    _unspoiled(lambda: copy_files(path, str(local.absolute()), system, LocalFileSystem(), chunk_size=CHUNK))
+    if not _is_remote(uri):
+        shutil.copytree(absolute(uri), local, dirs_exist_ok=True)
+        return
+
+    def fetch(file: FileInfo) -> None:
+        target = local / file.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "wb") as out:
+            for first in range(0, file.size, PART):
+                last = min(first + PART, file.size) - 1
+                out.write(get_object(join(uri, file.path), f"bytes={first}-{last}")[0])
+
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        list(pool.map(fetch, list_files(uri)))
+
+
+@contextlib.contextmanager
+def local_folder(uri: str) -> Iterator[Path]:
+    """A folder of this machine to read `uri` from: itself, or a copy that is gone afterwards.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not _is_remote(uri) and exists(uri):
+        yield Path(absolute(uri))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        download_folder(uri, Path(folder))
+        yield Path(folder)
 
 
 def rename_folder(source: Path, target: Path) -> bool:
@@ -242,58 +283,6 @@ def _is_remote(uri: str) -> bool:
     return "://" in uri and not uri.startswith("file://")
 
 
-def _unspoiled(read: Callable[[], T]) -> T:
-    """Repeat a read that pyarrow spoils: where an error's text is longer than the file, its own retry succeeds and
-    then finds no room for the file."""
-    for _ in range(MAX_ATTEMPTS - 1):
-        try:
-            return read()
-        except OSError as error:
-            if "flush response stream" not in str(error):
-                raise
-    return read()
-
-
-@lru_cache(maxsize=8)
-def _s3(endpoint: str, region: str) -> FileSystem:
-    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
-
-    class Bucket(S3FileSystem):
-        """Pickled by its address alone: pyarrow's own pickle forgets the retries, and this one holds no key."""
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return _s3, (endpoint, region)
-
-    scheme, _, host = endpoint.rpartition("://")
-    return Bucket(
-        endpoint_override=host or None,
-        scheme=scheme or "https",
-        region=region or ("us-east-1" if endpoint else None),
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
-        connect_timeout=10,
-        request_timeout=60,
-        allow_delayed_open=True,  # one request for a small file, not three
-    )
-
-
-def _put_if_absent(uri: str, data: bytes) -> bool:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import ClientError
-
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    retries = Config(retries={"mode": "standard", "max_attempts": MAX_ATTEMPTS})
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    client = boto3.client("s3", region_name=region, config=retries)
-    writer = uuid.uuid4().hex
-    try:
-        client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", Metadata={"writer": writer})
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") not in (
-            "PreconditionFailed",
-            "ConditionalRequestConflict",
-        ):
-            raise
-        # A retry after a lost answer meets this call's own object: the writer tells.
-        return client.head_object(Bucket=bucket, Key=key)["Metadata"].get("writer") == writer
-    return True
+def _patiently(uri: str, operation: Callable[[], T]) -> T:
+    """`retries.patiently` where a server is asked; a folder's errors stay what they are."""
+    return patiently(uri, s3_endpoint(), operation) if _is_remote(uri) else operation()

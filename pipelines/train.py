@@ -75,7 +75,7 @@ def train(
     from pipelines.progress import Console, Stopped, watched_board
 
     connect()
-    if missing := missing_workers(config.train, resources()):
+    if missing := missing_workers(config.train, config.feed, resources()):
         raise InputError(missing)
     storage.write_bytes(storage.join(uri, "config.json"), json.dumps(to_json(config), indent=1).encode())
     mlflow_run_id = _mlflow_run(config, uri, prepared, parent)

@@ -18,14 +18,16 @@ from torch import nn
 from aunet.losses import Losses
 from aunet.model import AUNet, build_model
 from aunet.predictor import Predictor
-from aunet.structures import Batch
+from aunet.structures import PackedBatch
 from pipelines import storage
 from pipelines.checkpoint import load_checkpoint, save_checkpoint, save_model
 from pipelines.config import RunConfig, from_json, to_json
-from pipelines.data.ingest import SamplePlan, fixed_choice, training_batches
+from pipelines.data.ingest import StepDecoder, Timed, fixed_choice, sample_plan, training_batches
 from pipelines.data.shards import Manifest, ShardReader
+from pipelines.finite import FiniteLosses
 from pipelines.measurement import Measurement, measure
 from pipelines.optimization import autocast_dtype, average_weights, build_optimizer, learning_rate
+from pipelines.pretrained import with_local_weights
 from pipelines.progress import Event
 
 LOG_EVERY = 10
@@ -58,33 +60,34 @@ class Worker:
         self.device = ray.train.torch.get_device()
         self.precision = autocast_dtype(config.train.precision, self.device)
         self.manifest = Manifest.load(settings["prepared_uri"])
-        self.train_data = ShardReader(settings["prepared_uri"], "train")
+        self.train_data = ShardReader(settings["prepared_uri"], "train", verify=config.feed.verify)
         self.val_data = ShardReader(settings["prepared_uri"], "val")
-        self.plan = SamplePlan(
-            len(self.train_data), config.train.batch_size, config.train.epochs, seed=config.train.seed
-        )
+        self.plan = sample_plan(config, self.train_data)
         self.categories = self.manifest.categories
         torch.manual_seed(config.train.seed)
-        self.model: AUNet = build_model(config.model, self.categories).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = build_model(with_local_weights(config.model), self.categories)
+        self.model: AUNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.replica: nn.Module = ray.train.torch.prepare_model(self.model)
         self.optimizer = build_optimizer(self.model, config.train)
         self.average = average_weights(self.model, config.train.ema) if config.train.ema else None
+        self.finite = FiniteLosses(self.run_uri, self.rank, self.device)
         self.step = 0
         self.events: list[Event] = []
 
     def run(self) -> None:
         """All steps that are left."""
         self.resume()
-        batches = training_batches(
+        decoder = StepDecoder(
             self.train_data, self.plan, self.categories, self.config.augment, self.config.model.background.thing_labels,
-            first_step=self.step, rank=self.rank, world_size=self.world_size,
-            loader_workers=self.config.train.loader_workers,
+            self.rank, self.world_size,
         )  # fmt: skip
+        batches = Timed(training_batches(decoder, self.step, self.config.feed))
         started, first = time.monotonic(), self.step
         for batch in batches:
             losses = self.train_step(batch)
             if self.step % LOG_EVERY == 0 or self.step == self.plan.num_steps:
-                self.log(losses, batch, (self.step - first) / (time.monotonic() - started))
+                seconds = time.monotonic() - started
+                self.log(losses, (self.step - first) / seconds, batches.seconds / seconds)
             if self.is_due(self.config.train.evaluate_every):
                 self.evaluate()
             if self.is_due(self.config.train.checkpoint_every):
@@ -94,7 +97,7 @@ class Worker:
         if self.rank == 0:
             self.publish()
 
-    def train_step(self, batch: Batch) -> Losses:
+    def train_step(self, batch: PackedBatch) -> Losses:
         """One optimiser step on this rank's part of the global batch."""
         train = self.config.train
         rate = learning_rate(train, self.step, self.plan.num_steps)
@@ -105,13 +108,15 @@ class Worker:
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
             losses: Losses = self.replica(batch.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total(self.config.loss).backward()
+        total = losses.total(self.config.loss)
+        total.backward()
         if train.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self.step += 1
+        self.finite.see(self.step, losses, total, [t.image_id for t in batch.targets])
         return losses
 
     def is_due(self, epochs: int) -> bool:
@@ -120,20 +125,19 @@ class Worker:
             return bool(epochs)
         return self.plan.epoch_of(self.step - 1) // epochs != self.plan.epoch_of(self.step) // epochs
 
-    def log(self, losses: Losses, batch: Batch, steps_per_s: float) -> None:
-        """Post a step's figures; stop where the loss is no number."""
+    def log(self, losses: Losses, steps_per_s: float, input_wait: float) -> None:
+        """Post a step's figures; stop where a loss was no number.
+
+        Args:
+            input_wait: share of the time so far that this rank waited for batches.
+        """
+        self.finite.check()
         values = {name: float(value.detach()) for name, value in losses._asdict().items()}
-        total = float(losses.total(self.config.loss).detach())
-        if total != total or abs(total) == float("inf"):
-            images = [t["image_id"] for t in batch.targets]
-            raise FloatingPointError(
-                f"step {self.step}: loss {total} ({values}) on images {images} of rank {self.rank}"
-            )
         self.post(
             {
-                "kind": "step", "loss": total, **values,
+                "kind": "step", "loss": float(losses.total(self.config.loss).detach()), **values,
                 "lr": learning_rate(self.config.train, self.step - 1, self.plan.num_steps),
-                "images_per_s": steps_per_s * self.plan.batch_size,
+                "images_per_s": steps_per_s * self.plan.batch_size, "input_wait": input_wait,
                 "eta_s": (self.plan.num_steps - self.step) / steps_per_s,
                 "memory_gb": self.peak_memory() / 1e9,
             }
@@ -190,6 +194,7 @@ class Worker:
 
     def save(self) -> None:
         """Report a checkpoint; every rank calls this at the same steps, rank 0 writes."""
+        self.finite.check(self.model.parameters())
         if self.rank:
             ray.train.report({"step": self.step})
             return
@@ -197,15 +202,26 @@ class Worker:
         storage.write_bytes(storage.join(self.run_uri, "events.jsonl"), history.encode())
         with tempfile.TemporaryDirectory() as folder:
             save_checkpoint(Path(folder), self.step, self.model, self.average, self.optimizer, self.config)
-            ray.train.report({"step": self.step}, checkpoint=ray.train.Checkpoint.from_directory(folder))
+            ray.train.report(
+                {"step": self.step},
+                checkpoint=ray.train.Checkpoint.from_directory(folder),
+                checkpoint_upload_fn=self.upload,
+            )
+
+    def upload(self, checkpoint: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
+        """Put a checkpoint below the run, whole or not at all; Ray's own way is not told of a file that was lost."""
+        uri = storage.join(self.run_uri, name)
+        storage.upload_folder(Path(checkpoint.path), uri)
+        filesystem, path = storage.filesystem(uri)
+        return ray.train.Checkpoint(path, filesystem)
 
     def resume(self) -> None:
         """Take up the newest checkpoint, if there is one."""
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             return
-        with checkpoint.as_directory() as folder:
-            self.step = load_checkpoint(Path(folder), self.model, self.average, self.optimizer)
+        with storage.local_folder(storage.join(self.run_uri, Path(checkpoint.path).name)) as folder:
+            self.step = load_checkpoint(folder, self.model, self.average, self.optimizer)
         if self.rank == 0 and storage.exists(uri := storage.join(self.run_uri, "events.jsonl")):
             history = map(json.loads, storage.read_bytes(uri).decode().splitlines())
             self.events = [event for event in history if event["step"] <= self.step]

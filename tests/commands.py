@@ -24,14 +24,14 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "jobs", *words]
 
 
-def environment(store: Path, **more: str) -> dict[str, str]:
+def environment(store: Path | str, **more: str) -> dict[str, str]:
     return {**os.environ, "AUNET_STORE": str(store), **more}
 
 
-def jobs(store: Path, *words: str, rc: int = 0, **more: str) -> tuple[dict[str, Any], str]:
+def jobs(store: Path | str, *words: str, rc: int = 0, seconds: float = 500, **more: str) -> tuple[dict[str, Any], str]:
     """Run a command to its end. Returns the JSON of stdout's last line ({} where there is none) and stderr."""
     done = subprocess.run(
-        command(*words), cwd=ROOT, env=environment(store, **more), capture_output=True, text=True, timeout=500
+        command(*words), cwd=ROOT, env=environment(store, **more), capture_output=True, text=True, timeout=seconds
     )
     assert done.returncode == rc, f"exit code {done.returncode}\n{done.stderr[-3000:]}"
     lines = done.stdout.splitlines()

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import random
 import shutil
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.swift import Swift
 
 SAMPLE_DATA = "AUNET_SAMPLE_DATA"
 NEEDS_SAMPLE_DATA = f"needs the sample data: set {SAMPLE_DATA} to its folder"
@@ -112,6 +117,15 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tasks of preprocessing one after the other in this process, without Ray."""
+    from pipelines.data import preparation
+    from pipelines.data.shard_writer import write_shard
+
+    monkeypatch.setattr(preparation, "in_parallel", lambda tasks: [write_shard(task) for task in tasks])
+
+
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of an S3 API server in this process, which answers without any network."""
@@ -123,6 +137,42 @@ def s3_endpoint() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`s3://…` of an empty bucket of moto's, with an environment in which it can be reached."""
+    import boto3
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    bucket = f"bucket-{uuid.uuid4().hex[:8]}"
+    boto3.Session().client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/store"
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    """OpenStack Swift with its S3 API: keeps objects in files and checks signatures."""
+    from tests.swift import serving
+
+    with serving(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture
+def swift_bucket(swift: Swift, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`s3://…` of an empty bucket of Swift's, with an environment in which it can be reached; a test's is always the
+    same, so that `fault_proxy` fails the same requests."""
+    import boto3
+
+    for name, value in swift.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]}"
+    boto3.Session().client("s3").create_bucket(Bucket=bucket)  # boto3's own session keeps the first keys it sees
+    return f"s3://{bucket}/store"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def read_panoptic_json(data: bytes, place: str) -> PanopticAnnotations:
             category, an annotation without image or the reverse.
     """
     whole = _parse(data, place, ("images", "annotations", "categories"))
-    _check_image_ids(whole, place)
+    check_image_ids((e.get("id") for e in whole["images"] if isinstance(e, dict)), place)
     categories = Categories.from_json(whole["categories"], place)
     problems: list[str] = []
     annotations: dict[int, dict[str, Any]] = {}
@@ -123,50 +123,22 @@ def read_panoptic_json(data: bytes, place: str) -> PanopticAnnotations:
     return PanopticAnnotations(categories=categories, images=tuple(images.values()))
 
 
-def read_instances_json(
-    data: bytes, place: str, images: Iterable[ImageRecord], categories: Categories
-) -> dict[int, tuple[InstanceRecord, ...]]:
-    """Read an instances JSON: image id → the instances of that image, for every one of `images`.
+def read_instances(entries: Iterable[Mapping[str, Any]], image: ImageRecord) -> tuple[InstanceRecord, ...]:
+    """The entries of an instances JSON that belong to one image, as records.
 
     Args:
-        data: the file.
-        place: its name, for messages.
-        images: the images wanted; their sizes are needed to turn polygons into run lengths.
-        categories: of the panoptic JSON; instances may only be of its things.
-
-    Raises:
-        InputError: every problem of the file.
+        entries: without defects (`lint-data` finds them); masks as polygons or run lengths.
+        image: its size is needed to turn polygons into run lengths.
     """
-    sizes = {r.image_id: (r.height, r.width) for r in images}
-    found: dict[int, list[InstanceRecord]] = {i: [] for i in sizes}
-    problems: list[str] = []
-    for number, entry in enumerate(_parse(data, place, ("annotations",))["annotations"]):
-        keys = ("image_id", "category_id", "bbox", "segmentation")
-        if not _has(entry, keys, f"{place}: annotation {number}", problems):
-            continue
-        image_id, category = int(entry["image_id"]), categories.by_id.get(int(entry["category_id"]))
-        if image_id not in sizes:
-            continue
-        where = f"{place}: annotation {entry.get('id', number)} of image {image_id}"
-        if category is None or not category.is_thing:
-            wrong = entry["category_id"]
-            problems.append(f"{where}: category_id {wrong} is no thing of the panoptic JSON; correct it")
-            continue
-        try:
-            rle = _compressed_rle(entry["segmentation"], *sizes[image_id])
-            x, y, width, height = (float(v) for v in entry["bbox"])
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            problems.append(
-                f"{where}: bbox or segmentation cannot be read ({error}); give [x, y, w, h], polygons or RLE"
-            )
-            continue
-        is_crowd = bool(entry.get("iscrowd", 0))
-        found[image_id].append(
-            InstanceRecord(category_id=category.id, is_crowd=is_crowd, bbox=(x, y, width, height), rle=rle)
+    return tuple(
+        InstanceRecord(
+            category_id=int(entry["category_id"]),
+            is_crowd=bool(entry.get("iscrowd", 0)),
+            bbox=tuple(float(v) for v in entry["bbox"]),  # type: ignore[arg-type]
+            rle=_compressed_rle(entry["segmentation"], image.height, image.width),
         )
-    if problems:
-        raise InputError(problems)
-    return {image_id: tuple(records) for image_id, records in found.items()}
+        for entry in entries
+    )
 
 
 def read_image_info(data: bytes, place: str) -> dict[str, int]:
@@ -176,7 +148,7 @@ def read_image_info(data: bytes, place: str) -> dict[str, int]:
         InputError: every problem of the list: a missing key, a name or an id given twice.
     """
     whole = _parse(data, place, ("images",))
-    _check_image_ids(whole, place)
+    check_image_ids((e.get("id") for e in whole["images"] if isinstance(e, dict)), place)
     problems: list[str] = []
     needed = ("id", "file_name")
     images = [e for n, e in enumerate(whole["images"]) if _has(e, needed, f"{place}: image {n}", problems)]
@@ -188,11 +160,15 @@ def read_image_info(data: bytes, place: str) -> dict[str, int]:
     return {str(e["file_name"]): int(e["id"]) for e in images}
 
 
-def _check_image_ids(whole: dict[str, Any], place: str) -> None:
-    names = [e["id"] for e in whole["images"] if isinstance(e, dict) and isinstance(e.get("id"), str)]
-    if strange := [name for name in names if not name.isdigit()]:
+def check_image_ids(ids: Iterable[Any], place: str) -> None:
+    """Refuse names where image ids must be numbers, as in the JSON of Cityscapes' official conversion.
+
+    Raises:
+        InputError: the first name, and what to do.
+    """
+    if strange := next((name for name in ids if isinstance(name, str) and not name.isdigit()), None):
         raise InputError(
-            f"{place}: image id {strange[0]!r} is no number; number the images, or, for Cityscapes, name the folder of "
+            f"{place}: image id {strange!r} is no number; number the images, or, for Cityscapes, name the folder of "
             "the *_instanceIds.png as instance_ids in place of this file"
         )
 
@@ -255,8 +231,6 @@ def _compressed_rle(segmentation: Any, height: int, width: int) -> str:
     if isinstance(segmentation, list):
         rle = mask.merge(mask.frPyObjects(segmentation, height, width))
     else:
-        if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"RLE of size {segmentation['size']} on an image of {[height, width]}")
         counts = segmentation["counts"]
         rle = mask.frPyObjects(segmentation, height, width) if isinstance(counts, list) else segmentation
     counts = rle["counts"]

@@ -63,7 +63,7 @@ def decode_panoptic(data: bytes) -> NDArray[np.int32]:
     if picture.mode == "RGBA":
         picture = picture.convert("RGB")
     words = np.frombuffer(picture.tobytes("raw", "RGBX"), dtype="<u4")
-    return (words & MAX_SEGMENT_ID).astype(np.int32).reshape(picture.height, picture.width)
+    return (words & MAX_SEGMENT_ID).view(np.int32).reshape(picture.height, picture.width)
 
 
 def encode_panoptic(ids: NDArray[np.integer]) -> bytes:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torchvision.ops import masks_to_boxes
 
 from aunet.categories import VOID, Categories, ThingLabels
-from aunet.data.coco_panoptic import decode_image, decode_panoptic
-from aunet.structures import Batch, Segment, Target
+from aunet.data.coco_panoptic import decode_image, decode_panoptic, measure_segments
+from aunet.structures import Batch, PackedBatch, PackedTarget, Segment
 
 SIZE_MULTIPLE = 32
 """Batches are padded to multiples of the coarsest stride of P2 … P5."""
@@ -40,15 +40,15 @@ class Sample:
     image_id: int
     image: NDArray[np.uint8]
     """uint8[H, W, 3] RGB."""
-    segment_map: NDArray[np.int32]
-    """int32[H, W]: 0 is void, n is `segments[n - 1]`."""
+    segment_map: NDArray[Any]
+    """[H, W] of the smallest integer type: 0 is void, n is `segments[n - 1]`."""
     segments: Sequence[Segment]
     instances: Sequence[Instance] | None = None
     """Where given, boxes and masks of the things come from here rather than from the map."""
 
     def true_ids(self) -> NDArray[np.int32]:
         """The ground truth as `evaluation` takes it: int32[H, W] of the ids of `true_segments`."""
-        return self.segment_map
+        return self.segment_map.astype(np.int32)
 
     def true_segments(self) -> list[Segment]:
         """The segments, numbered as in `true_ids`."""
@@ -71,52 +71,81 @@ def decode_sample(row: Mapping[str, Any], categories: Categories) -> Sample:
     )
 
 
-def to_target(sample: Sample, categories: Categories, thing_labels: ThingLabels) -> Target:
-    """Boxes, masks and labels of the things that are not crowds, and the semantic map of everything."""
+def pack_target(sample: Sample, categories: Categories, thing_labels: ThingLabels) -> PackedTarget:
+    """Boxes and labels of the things that are not crowds, and the semantic label of every segment."""
     semantic = categories.semantic_labels(thing_labels)
-    labels = torch.tensor([VOID] + [semantic[s.category_id] for s in sample.segments])
-    segment_map = torch.from_numpy(sample.segment_map)
     if sample.instances is None:
-        things = [(n, s) for n, s in enumerate(sample.segments, start=1) if s.is_thing and not s.is_crowd]
-        category_ids = [s.category_id for _, s in things]
-        masks = segment_map == torch.tensor([n for n, _ in things], dtype=torch.int32).view(-1, 1, 1)
+        found = measure_segments(sample.segment_map)
+        seen = {n: box for n, (area, box) in found.items() if area >= MIN_AREA}
+        things = [(n, s) for n, s in enumerate(sample.segments, start=1) if s.is_thing and not s.is_crowd and n in seen]
+        numbers, category_ids = [n for n, _ in things], [s.category_id for _, s in things]
+        boxes, masks = np.array([seen[n] for n in numbers], np.float32).reshape(-1, 4), None
+        boxes[:, 2:] += boxes[:, :2]
     else:
-        instances = [i for i in sample.instances if not i.is_crowd]
-        category_ids = [i.category_id for i in instances]
+        kept = [i for i in sample.instances if not i.is_crowd and np.count_nonzero(i.mask) >= MIN_AREA]
+        numbers, category_ids = [], [i.category_id for i in kept]
         masks = torch.from_numpy(
-            np.stack([i.mask for i in instances]) if instances else np.zeros((0, *sample.segment_map.shape), np.uint8)
-        ).bool()
-    visible = masks.flatten(1).sum(1) >= MIN_AREA
-    masks = masks[visible]
-    boxes = masks_to_boxes(masks)
-    boxes[:, 2:] += 1
-    return Target(
+            np.stack([i.mask for i in kept]) if kept else np.zeros((0, *sample.segment_map.shape), np.uint8)
+        )
+        boxes = masks_to_boxes(masks).float().numpy()
+        boxes[:, 2:] += 1
+    return PackedTarget(
         image_id=sample.image_id,
-        boxes=boxes.float(),
-        labels=torch.tensor([categories.detector_labels[c] for c in category_ids], dtype=torch.int64)[visible],
-        masks=masks.to(torch.uint8),
-        semantic=labels[segment_map.long()],
+        boxes=boxes,
+        labels=np.array([categories.detector_labels[c] for c in category_ids], np.int64),
+        numbers=np.array(numbers, np.int64),
+        semantic=np.array([VOID] + [semantic[s.category_id] for s in sample.segments], np.int64),
+        masks=masks,
     )
 
 
-def collate(images: Sequence[NDArray[np.uint8]], targets: Sequence[Target] = ()) -> Batch:
-    """Pad images `uint8[H, W, 3]` at the right and bottom to one size, a multiple of 32, into one batch."""
+def pack(samples: Sequence[Sample], targets: Sequence[PackedTarget]) -> PackedBatch:
+    """One batch of samples with their targets."""
+    batch = collate([sample.image for sample in samples])
+    maps = [sample.segment_map for sample in samples]
+    padded = np.empty((len(maps), *batch.images.shape[2:]), np.result_type(*maps))
+    for place, segment_map in zip(padded, maps, strict=True):
+        place_padded(place, segment_map, 0)
+    return PackedBatch(batch.images, batch.image_sizes, torch.from_numpy(padded), list(targets))
+
+
+def collate(images: Sequence[NDArray[np.uint8]]) -> Batch:
+    """Pad images `uint8[H, W, 3]` at the right and bottom to one size, a multiple of 32, into a batch without targets.
+
+    Its images lie in memory as they came, in `channels_last` format.
+    """
     sizes = [(image.shape[0], image.shape[1]) for image in images]
     height, width = (-(-max(side) // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in zip(*sizes, strict=True))
-    padded = torch.tensor(PAD_COLOR, dtype=torch.uint8).view(3, 1, 1).repeat(len(images), 1, height, width)
-    for n, image in enumerate(images):
-        padded[n, :, : image.shape[0], : image.shape[1]] = torch.from_numpy(image).permute(2, 0, 1)
-    return Batch(padded, sizes, list(targets))
+    padded = np.empty((len(images), height, width, 3), np.uint8)
+    for place, image in zip(padded, images, strict=True):
+        place_padded(place, image, PAD_COLOR)
+    return Batch(torch.from_numpy(padded).permute(0, 3, 1, 2), sizes, [])
 
 
-def _positions(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> NDArray[np.int32]:
-    """Replace each id by its position in `segment_ids` counted from 1, unknown ids by 0."""
-    order = np.argsort(np.asarray(segment_ids, dtype=np.int64), kind="stable")
-    known = np.asarray(segment_ids, dtype=np.int32)[order]
-    if not len(known):
-        return np.zeros(ids.shape, np.int32)
-    place = np.searchsorted(known, ids).clip(max=len(known) - 1)
-    return np.where(known[place] == ids, order[place] + 1, 0).astype(np.int32)
+def place_padded(canvas: NDArray[Any], part: NDArray[Any], fill: Any) -> None:
+    """Write `part` into the upper left corner of `canvas` and `fill` into the rest."""
+    height, width = part.shape[:2]
+    canvas[:height, :width] = part
+    canvas[:height, width:] = fill
+    canvas[height:] = fill
+
+
+def _positions(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> NDArray[Any]:
+    """Replace each id by its position in `segment_ids` counted from 1, unknown ids by 0, in the smallest integer type.
+
+    Looks up runs of equal ids, some hundred times fewer than pixels.
+    """
+    count = len(segment_ids)
+    kind = np.uint8 if count < 2**8 else np.int16 if count < 2**15 else np.int32
+    if not count:
+        return np.zeros(ids.shape, kind)
+    flat = ids.reshape(-1)
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    order = np.argsort(np.asarray(segment_ids, np.int64), kind="stable")
+    known, runs = np.asarray(segment_ids, np.int32)[order], flat[starts]
+    place = np.searchsorted(known, runs).clip(max=count - 1)
+    positions = np.where(known[place] == runs, order[place] + 1, 0).astype(kind)
+    return np.repeat(positions, np.diff(starts, append=flat.size)).reshape(ids.shape)
 
 
 def _instances(row: Mapping[str, Any]) -> list[Instance] | None:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aunet.model.norm import group_norm
+from aunet.model.precision import at_least_float32
 from aunet_ops import assign_levels, roi_upsample, rois_on_level
 
 
@@ -95,11 +96,12 @@ class MaskAttention(SpatialAttention):
         if self.coverage:
             masks = torch.cat([masks, torch.ones_like(masks[:, :1])], dim=1)
         levels = assign_levels(rois, min_level=2, max_level=1 + self.num_levels)
-        total = masks.new_zeros((num_images, masks.shape[1], height, width), dtype=torch.float32)
+        total = at_least_float32(masks.new_zeros((num_images, masks.shape[1], height, width)))
         for level in range(2, 2 + self.num_levels):
             stride = 2**level
             level_size = (num_images, -(-4 * height // stride), -(-4 * width // stride))
-            written = roi_upsample(masks, rois_on_level(rois, levels, level), level_size, 1.0 / stride).float()
+            written = roi_upsample(masks, rois_on_level(rois, levels, level), level_size, 1.0 / stride)
+            written = at_least_float32(written)
             if written.shape[-2:] != (height, width):
                 written = F.interpolate(written, size=(height, width), mode="bilinear", align_corners=False)
             total = total + written

@@ -35,6 +35,7 @@ class AUNet(nn.Module):
         rpn: RPN branch.
         foreground: box and mask heads.
         background: semantic head with PAM and MAM.
+        background_backbone: features for the background branch alone, P2 … P5; None: it shares `backbone`.
         mask_size: which mask features go into RoIUpsample, 14 or 28.
         hard_pixels: share of the hardest pixels that the semantic loss averages.
     """
@@ -50,8 +51,10 @@ class AUNet(nn.Module):
         background: BackgroundBranch,
         mask_size: int = 28,
         hard_pixels: float = 1.0,
+        background_backbone: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.background_backbone = background_backbone
         self.backbone, self.rpn, self.foreground, self.background = backbone, rpn, foreground, background
         self.mask_size, self.hard_pixels = mask_size, hard_pixels
         self.register_buffer("pixel_mean", 255 * torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
@@ -70,8 +73,9 @@ class AUNet(nn.Module):
         features: dict[str, Tensor] = self.backbone(images)
         proposals = self.rpn(ImageList(images, batch.image_sizes), features, targets)
         instances = self.foreground(features, proposals.boxes, batch.image_sizes, targets)
+        scene_features = features if self.background_backbone is None else self.background_backbone(images)
         scene = self.background(
-            [features[level] for level in LEVELS],
+            [scene_features[level] for level in LEVELS],
             proposals.features[: len(LEVELS)],
             instances.mask_features[self.mask_size],
             as_rois(instances.boxes),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from urllib.error import URLError
-
-import torch
-from torch import Tensor
-from torchvision.models import get_model, get_model_weights
+from torch import nn
+from torchvision.models import get_model
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.resnet import ResNet
 
 from aunet.config import BackboneConfig
 from aunet.errors import InputError
 from aunet.model.norm import norm_layer
+from aunet.model.pretrained import read_weights
+from aunet.model.resnext import ADDED, resnext152_64x4d_dcn_nl
 
 STAGES = ("layer4", "layer3", "layer2", "layer1", "conv1")
 
@@ -25,12 +23,16 @@ def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> Back
         load_weights: False leaves `config.weights` alone, for a model whose own weights are loaded afterwards.
 
     Raises:
-        InputError: `config.weights` is neither a weight name of torchvision nor a readable file.
+        InputError: `config.weights` cannot be read, or is of another network.
     """
-    resnet = get_model(config.name, weights=None, norm_layer=norm_layer(config.norm))
+    norm = norm_layer(config.norm)
+    if config.name == "resnext152_64x4d_dcn_nl":
+        resnet: nn.Module = resnext152_64x4d_dcn_nl(norm)
+    else:
+        resnet = get_model(config.name, weights=None, norm_layer=norm)
     assert isinstance(resnet, ResNet)
     if config.weights and load_weights:
-        resnet.load_state_dict(_state_dict(config.name, config.weights), strict=False)
+        _load(resnet, config.name, config.weights)
     trained = STAGES[: config.trainable_stages]
     for name, parameter in resnet.named_parameters():
         stage = name.split(".")[0]
@@ -45,25 +47,16 @@ def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> Back
     )
 
 
-def _state_dict(name: str, weights: str) -> dict[str, Tensor]:
-    """The state dict behind a torchvision weight name or a file (`.pth`, `.pt`, `.safetensors`)."""
-    known = get_model_weights(name)
-    if weights in known.__members__:
-        try:
-            return dict(known[weights].get_state_dict(progress=False, check_hash=True))
-        except (URLError, OSError) as error:
-            url = known[weights].url
-            raise InputError(
-                f"model.backbone.weights = {weights!r}: {url} cannot be fetched ({error}); download the file where "
-                "there is a network and give its path"
-            ) from error
-    path = Path(weights)
-    if not path.is_file():
-        raise InputError(
-            f"model.backbone.weights = {weights!r}: neither a file nor one of {', '.join(known.__members__)}"
-        )
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+def _load(resnet: ResNet, name: str, weights: str) -> None:
+    """Take over all but the classifier; what is added to a plain network may be missing, nothing else."""
+    state = {entry: value for entry, value in read_weights(name, weights).items() if not entry.startswith("fc.")}
+    given = f"model.backbone.weights = {weights!r}: "
+    cure = f"give a state dict of {name} with torchvision's names"
+    try:
+        missing = resnet.load_state_dict(state, strict=False).missing_keys
+    except RuntimeError as error:  # the sizes of some entries differ
+        raise InputError(f"{given}{str(error).splitlines()[-1].strip()}; {cure}") from error
+    counters = "fc.", "num_batches_tracked"
+    lacking = [e for e in missing if not any(part in e for part in (*counters, *(f".{part}." for part in ADDED)))]
+    if lacking:
+        raise InputError(f"{given}{len(lacking)} entries are missing, the first is {lacking[0]}; {cure}")

@@ -11,6 +11,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from aunet.model.attention import MaskAttention, ProposalAttention
 from aunet.model.norm import NormLayer
+from aunet.model.precision import at_least_float32
 
 
 class Scene(NamedTuple):
@@ -85,4 +86,4 @@ class BackgroundBranch(nn.Module):
         assert merged is not None
         if self.mam is not None:
             merged, attention["mam"] = self.mam(merged, masks, rois)
-        return Scene(self.classifier(merged).float(), attention)
+        return Scene(at_least_float32(self.classifier(merged)), attention)

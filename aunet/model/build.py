@@ -37,8 +37,10 @@ def build_model(config: AUNetConfig, categories: Categories, *, load_weights: bo
         reweight=attention.reweight,
         coverage=attention.normalize == "coverage",
     )
+    own = None if config.shared_backbone else build_backbone(config.backbone, load_weights=load_weights)
     return AUNet(
         backbone=build_backbone(config.backbone, load_weights=load_weights),
+        background_backbone=own,
         rpn=build_rpn(config.rpn, channels, norm),
         foreground=build_foreground(config.foreground, channels, len(categories.things), norm),
         background=BackgroundBranch(

@@ -14,6 +14,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from aunet.config import ForegroundConfig
 from aunet.model.norm import NormLayer
+from aunet.model.precision import at_least_float32
 from aunet.structures import Target
 
 LEVELS = ("0", "1", "2", "3")
@@ -67,7 +68,7 @@ class ForegroundBranch(RoIHeads):
     ) -> tuple[Tensor, Tensor]:
         pooled = self.box_roi_pool(features, proposals, image_sizes)
         logits, regression = self.box_predictor(self.box_head(pooled))
-        return logits.float(), regression.float()
+        return at_least_float32(logits), at_least_float32(regression)
 
     def _masks(
         self, features: dict[str, Tensor], boxes: list[Tensor], image_sizes: list[tuple[int, int]]
@@ -76,7 +77,7 @@ class ForegroundBranch(RoIHeads):
         before = self.mask_head(pooled)  # type: ignore[misc]
         predictor = self.mask_predictor
         after = predictor.relu(predictor.conv5_mask(before))  # type: ignore[union-attr]
-        return {14: before, 28: after}, predictor.mask_fcn_logits(after).float()  # type: ignore[union-attr]
+        return {14: before, 28: after}, at_least_float32(predictor.mask_fcn_logits(after))  # type: ignore[union-attr]
 
 
 def build_foreground(

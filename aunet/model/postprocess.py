@@ -11,6 +11,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import batched_nms
 
 from aunet.model.aunet import Output
+from aunet.model.precision import at_least_float32
 from aunet.structures import Detections, Prediction
 
 
@@ -70,7 +71,7 @@ def _detections(
     factors = boxes.new_tensor([original[1] / size[1], original[0] / size[0]]).repeat(2)
     boxes = boxes * factors
     order = scores.argsort(descending=True, stable=True)
-    masks = paste_masks_in_image(mask_probs.float(), boxes, original)[:, 0] > 0.5
+    masks = paste_masks_in_image(at_least_float32(mask_probs), boxes, original)[:, 0] > 0.5
     if not len(boxes):
         masks = torch.zeros((0, *original), dtype=torch.bool, device=boxes.device)
     return Detections(boxes[order], scores[order], labels[order], masks[order])

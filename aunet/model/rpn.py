@@ -11,6 +11,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, con
 
 from aunet.config import RPNConfig
 from aunet.model.norm import NormLayer
+from aunet.model.precision import at_least_float32
 from aunet.structures import Target
 
 
@@ -26,7 +27,10 @@ class ProposalHead(RPNHead):
     def forward(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:  # type: ignore[override]
         """Per level: P_i `Tensor[N, C_r, H_i, W_i]`, objectness `[N, A, H_i, W_i]`, deltas `[N, 4A, H_i, W_i]`."""
         hidden = [self.conv(feature) for feature in features]
-        return hidden, [self.cls_logits(h).float() for h in hidden], [self.bbox_pred(h).float() for h in hidden]
+        objectness, deltas = (
+            [at_least_float32(layer(h)) for h in hidden] for layer in (self.cls_logits, self.bbox_pred)
+        )
+        return hidden, objectness, deltas
 
 
 class Proposals(NamedTuple):

@@ -9,32 +9,25 @@ from aunet.data.coco_json import ImageRecord
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.config import SplitConfig
+from pipelines.lint.rules import Defect
 
 IMAGE = "leftImg8bit.png"
 ANNOTATION = "instanceIds.png"
 
 
-def find_images(config: SplitConfig, root: str) -> tuple[ImageRecord, ...]:
-    """The images of a split in the order of their paths. Their sizes and segments stay empty: the PNGs hold them.
+def find_images(config: SplitConfig, root: str) -> tuple[dict[int, ImageRecord], list[Defect]]:
+    """The images of a split by image id, in the order of their paths, and what is wrong with the pairs.
+
+    The sizes and segments of the records stay empty: the PNGs hold them.
 
     Raises:
-        InputError: all problems at once: a folder or a city that is not there, an image without annotation, an
-            annotation without image, two images of one name.
+        InputError: all problems of the whole at once: a folder or a city that is not there, two images of one name.
     """
     problems: list[str] = []
     images = _frames(config.images, IMAGE, config, root, problems)
     annotations = _frames(config.instance_ids, ANNOTATION, config, root, problems)
     if problems:
         raise InputError(problems)
-    for here, there, kind, folder in (
-        (images, annotations, ANNOTATION, config.instance_ids),
-        (annotations, images, IMAGE, config.images),
-    ):
-        problems += [
-            f"{storage.join(root, folder, frame)}_*{kind}: missing, the partner of {here[frame]}; add it or remove both"
-            for frame in here
-            if frame not in there
-        ]
     records: dict[int, ImageRecord] = {}
     for frame in images:
         image_id = image_id_of(PurePosixPath(frame).name)
@@ -51,7 +44,20 @@ def find_images(config: SplitConfig, root: str) -> tuple[ImageRecord, ...]:
         )
     if problems:
         raise InputError(problems)
-    return tuple(records.values())
+    defects = [
+        Defect(
+            rule=rule,
+            image=image_id_of(PurePosixPath(frame).name),
+            message=f"{storage.join(folder, frame)}_*{kind}: missing, the partner of {name}",
+        )
+        for rule, there, kind, folder, here in (
+            ("image-unannotated", annotations, ANNOTATION, config.instance_ids, images),
+            ("annotation-orphan", images, IMAGE, config.images, annotations),
+        )
+        for frame, name in here.items()
+        if frame not in there
+    ]
+    return records, defects
 
 
 def _frames(folder: str, suffix: str, config: SplitConfig, root: str, problems: list[str]) -> dict[str, str]:

@@ -1,88 +1,93 @@
-"""The batches of every step, as `sample_plan` orders them."""
+"""The batches of every step, as `sample_plan` orders them, decoded here, in processes beside or in Ray tasks."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from aunet.categories import Categories
-from aunet.config import AugmentConfig
 from aunet.data.augment import augment
-from aunet.data.sample import collate, decode_sample, to_target
-from pipelines.data.sample_plan import Draw, SamplePlan, fixed_choice as fixed_choice
+from aunet.data.sample import decode_sample, pack, pack_target
+from pipelines.data.sample_plan import SamplePlan, aspect_groups, fixed_choice as fixed_choice
 
 if TYPE_CHECKING:
-    from aunet.categories import ThingLabels
-    from aunet.structures import Batch, Target
+    from aunet.categories import Categories, ThingLabels
+    from aunet.config import AugmentConfig
+    from aunet.structures import PackedBatch
+    from pipelines.config import FeedConfig, RunConfig
     from pipelines.data.shards import ShardReader
+
+FIRST_STEPS = 8
+"""Steps that the training process decodes itself while its helpers start, which takes them seconds."""
+
+
+def sample_plan(config: RunConfig, reader: ShardReader) -> SamplePlan:
+    """The order of a run's samples, grouped by aspect where images come at sizes of their own."""
+    train = config.train
+    groups = b"" if config.augment.crop else aspect_groups(reader.sizes)
+    return SamplePlan(len(reader), train.batch_size, train.epochs, train.seed, groups)
 
 
 @dataclass(frozen=True)
-class _Steps:
-    """The steps of one rank, as a batch sampler."""
+class StepDecoder:
+    """Makes one rank's part of any step's batch, the same in whatever process; may be pickled into it."""
 
+    reader: ShardReader
     plan: SamplePlan
-    first_step: int
+    categories: Categories
+    augment: AugmentConfig
+    thing_labels: ThingLabels
     rank: int
     world_size: int
 
-    def __len__(self) -> int:
-        return self.plan.num_steps - self.first_step
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        for step in range(self.first_step, self.plan.num_steps):
-            yield self.plan.batch(step)[self.rank :: self.world_size]
-
-
-class _TrainingSamples(Dataset["tuple[np.ndarray, Target]"]):
-    def __init__(
-        self, reader: ShardReader, categories: Categories, config: AugmentConfig, thing_labels: ThingLabels, seed: int
-    ) -> None:
-        self.reader, self.categories, self.config = reader, categories, config
-        self.thing_labels: ThingLabels = thing_labels
-        self.seed = seed
-
-    def __getitem__(self, draw: Draw) -> tuple[np.ndarray, Target]:  # type: ignore[override]
-        sample = decode_sample(self.reader.row(draw.index), self.categories)
-        rng = np.random.default_rng([self.seed, draw.epoch, sample.image_id])
-        sample = augment(sample, self.config, rng)
-        return sample.image, to_target(sample, self.categories, self.thing_labels)
+    def __getitem__(self, step: int) -> PackedBatch:
+        """Every sample's augmentation is drawn from (seed, epoch, image_id)."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # sums over an image's pixels depend on it
+        try:
+            samples = []
+            for draw in self.plan.batch(step)[self.rank :: self.world_size]:
+                sample = decode_sample(self.reader.row(draw.index), self.categories)
+                rng = np.random.default_rng([self.plan.seed, draw.epoch, sample.image_id])
+                samples.append(augment(sample, self.augment, rng))
+            return pack(samples, [pack_target(s, self.categories, self.thing_labels) for s in samples])
+        finally:
+            torch.set_num_threads(threads)
 
 
-def training_batches(
-    reader: ShardReader,
-    plan: SamplePlan,
-    categories: Categories,
-    config: AugmentConfig,
-    thing_labels: ThingLabels,
-    *,
-    first_step: int,
-    rank: int,
-    world_size: int,
-    loader_workers: int,
-) -> Iterator[Batch]:
-    """This rank's part of every global batch from `first_step` to the end of the plan.
-
-    Args:
-        loader_workers: processes that decode ahead; 0 decodes in this process.
-    """
-    loader = DataLoader(
-        _TrainingSamples(reader, categories, config, thing_labels, plan.seed),
-        batch_sampler=_Steps(plan, first_step, rank, world_size),  # type: ignore[arg-type]
-        num_workers=loader_workers,
-        collate_fn=_collate,
-        pin_memory=torch.cuda.is_available(),
-        multiprocessing_context="spawn" if loader_workers else None,
-        persistent_workers=False,
-    )
-    return iter(loader)
+def training_batches(decoder: StepDecoder, first_step: int, feed: FeedConfig) -> Iterator[PackedBatch]:
+    """The decoder's batches from `first_step` to the end of the plan; the same, bit for bit, whatever the feed."""
+    steps = range(first_step, decoder.plan.num_steps)
+    if not feed.workers or len(steps) <= FIRST_STEPS:
+        yield from map(decoder.__getitem__, steps)
+        return
+    if feed.kind == "torch":
+        from pipelines.data.torch_feed import decode_ahead
+    else:
+        from pipelines.data.ray_feed import decode_ahead
+    with ThreadPoolExecutor(1) as starter:
+        rest = starter.submit(decode_ahead, decoder, steps[FIRST_STEPS:], feed.workers)
+        yield from map(decoder.__getitem__, steps[:FIRST_STEPS])
+        yield from rest.result()
 
 
-def _collate(samples: list[tuple[np.ndarray, Target]]) -> Batch:
-    images, targets = zip(*samples, strict=True)
-    return collate(images, targets)
+class Timed:
+    """Iterates over `batches` and adds up how long each `next` took."""
+
+    def __init__(self, batches: Iterator[PackedBatch]) -> None:
+        self.batches, self.seconds = batches, 0.0
+
+    def __iter__(self) -> Iterator[PackedBatch]:
+        return self
+
+    def __next__(self) -> PackedBatch:
+        started = time.monotonic()
+        try:
+            return next(self.batches)
+        finally:
+            self.seconds += time.monotonic() - started

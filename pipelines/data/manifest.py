@@ -12,13 +12,13 @@ from aunet.categories import Categories
 from aunet.errors import InputError
 from pipelines import storage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Goes up when old shards can no longer be read as new ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardInfo:
-    """One Parquet file below the manifest's folder."""
+    """One Parquet file: a shard in the folder that all manifests share, or an index beside the manifest."""
 
     name: str
     num_rows: int
@@ -27,15 +27,34 @@ class ShardInfo:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantined:
+    """A reason why an image was left out: one defect of the raw data."""
+
+    image: int | str | None
+    """Image id; None where the entry does not even have one."""
+    rule: str
+    """As in `lint-data`."""
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SplitInfo:
     """One split: its shards in order, and what is in them."""
 
     shards: tuple[ShardInfo, ...]
+    index: ShardInfo
+    """Ids, sizes and digests of all rows, see `rows`."""
+    rows_sha256: str
+    """SHA-256 over the digests of all rows, in their order."""
     num_images: int
     num_segments: dict[int, int]
     """category_id → segments, crowds included."""
     max_segments: int
     """Of one image."""
+    num_quarantined: int = 0
+    """Images of the source that are not among `num_images`."""
+    quarantined: tuple[Quarantined, ...] = ()
+    """Why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,30 +65,34 @@ class Manifest:
     splits: dict[str, SplitInfo]
     source_fingerprint: str
     """Names the raw files and the data configuration that this was made from."""
+    code_version: str = ""
+    """Of the code that made it."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits that name the content: the shards' hashes and the categories."""
-        hashes = {name: [s.sha256 for s in split.shards] for name, split in self.splits.items()}
-        plain = json.dumps([SCHEMA_VERSION, hashes, self.categories.to_json()], sort_keys=True)
-        return hashlib.sha256(plain.encode()).hexdigest()[:16]
+        """16 hex digits that name the content: the rows of all splits and the categories, however they are cut."""
+        return self._name({name: split.rows_sha256 for name, split in self.splits.items()})
 
     def split_fingerprint(self, split: str) -> str:
-        """16 hex digits that name the content of one split: its shards' hashes and the categories."""
-        hashes = [shard.sha256 for shard in self.splits[split].shards]
-        plain = json.dumps([SCHEMA_VERSION, split, hashes, self.categories.to_json()], sort_keys=True)
+        """16 hex digits that name the content of one split: its rows and the categories."""
+        return self._name({split: self.splits[split].rows_sha256})
+
+    def _name(self, rows: dict[str, str]) -> str:
+        plain = json.dumps([SCHEMA_VERSION, rows, self.categories.to_json()], sort_keys=True)
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
     def to_bytes(self) -> bytes:
-        """As JSON, the same bytes for the same content."""
-        plain = {
+        """As JSON, the same bytes for the same content, with a SHA-256 over it all."""
+        whole = {
             "schema_version": SCHEMA_VERSION,
             "fingerprint": self.fingerprint,
             "source_fingerprint": self.source_fingerprint,
+            "code_version": self.code_version,
             "categories": self.categories.to_json(),
             "splits": {name: asdict(split) for name, split in self.splits.items()},
         }
-        return (json.dumps(plain, indent=1, sort_keys=True) + "\n").encode()
+        plain = json.loads(json.dumps(whole))  # all keys as texts, as they are read back
+        return (json.dumps({**plain, "sha256": _digest(plain)}, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def load(cls, prepared_uri: str) -> Manifest:
@@ -83,21 +106,21 @@ class Manifest:
             raise InputError(f"{uri}: no such manifest; run `preprocess` first or correct the URI")
         try:
             plain = json.loads(storage.read_bytes(uri))
-            version = plain["schema_version"]
+            version, sha256 = plain["schema_version"], plain.pop("sha256", "")
             if version != SCHEMA_VERSION:
                 raise InputError(
                     f"{uri}: schema_version is {version}, this program reads {SCHEMA_VERSION}; run `preprocess` again"
                 )
-            manifest = cls(
+            if sha256 != _digest(plain):
+                raise InputError(f"{uri}: damaged (its SHA-256 does not fit); delete it and run `preprocess` again")
+            return cls(
                 categories=Categories.from_json(plain["categories"], uri),
                 splits={name: _split_from_json(split) for name, split in plain["splits"].items()},
                 source_fingerprint=plain["source_fingerprint"],
+                code_version=plain["code_version"],
             )
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{uri}: damaged ({error!r}); delete it and run `preprocess` again") from None
-        if manifest.fingerprint != plain["fingerprint"]:
-            raise InputError(f"{uri}: damaged (fingerprint does not fit); delete it and run `preprocess` again")
-        return manifest
 
 
 def manifest_uri(prepared_uri: str) -> str:
@@ -105,10 +128,27 @@ def manifest_uri(prepared_uri: str) -> str:
     return storage.join(prepared_uri, "manifest.json")
 
 
+def shards_uri(prepared_uri: str) -> str:
+    """Folder of the shards, which all prepared data of a store share."""
+    return storage.join(prepared_uri.rstrip("/").rsplit("/", 1)[0], "shards")
+
+
+def shard_uri(prepared_uri: str, shard: ShardInfo) -> str:
+    """Where a shard of prepared data lies."""
+    return storage.join(shards_uri(prepared_uri), shard.name)
+
+
+def _digest(plain: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
 def _split_from_json(plain: dict[str, Any]) -> SplitInfo:
     return SplitInfo(
-        shards=tuple(ShardInfo(**s) for s in plain["shards"]),
-        num_images=plain["num_images"],
-        num_segments={int(k): v for k, v in plain["num_segments"].items()},
-        max_segments=plain["max_segments"],
+        **{
+            **plain,
+            "shards": tuple(ShardInfo(**s) for s in plain["shards"]),
+            "index": ShardInfo(**plain["index"]),
+            "num_segments": {int(k): v for k, v in plain["num_segments"].items()},
+            "quarantined": tuple(Quarantined(**q) for q in plain["quarantined"]),
+        }
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Draw(NamedTuple):
@@ -28,6 +30,8 @@ class SamplePlan:
     batch_size: int
     epochs: int
     seed: int
+    groups: bytes = b""
+    """One byte per sample, see `aspect_groups`; batches hold samples of one group where there are enough."""
 
     @property
     def num_steps(self) -> int:
@@ -41,12 +45,39 @@ class SamplePlan:
         """The global batch of a step."""
         first = step * self.batch_size
         places = [divmod(k, self.num_samples) for k in range(first, first + self.batch_size)]
-        return [Draw(epoch, int(_order(self.seed, epoch, self.num_samples)[place])) for epoch, place in places]
+        return [Draw(epoch, int(_order(self, epoch)[place])) for epoch, place in places]
+
+
+def aspect_groups(sizes: Iterable[tuple[int, int]]) -> bytes:
+    """The group of each (height, width): 1 where the image is higher than wide, else 0.
+
+    Images of one group fill a batch with less padding.
+    """
+    return bytes(height > width for height, width in sizes)
 
 
 @lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, num_samples: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(num_samples)
+def _order(plan: SamplePlan, epoch: int) -> NDArray[np.int64]:
+    """The samples of an epoch: its permutation, rearranged into batches of one group.
+
+    The first samples complete the batch that the epoch before has begun, as they come. Then the batches of one group,
+    in the order in which they become full; at last the samples that fill none. One group is left as it comes.
+    """
+    order = np.random.default_rng([plan.seed, epoch]).permutation(plan.num_samples)
+    if not plan.groups:
+        return order
+    begun = -epoch * plan.num_samples % plan.batch_size
+    head, rest = order[:begun], order[begun:]
+    groups = np.frombuffer(plan.groups, np.uint8)[rest]
+    batches, leftovers = [np.empty((0, plan.batch_size), np.int64)], [np.empty(0, np.int64)]
+    for group in np.unique(groups):
+        places = np.flatnonzero(groups == group)
+        whole = len(places) // plan.batch_size * plan.batch_size
+        batches.append(places[:whole].reshape(-1, plan.batch_size))
+        leftovers.append(places[whole:])
+    full = np.concatenate(batches)
+    full = full[np.argsort(full[:, -1])]
+    return np.concatenate([head, rest[full.reshape(-1)], rest[np.sort(np.concatenate(leftovers))]])
 
 
 def fixed_choice(num_samples: int, count: int) -> list[int]:

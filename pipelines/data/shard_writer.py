@@ -1,25 +1,31 @@
-"""One task of preprocessing: read the files of one shard, check every pixel, write one Parquet file."""
+"""One task of preprocessing: read the files of some images, check every pixel, write one Parquet file and a receipt.
+
+The receipt lies under a name that its task's inputs give it. A later run that has the same task takes the receipt for
+it: one that was killed goes on, and a data set that grew is read only where it is new.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aunet.categories import Categories
 from aunet.data.cityscapes import decode_instance_ids, panoptic_of
-from aunet.data.coco_json import InstanceRecord
-from aunet.data.coco_panoptic import decode_image, decode_panoptic, encode_panoptic, measure_segments
+from aunet.data.coco_json import read_instances
+from aunet.data.coco_panoptic import encode_panoptic
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.config import SplitConfig
-from pipelines.data.manifest import ShardInfo
-from pipelines.data.sources import RawImage
-
-if TYPE_CHECKING:
-    import numpy as np
+from pipelines.data.manifest import SCHEMA_VERSION, ShardInfo
+from pipelines.data.sources import RawImage, named
+from pipelines.lint.images import ImageLint, lint_image
+from pipelines.lint.instances import check_instances
+from pipelines.lint.rules import Defect, errors_of
 
 READERS = 4
 """Images fetched ahead in every task."""
@@ -27,79 +33,143 @@ READERS = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
-    """What one task reads, and where its shard goes."""
+    """What one task reads, and where what it makes goes."""
 
-    prepared_uri: str
+    pool_uri: str
+    """Folder with `shards/` and `receipts/`."""
     root: str
-    split: str
     config: SplitConfig
-    number: int
+    categories: Categories
     images: tuple[RawImage, ...]
+
+    @property
+    def key(self) -> str:
+        """32 hex digits that name the inputs: files, annotations and the format that is written."""
+        settings = [SCHEMA_VERSION, bool(self.config.instance_ids), self.categories.to_json()]
+        digest = hashlib.sha256(json.dumps(settings).encode())
+        for image in self.images:
+            digest.update(image.signature)
+        return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
-    """What became of it: a shard, or what is wrong with the data."""
+    """What became of a task; as JSON, its receipt."""
 
-    problems: tuple[str, ...] = ()
-    shard: ShardInfo | None = None
-    """None when there are problems."""
-    is_new: bool = False
-    """Whether no earlier run had left the same shard."""
-    num_segments: Counter[int] | None = None
+    shard: ShardInfo | None
+    """None where no image of it can be used."""
+    index: tuple[dict[str, Any], ...]
+    """The entries of the split's index, one per row of the shard."""
+    num_segments: dict[int, int]
     """category_id → segments, crowds included."""
-    max_segments: int = 0
+    max_segments: int
     """Of one image."""
+    defects: tuple[Defect, ...]
+    """Why the other images were left out."""
+
+    def to_bytes(self) -> bytes:
+        """As JSON."""
+        plain = {**asdict(self), "defects": [asdict(d) for d in self.defects]}
+        return json.dumps(plain, sort_keys=True).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ShardResult:
+        """The inverse of `to_bytes`."""
+        plain = json.loads(data)
+        return cls(
+            shard=ShardInfo(**plain["shard"]) if plain["shard"] else None,
+            index=tuple(plain["index"]),
+            num_segments={int(k): v for k, v in plain["num_segments"].items()},
+            max_segments=plain["max_segments"],
+            defects=tuple(Defect(**d) for d in plain["defects"]),
+        )
+
+
+def receipt_uri(pool_uri: str, key: str) -> str:
+    """Where the receipt of a task lies."""
+    return storage.join(pool_uri, "receipts", f"{key}.json")
 
 
 def write_shard(task: ShardTask) -> ShardResult:
-    """Read, check and write one shard. Doing it twice does no harm: the name tells the content."""
-    from pipelines.data.shards import encode_shard
+    """Read, check and write one shard, then its receipt. Doing it twice does no harm: the names tell the content.
 
-    rows, problems = [], []
+    Raises:
+        InputError: a file that was listed cannot be read.
+    """
+    from pipelines.data.rows import INDEX_SCHEMA, encode_shard
+
+    rows: list[dict[str, Any]] = []
+    defects: list[Defect] = []
     for raw, image, panoptic in _fetched(task):
-        if isinstance(image, bytes) and isinstance(panoptic, bytes):
-            if task.config.instance_ids:
-                try:
-                    raw, panoptic = _converted(raw, panoptic)
-                except InputError as error:
-                    place = storage.join(task.root, task.config.annotations, raw.record.panoptic_name)
-                    problems += [f"{place}: {p}" for p in error.problems]
-                    continue
-            rows.append(_checked_row(task, raw, image, panoptic, problems))
+        row = _row(task, raw, image, panoptic)
+        if isinstance(row, dict):
+            rows.append(row)
         else:
-            problems += [p for e in (image, panoptic) if isinstance(e, InputError) for p in e.problems]
-    if problems:
-        return ShardResult(problems=tuple(problems))
-    content = encode_shard(rows)
-    sha256 = hashlib.sha256(content).hexdigest()
-    name = f"shards/{task.split}-{task.number:05d}-{sha256[:16]}.parquet"
-    uri = storage.join(task.prepared_uri, name)
-    is_new = not storage.exists(uri)
-    storage.write_bytes(uri, content)
-    return ShardResult(
-        shard=ShardInfo(name=name, num_rows=len(rows), num_bytes=len(content), sha256=sha256),
-        is_new=is_new,
-        num_segments=Counter(s["category_id"] for row in rows for s in row["segments"]),
-        max_segments=max(len(row["segments"]) for row in rows),
+            defects += row
+    shard = None
+    if rows:
+        content = encode_shard(rows)
+        sha256 = hashlib.sha256(content).hexdigest()
+        shard = ShardInfo(name=f"{sha256[:32]}.parquet", num_rows=len(rows), num_bytes=len(content), sha256=sha256)
+        storage.write_bytes(storage.join(task.pool_uri, "shards", shard.name), content)
+    result = ShardResult(
+        shard=shard,
+        index=tuple({name: row[name] for name in INDEX_SCHEMA.names} for row in rows),
+        num_segments=dict(Counter(s["category_id"] for row in rows for s in row["segments"])),
+        max_segments=max((len(row["segments"]) for row in rows), default=0),
+        defects=tuple(defects),
     )
+    storage.write_bytes(receipt_uri(task.pool_uri, task.key), result.to_bytes())
+    return result
 
 
-def _fetched(task: ShardTask) -> Iterator[tuple[RawImage, bytes | InputError, bytes | InputError]]:
-    """Each image with the bytes of its two files, or with what kept them from being read."""
+def _fetched(task: ShardTask) -> Iterator[tuple[RawImage, bytes, bytes]]:
+    """Each image with the bytes of its two files."""
 
-    def fetch(folder: str, name: str) -> bytes | InputError:
-        try:
-            return storage.read_bytes(storage.join(task.root, folder, name))
-        except InputError as error:
-            return error
-
-    def both(raw: RawImage) -> tuple[RawImage, bytes | InputError, bytes | InputError]:
-        image = fetch(task.config.images, raw.record.file_name)
-        return raw, image, fetch(task.config.annotations, raw.record.panoptic_name)
+    def both(raw: RawImage) -> tuple[RawImage, bytes, bytes]:
+        image = storage.read_bytes(storage.join(task.root, task.config.images, raw.record.file_name))
+        panoptic = storage.read_bytes(storage.join(task.root, task.config.annotations, raw.record.panoptic_name))
+        return raw, image, panoptic
 
     with ThreadPoolExecutor(READERS) as pool:
         yield from pool.map(both, task.images)
+
+
+def _row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes) -> dict[str, Any] | list[Defect]:
+    """The row of an image, or why it cannot have one."""
+    from pipelines.data.rows import row_digest
+
+    if task.config.instance_ids:
+        try:
+            raw, panoptic = _converted(raw, panoptic)
+        except InputError as error:
+            where = named(task.config, raw.record)
+            return [
+                Defect(rule="map-unreadable", image=where.image_id, message=f"{where.panoptic_name}: {problem}")
+                for problem in error.problems
+            ]
+    record, instances = raw.record, None
+    places = named(task.config, record)
+    found = lint_image(places, image, panoptic, prints=False)
+    defects = found.defects
+    if raw.instances is not None:
+        place = task.config.instances_json or ""
+        defects += check_instances(raw.instances, place, record, task.categories.by_id)
+    if errors := errors_of(defects, counted=True):
+        return errors
+    if raw.instances is not None:
+        instances = [{**asdict(i), "bbox": list(i.bbox)} for i in read_instances(raw.instances, record)]
+    row = {
+        "image_id": record.image_id,
+        "file_name": record.file_name,
+        "height": record.height,
+        "width": record.width,
+        "image": image,
+        "panoptic": panoptic,
+        "segments": _segments(found),
+        "instances": instances,
+    }
+    return {**row, "sha256": row_digest(row)}
 
 
 def _converted(raw: RawImage, instance_ids: bytes) -> tuple[RawImage, bytes]:
@@ -110,56 +180,29 @@ def _converted(raw: RawImage, instance_ids: bytes) -> tuple[RawImage, bytes]:
     return replace(raw, record=record), encode_panoptic(ids)
 
 
-def _checked_row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes, problems: list[str]) -> dict[str, Any]:
-    """One row of `shards.ROW_SCHEMA` without its digest; what is wrong with it goes to `problems`."""
-    record = raw.record
-    json_name = task.config.panoptic_json or record.panoptic_name
-
-    def decoded(decode: Callable[[bytes], np.ndarray], content: bytes, place: str) -> np.ndarray | None:
-        try:
-            pixels = decode(content)
-        except InputError as error:
-            problems.extend(f"{place}: {p}" for p in error.problems)
-            return None
-        if pixels.shape[:2] != (record.height, record.width):
-            problems.append(
-                f"{place}: {pixels.shape[1]}×{pixels.shape[0]} pixels, but image {record.image_id} has "
-                f"{record.width}×{record.height} in {json_name}; correct one of the two"
-            )
-        return pixels
-
-    decoded(decode_image, image, storage.join(task.root, task.config.images, record.file_name))
-    place = storage.join(task.root, task.config.annotations, record.panoptic_name)
-    ids = decoded(decode_panoptic, panoptic, place)
-    known = {s.id for s in record.segments}
-    measured = {} if ids is None else measure_segments(ids)
-    if ids is not None:
-        problems += [
-            f"{place}: id {i} ({measured[i][0]} pixels) is not in segments_info of image {record.image_id} in "
-            f"{json_name}; add the segment or paint it void (0)"
-            for i in sorted(set(measured) - known)
-        ]
-        problems += [
-            f"{place}: no pixel has id {i}, a segment of image {record.image_id} in {json_name}; "
-            "paint it or drop the segment"
-            for i in sorted(known - set(measured))
-        ]
+def _segments(found: ImageLint) -> list[dict[str, Any]]:
+    """The segments with their areas and boxes as counted."""
     segments = []
-    for s in record.segments:
-        area, bbox = measured.get(s.id, (0, (0, 0, 0, 0)))
+    for s in found.record.segments:
+        area, bbox = found.measured[s.id]
         whole = {"id": s.id, "category_id": s.category_id, "is_crowd": s.is_crowd}
         segments.append({**whole, "area": area, "bbox": list(bbox)})
-    return {
-        "image_id": record.image_id,
-        "file_name": record.file_name,
-        "height": record.height,
-        "width": record.width,
-        "image": image,
-        "panoptic": panoptic,
-        "segments": segments,
-        "instances": None if raw.instances is None else [_plain(i) for i in raw.instances],
-    }
+    return segments
 
 
-def _plain(instance: InstanceRecord) -> dict[str, Any]:
-    return {**asdict(instance), "bbox": list(instance.bbox)}
+def cut(images: Iterable[RawImage], rows_per_shard: int) -> Iterator[tuple[RawImage, ...]]:
+    """Cut a split into parts of `rows_per_shard` // 2 to `rows_per_shard` images.
+
+    Where a part ends is for the ids of its images to say, not for their places: images that come in, or go, change
+    the parts around them, and the rest of the split is cut as before.
+    """
+    least = max(1, rows_per_shard // 2)
+    part: list[RawImage] = []
+    for image in images:
+        part.append(image)
+        mark = hashlib.sha256(str(image.record.image_id).encode()).digest()
+        if len(part) >= rows_per_shard or (len(part) >= least and int.from_bytes(mark[:8]) % least == 0):
+            yield tuple(part)
+            part = []
+    if part:
+        yield tuple(part)

@@ -1,28 +1,10 @@
-"""Parquet shards of encoded pictures with their annotations: their schema, and random access to their rows.
-
-One row is one image:
-
-========== ==============================================================================================
-image_id   the data set's number
-file_name  name of the image file
-height     pixels, as is `width`
-image      the image file's bytes, untouched
-panoptic   the panoptic PNG's bytes, untouched; of Cityscapes as distributed, a PNG made from its instanceIds
-segments   id, category_id, is_crowd, area (pixels), bbox (x, y, width, height), counted from the PNG
-instances  category_id, is_crowd, bbox (x, y, width, height), rle (COCO's compressed `counts`); null where the
-           data set has no instances JSON
-sha256     over all of the above, see `row_digest`
-========== ==============================================================================================
-
-Shards carry page checksums and are cut into row groups of eight rows, the unit of random access.
-"""
+"""Random access to the rows of a split, each checked against the hash that was written down for it."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,110 +13,35 @@ import pyarrow as pa
 
 from aunet.errors import InputError
 from pipelines import storage
-from pipelines.data.manifest import SCHEMA_VERSION, Manifest, ShardInfo, SplitInfo
+from pipelines.data.manifest import Manifest, ShardInfo, shard_uri
+from pipelines.data.rows import INDEX_SCHEMA, ROW_SCHEMA, ROWS_PER_GROUP, row_digest
 
-__all__ = [
-    "ROW_SCHEMA",
-    "SCHEMA_VERSION",
-    "Manifest",
-    "ShardInfo",
-    "ShardReader",
-    "SplitInfo",
-    "encode_shard",
-    "row_digest",
-]
-
-ROWS_PER_GROUP = 8
-
-ROW_SCHEMA = pa.schema(
-    [
-        pa.field("image_id", pa.int64(), nullable=False),
-        pa.field("file_name", pa.string(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("image", pa.binary(), nullable=False),
-        pa.field("panoptic", pa.binary(), nullable=False),
-        pa.field(
-            "segments",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("id", pa.int64()),
-                        pa.field("category_id", pa.int64()),
-                        pa.field("is_crowd", pa.bool_()),
-                        pa.field("area", pa.int64()),
-                        pa.field("bbox", pa.list_(pa.int32())),
-                    ]
-                )
-            ),
-            nullable=False,
-        ),
-        pa.field(
-            "instances",
-            pa.list_(
-                pa.struct(
-                    [
-                        pa.field("category_id", pa.int64()),
-                        pa.field("is_crowd", pa.bool_()),
-                        pa.field("bbox", pa.list_(pa.float64())),
-                        pa.field("rle", pa.string()),
-                    ]
-                )
-            ),
-        ),
-        pa.field("sha256", pa.string(), nullable=False),
-    ]
-)
-
-
-def row_digest(row: Mapping[str, Any]) -> str:
-    """SHA-256 in hex over a row's pictures and annotations; its own `sha256` is left out."""
-    light = {k: v for k, v in row.items() if k not in ("image", "panoptic", "sha256")}
-    digest = hashlib.sha256()
-    for part in (row["image"], row["panoptic"], json.dumps(light, sort_keys=True).encode()):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def encode_shard(rows: list[dict[str, Any]]) -> bytes:
-    """Rows (without `sha256`) → the bytes of one Parquet file; equal rows give equal bytes."""
-    import pyarrow.parquet as pq
-
-    table = pa.Table.from_pylist([{**row, "sha256": row_digest(row)} for row in rows], schema=ROW_SCHEMA)
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=ROWS_PER_GROUP,
-        compression="none",
-        use_dictionary=False,
-        write_statistics=["image_id"],  # type: ignore[arg-type]
-        write_page_checksum=True,
-    )
-    return sink.getvalue().to_pybytes()
+MAX_OPEN = 512
+"""Files that a reader keeps open."""
+CURE = "run `verify {0}`, delete what it names and run `preprocess` again"
 
 
 class ShardReader:
-    """Random access to the rows of one split, with page checksums verified.
+    """The rows of one split.
 
     May be pickled into other processes; files are opened there when first used.
 
     Args:
         prepared_uri: folder of the manifest.
         split: `train` or `val`.
+        verify: hash every row that is read and compare it with the split's index; page checksums are looked at anyway.
         cache_bytes: row groups kept in memory, the most recently used first.
 
     Raises:
         InputError: no manifest, or no such split in it.
     """
 
-    def __init__(self, prepared_uri: str, split: str, cache_bytes: int = 256 * 2**20) -> None:
+    def __init__(self, prepared_uri: str, split: str, *, verify: bool = True, cache_bytes: int = 256 * 2**20) -> None:
         self.manifest = Manifest.load(prepared_uri)
         if split not in self.manifest.splits:
             names = ", ".join(self.manifest.splits)
             raise InputError(f"{prepared_uri}: split {split!r} is not in the manifest; there are {names}")
-        self.prepared_uri, self.split, self.cache_bytes = prepared_uri, split, cache_bytes
+        self.prepared_uri, self.split, self.verify, self.cache_bytes = prepared_uri, split, verify, cache_bytes
         self._shards = self.manifest.splits[split].shards
         self._ends = np.cumsum([s.num_rows for s in self._shards])
         self._reset()
@@ -143,7 +50,7 @@ class ShardReader:
         return int(self._ends[-1])
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_files", "_groups", "_cached")
+        left_out = ("_files", "_groups", "_cached", "_index", "image_ids", "sizes", "digests")  # read again there
         return {k: v for k, v in self.__dict__.items() if k not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -151,43 +58,58 @@ class ShardReader:
         self._reset()
 
     def row(self, index: int) -> dict[str, Any]:
-        """Row `index` of the split as plain Python values, columns as in the module's table.
+        """Row `index` of the split as plain Python values, columns as in `rows`.
 
         Raises:
             IndexError: outside of 0 … len - 1.
-            InputError: the shard is missing or damaged.
+            InputError: the shard is missing or damaged; names the shard and the row.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)} in split {self.split!r}")
         shard = int(np.searchsorted(self._ends, index, side="right"))
-        group, place = divmod(index - int(self._ends[shard]) + self._shards[shard].num_rows, ROWS_PER_GROUP)
-        return self._group(shard, group).slice(place, 1).to_pylist()[0]
+        number = index - int(self._ends[shard]) + self._shards[shard].num_rows
+        group, place = divmod(number, ROWS_PER_GROUP)
+        try:
+            row = self._group(shard, group).slice(place, 1).to_pylist()[0]
+            if not self.verify or row["sha256"] == self.digests[index] == row_digest(row):
+                return row
+            why = "its content is not what was hashed"
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            why = str(error).strip()[:120]
+        raise self._damaged(shard, group, why)
 
     @cached_property
     def image_ids(self) -> list[int]:
         """image_id of every row."""
-        return [int(i) for i in self._light["image_id"]]
+        return self._index["image_id"]
 
     @cached_property
     def sizes(self) -> list[tuple[int, int]]:
         """(height, width) of every row in pixels."""
-        return [(int(h), int(w)) for h, w in zip(self._light["height"], self._light["width"], strict=True)]
+        return list(zip(self._index["height"], self._index["width"], strict=True))
 
     @cached_property
     def digests(self) -> list[str]:
         """sha256 of every row."""
-        return self._columns(["sha256"])["sha256"]
+        return self._index["sha256"]
 
     @cached_property
-    def _light(self) -> dict[str, list[int]]:
-        return self._columns(["image_id", "height", "width"])
+    def _index(self) -> dict[str, list[Any]]:
+        import pyarrow.parquet as pq
 
-    def _columns(self, names: list[str]) -> dict[str, list[Any]]:
-        tables = [self._guard(n, lambda n=n: self._file(n).read(columns=names)) for n in range(len(self._shards))]
-        return pa.concat_tables(tables).to_pydict()
+        info = self.manifest.splits[self.split].index
+        uri = storage.join(self.prepared_uri, info.name)
+        content = storage.read_bytes(uri)
+        if hashlib.sha256(content).hexdigest() != info.sha256:
+            raise InputError(f"{uri}: the index is damaged (its SHA-256 is not the manifest's); {self._cure}")
+        return pq.read_table(pa.BufferReader(content), schema=INDEX_SCHEMA).to_pydict()
+
+    @property
+    def _cure(self) -> str:
+        return CURE.format(self.prepared_uri)
 
     def _reset(self) -> None:
-        self._files: dict[int, Any] = {}
+        self._files: OrderedDict[int, Any] = OrderedDict()
         self._groups: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
         self._cached = 0
 
@@ -196,7 +118,7 @@ class ShardReader:
         if key in self._groups:
             self._groups.move_to_end(key)
             return self._groups[key]
-        table = self._guard(shard, lambda: self._file(shard).read_row_group(group, use_threads=False))
+        table = self._file(shard).read_row_group(group, use_threads=False)
         self._groups[key] = table
         self._cached += table.nbytes
         while self._cached > self.cache_bytes and len(self._groups) > 1:
@@ -205,21 +127,64 @@ class ShardReader:
 
     def _file(self, shard: int) -> Any:
         if shard not in self._files:
-            import pyarrow.parquet as pq
-
-            system, path = storage.filesystem(storage.join(self.prepared_uri, self._shards[shard].name))
-            self._files[shard] = pq.ParquetFile(system.open_input_file(path), page_checksum_verification=True)
+            self._files[shard] = open_shard(self.prepared_uri, self._shards[shard])
+            if len(self._files) > MAX_OPEN:
+                self._files.popitem(last=False)
+        self._files.move_to_end(shard)
         return self._files[shard]
 
-    def _guard(self, shard: int, read: Any) -> pa.Table:
-        uri = storage.join(self.prepared_uri, self._shards[shard].name)
+    def _damaged(self, shard: int, group: int, why: str) -> InputError:
+        """The error, with the rows of the group that are not what they were."""
+        first = int(self._ends[shard]) - self._shards[shard].num_rows
+        digests = self.digests[first : first + self._shards[shard].num_rows]
+        rows = damaged_rows(self.prepared_uri, self._shards[shard], digests, groups=[group])
+        named = ", ".join(f"row {n} (image {self.image_ids[first + n]})" for n in rows) or "none of its rows"
+        uri = shard_uri(self.prepared_uri, self._shards[shard])
+        return InputError(f"{uri}: the shard is damaged in {named}: {why}; {self._cure}")
+
+
+def open_shard(prepared_uri: str, info: ShardInfo, *, checksums: bool = True) -> Any:
+    """A shard as pyarrow's ParquetFile.
+
+    Raises:
+        InputError: it is missing, its size is wrong, or it is no Parquet file of these rows.
+    """
+    import pyarrow.parquet as pq
+
+    uri = shard_uri(prepared_uri, info)
+    try:
+        stream = storage.open_file(uri)
+        if (size := stream.size()) != info.num_bytes:
+            raise OSError(f"{size} bytes, not {info.num_bytes}")
+        file = pq.ParquetFile(stream, page_checksum_verification=checksums, pre_buffer=True)
+        if file.metadata.num_rows != info.num_rows or not file.schema_arrow.equals(ROW_SCHEMA):
+            raise OSError("other rows or columns than the manifest says")
+    except FileNotFoundError:
+        raise InputError(f"{uri}: the shard is missing; {CURE.format(prepared_uri)}") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = str(error).strip()[:120]
+        raise InputError(f"{uri}: the shard is damaged ({why}); {CURE.format(prepared_uri)}") from None
+    return file
+
+
+def damaged_rows(
+    prepared_uri: str, info: ShardInfo, digests: Sequence[str], groups: Sequence[int] | None = None
+) -> list[int]:
+    """Numbers of the rows of a shard whose content does not have the digest it should have.
+
+    Args:
+        digests: of all rows of the shard.
+        groups: row groups to look at; None: all.
+    """
+    file = open_shard(prepared_uri, info, checksums=False)
+    found: list[int] = []
+    for group in range(file.num_row_groups) if groups is None else groups:
+        first = group * ROWS_PER_GROUP
+        expected = digests[first : first + ROWS_PER_GROUP]
         try:
-            return read()
-        except FileNotFoundError:
-            cure = f"delete {self.prepared_uri} and run `preprocess` again"
-            raise InputError(f"{uri}: the shard is missing; {cure}") from None
-        except (pa.ArrowException, OSError) as error:
-            raise InputError(
-                f"{uri}: the shard is damaged ({str(error).strip()[:120]}); "
-                f"delete {self.prepared_uri} and run `preprocess` again"
-            ) from None
+            rows = file.read_row_group(group, use_threads=False).to_pylist()
+            whole = [row["sha256"] == sha == row_digest(row) for row, sha in zip(rows, expected, strict=True)]
+        except (pa.ArrowException, OSError, ValueError):
+            whole = [False] * len(expected)
+        found += [first + n for n, good in enumerate(whole) if not good]
+    return found

@@ -1,20 +1,27 @@
-"""Raw data, in COCO panoptic format or Cityscapes as distributed: what belongs to it, whether it is complete, and what
+"""Raw data, in COCO panoptic format or Cityscapes as distributed: what belongs to it, what of it can be used, and what
 to call it."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aunet.categories import Categories
 from aunet.data.cityscapes import CATEGORIES
-from aunet.data.coco_json import ImageRecord, InstanceRecord, read_instances_json, read_panoptic_json
+from aunet.data.coco_json import ImageRecord, check_image_ids
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.config import DataConfig, SplitConfig, fingerprint, to_json
 from pipelines.data.cityscapes import find_images
 from pipelines.data.manifest import SCHEMA_VERSION
+from pipelines.lint.instances import parse, sort_instances
+from pipelines.lint.json import read_leniently
+from pipelines.lint.rules import RULES, Defect, blocking, errors_of, quarantine
+from pipelines.lint.split import Folder
 
 SHOWN_PROBLEMS = 20
 """Problems printed one by one; the rest is counted."""
@@ -26,17 +33,23 @@ class RawImage:
 
     record: ImageRecord
     """Of Cityscapes without size and segments, which its PNG holds."""
-    instances: tuple[InstanceRecord, ...] | None
-    """None: the split has no instances JSON."""
+    instances: tuple[dict[str, Any], ...] | None
+    """Its entries of the instances JSON; None: the split has none."""
+    signature: bytes
+    """SHA-256 over its annotations and the names, sizes and times of its files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawSplit:
-    """One split whose files are all there."""
+    """One split: the images that can be used as far as that shows without opening a picture."""
 
     name: str
     config: SplitConfig
     images: tuple[RawImage, ...]
+    num_entries: int
+    """Images of the source, the unusable ones too."""
+    defects: tuple[Defect, ...]
+    """Errors that cost an image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +67,9 @@ def read_source(data: DataConfig, root: str) -> Source:
     """Read the annotations of both splits below `root` and list their files.
 
     Raises:
-        InputError: all problems at once: a file missing, JSON damaged, an unknown category, an id given twice,
-            no images, an image id that is not in the data, other categories in `val` than in `train`.
+        InputError: all problems at once: what makes a whole split unusable, such as damaged JSON or other categories
+            in `val` than in `train`; and every defect of single images where they are more than
+            `data.max_bad_fraction` allows.
     """
     problems: list[str] = []
     splits: list[RawSplit] = []
@@ -69,6 +83,7 @@ def read_source(data: DataConfig, root: str) -> Source:
             continue
         splits.append(split)
         categories.append(known)
+        problems += over_budget(split, (), len(split.images), data.max_bad_fraction)
     if len(categories) == 2 and meaning(categories[0]) != meaning(categories[1]):
         odd = sorted(set(meaning(categories[0])) ^ set(meaning(categories[1])))[0]
         problems.append(
@@ -76,90 +91,114 @@ def read_source(data: DataConfig, root: str) -> Source:
             f"of train, first in (id, name, is_thing) = {odd}; give both splits one list"
         )
     if problems:
-        raise InputError(shortened(problems))
+        raise InputError(problems)
     digest.update(f"{SCHEMA_VERSION} {_settings(data)}".encode())
     return Source(root=root, categories=categories[0], splits=tuple(splits), fingerprint=digest.hexdigest()[:16])
 
 
-def shortened(problems: list[str]) -> list[str]:
-    """The first problems, and how many more there are."""
-    rest = len(problems) - SHOWN_PROBLEMS
-    return problems if rest <= 0 else [*problems[:SHOWN_PROBLEMS], f"… and {rest} more problems like these"]
+def over_budget(split: RawSplit, found: Sequence[Defect], num_good: int, max_bad_fraction: float) -> list[str]:
+    """The problems of a split of which more has to be left out than allowed; none where it can be used.
+
+    Args:
+        found: defects that the pictures showed, beside those of `split`.
+        num_good: images that can be used.
+    """
+    defects = [*split.defects, *found]
+    num_bad = split.num_entries - num_good
+    if not defects or (max_bad_fraction and num_bad <= max_bad_fraction * split.num_entries and num_good):
+        return []
+    shown = [f"data.{split.name}, image {d.image}: {d.message} [{d.rule}]; {RULES[d.rule].cure}" for d in defects]
+    rest = len(shown) - SHOWN_PROBLEMS
+    return [
+        *shown[:SHOWN_PROBLEMS],
+        *([f"… and {rest} more problems like these"] if rest > 0 else []),
+        f"data.{split.name}: {num_bad} of {split.num_entries} images cannot be used "
+        f"({num_bad / split.num_entries:.2%}), data.max_bad_fraction = {max_bad_fraction} allows "
+        f"{int(max_bad_fraction * split.num_entries)}; mend them, or leave them out with a larger fraction",
+    ]
 
 
 def _settings(data: DataConfig) -> str:
-    """What the configuration adds to the fingerprint. Settings of Cityscapes count only where they are given: data
-    prepared before there were any keep their name."""
+    """What the configuration adds to the fingerprint: what changes the content or how it is cut."""
     plain = to_json(dataclasses.replace(data, root="-"))
-    for split in (plain["train"], plain["val"]):
-        for setting in ("instance_ids", "cities"):
-            if not split[setting]:
-                del split[setting]
+    del plain["max_bad_fraction"]
     return fingerprint(plain)
 
 
 def _read_split(
     name: str, config: SplitConfig, root: str, digest: hashlib._Hash, *, times: bool
 ) -> tuple[RawSplit, Categories]:
+    instances: dict[int, list[Any]] | None = None
     place = storage.join(root, config.panoptic_json or config.images)
     if config.instance_ids:
-        records, categories, instances = _wanted(find_images(config, root), config, name, place), CATEGORIES, None
+        records, defects = find_images(config, root)
+        categories, num_entries = CATEGORIES, len(records)
     else:
-        records, categories, instances = _read_coco(name, config, root, digest)
+        records, categories, instances, defects, num_entries = _read_coco(config, root)
+    if not num_entries:
+        raise InputError(f"{place}: no images; a data set needs at least one")
+    chosen = dict.fromkeys(config.image_ids)
+    named = {d.image for d in defects}
+    if unknown := [i for i in chosen if i not in records and i not in named]:
+        raise InputError(
+            f"data.{name}.image_ids: {i} is not in {place}; take ids of its images, such as {next(iter(records))}"
+            for i in unknown
+        )
+    if chosen:
+        records, num_entries = {i: records[i] for i in chosen if i in records}, len(chosen)
+        defects = [d for d in defects if d.image in chosen]
 
-    problems: list[str] = []
-    wanted = {"image": (config.images, [r.file_name for r in records])}
-    wanted["panoptic PNG"] = (config.annotations, [r.panoptic_name for r in records])
-    for kind, (folder, names) in wanted.items():
-        try:
-            listed = {f.path: f for f in storage.list_files(storage.join(root, folder))}
-        except InputError as error:
-            problems += error.problems
+    folders = {"image": Folder(storage.join(root, config.images))}
+    folders["map"] = Folder(storage.join(root, config.annotations))
+    for record in records.values():
+        defects += [
+            Defect(rule=f"{kind}-missing", image=record.image_id, message=f"{name}: {folders[kind].missing(name)}")
+            for kind, name in (("image", record.file_name), ("map", record.panoptic_name))
+            if name and name not in folders[kind].files
+        ]
+    errors = errors_of(defects, counted=True)
+    bad = quarantine(errors)
+    images = []
+    for record in records.values():
+        if record.image_id in bad:
             continue
-        for record, file_name in zip(records, names, strict=True):
-            file = listed.get(file_name)
-            if file is None:
-                where = storage.join(root, folder, file_name)
-                owner = f"the {kind} of image {record.image_id} in {place}"
-                problems.append(f"{where}: missing, {owner}; add the file or drop the image")
-            else:
-                digest.update(f"{folder}/{file.path} {file.size} {file.modified if times else 0}\n".encode())
-    if problems:
-        raise InputError(problems)
-    images = tuple(
-        RawImage(record=r, instances=instances[r.image_id] if instances is not None else None) for r in records
-    )
-    return RawSplit(name=name, config=config, images=images), categories
+        entries = None if instances is None else tuple(instances.get(record.image_id, ()))
+        files = folders["image"].files[record.file_name], folders["map"].files[record.panoptic_name]
+        signature = hashlib.sha256(repr([(f.path, f.size, f.modified if times else 0) for f in files]).encode())
+        signature.update(json.dumps([dataclasses.asdict(record), entries], sort_keys=True).encode())
+        images.append(RawImage(record=record, instances=entries, signature=signature.digest()))
+    for image in images:
+        digest.update(image.signature)
+    digest.update(json.dumps([categories.to_json(), [d.to_json() for d in errors]]).encode())
+    split = RawSplit(name=name, config=config, images=tuple(images), num_entries=num_entries, defects=tuple(errors))
+    return split, categories
 
 
 def _read_coco(
-    name: str, config: SplitConfig, root: str, digest: hashlib._Hash
-) -> tuple[list[ImageRecord], Categories, dict[int, tuple[InstanceRecord, ...]] | None]:
+    config: SplitConfig, root: str
+) -> tuple[dict[int, ImageRecord], Categories, dict[int, list[Any]] | None, list[Defect], int]:
+    """Records by image id, categories, instances by image id, defects, and the number of images in the JSON."""
     place = storage.join(root, config.panoptic_json)
-    annotation_bytes = storage.read_bytes(place)
-    annotations = read_panoptic_json(annotation_bytes, place)
-    records = _wanted(annotations.images, config, name, place)
-    digest.update(hashlib.sha256(annotation_bytes).digest())
-    if not config.instances_json:
-        return records, annotations.categories, None
-    instances_place = storage.join(root, config.instances_json)
-    instance_bytes = storage.read_bytes(instances_place)
-    instances = read_instances_json(instance_bytes, instances_place, records, annotations.categories)
-    digest.update(hashlib.sha256(instance_bytes).digest())
-    return records, annotations.categories, instances
+    found = read_leniently(storage.read_bytes(place), config.panoptic_json)
+    check_image_ids(found.records, place)
+    defects, instances = list(found.defects), None
+    if config.instances_json:
+        where = storage.join(root, config.instances_json)
+        whole = parse(storage.read_bytes(where), config.instances_json, ("annotations",), defects)
+        entries = whole["annotations"] if whole else []
+        instances = sort_instances(entries, config.instances_json, found.records, defects)
+    if whole_split := blocking(defects):
+        raise InputError(f"{root}: {d.message} [{d.rule}]; {RULES[d.rule].cure}" for d in whole_split)
+    return found.records, Categories.from_json(found.raw_categories, place), instances, defects, found.num_images
 
 
-def _wanted(images: tuple[ImageRecord, ...], config: SplitConfig, name: str, place: str) -> list[ImageRecord]:
-    if not images:
-        raise InputError(f"{place}: no images; a data set needs at least one")
-    known = {r.image_id: r for r in images}
-    unknown = [i for i in config.image_ids if i not in known]
-    if unknown:
-        raise InputError(
-            f"data.{name}.image_ids: {i} is not in {place}; take ids of its images, such as {images[0].image_id}"
-            for i in unknown
-        )
-    return [known[i] for i in dict.fromkeys(config.image_ids)] or list(images)
+def named(config: SplitConfig, record: ImageRecord) -> ImageRecord:
+    """The same record with its files named from `data.root` on."""
+    return dataclasses.replace(
+        record,
+        file_name=storage.join(config.images, record.file_name),
+        panoptic_name=storage.join(config.annotations, record.panoptic_name),
+    )
 
 
 def meaning(categories: Categories) -> list[tuple[int, str, bool]]:

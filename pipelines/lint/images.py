@@ -43,24 +43,27 @@ class ImageLint:
     """Perceptual hash of the image; None where there is none."""
 
 
-def lint_image(record: ImageRecord, image: bytes | OSError, panoptic: bytes | OSError) -> ImageLint:
+def lint_image(
+    record: ImageRecord, image: bytes | OSError, panoptic: bytes | OSError, *, prints: bool = True
+) -> ImageLint:
     """Hold the files of one image to the rules.
 
     Args:
         record: what the JSON says of it, as `lint_json` or `coco_json` read it; files without a name are left out.
         image: the image file, or why it could not be read.
         panoptic: the panoptic PNG, likewise.
+        prints: also take what tells this picture from others, `sha256` and `looks`.
     """
     found = ImageLint(record=record)
     sizes: dict[str, Size] = {"JSON": (record.width, record.height)} if record.width * record.height else {}
     if record.file_name:
         broken, picture = _check_image(image)
         _tell(found, record.file_name, broken)
-        if isinstance(image, bytes):
+        if prints and isinstance(image, bytes):
             found.sha256 = hashlib.sha256(image).digest()
         if picture is not None:
             sizes["image"] = picture.size
-            found.looks = difference_hash(picture)
+            found.looks = difference_hash(picture) if prints else None
     if record.panoptic_name:
         broken, size, ids = _check_map(panoptic)
         _tell(found, record.panoptic_name, broken)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from aunet.categories import Category
 from aunet.data.coco_json import ImageRecord
 from pipelines.lint.json import LenientAnnotations, entry_id, parse, whole_number
 from pipelines.lint.rules import Defect
@@ -15,50 +16,78 @@ SLACK = 1.0
 """Pixels by which boxes and polygons may pass the edge of the image, which rounding explains."""
 MAX_PIXELS = 2**28
 """Masks are not drawn on larger images."""
-_KEYS = ("image_id", "category_id", "bbox", "segmentation")
+_KEYS = ("category_id", "bbox", "segmentation")
 
 
 def lint_instances(data: bytes, place: str, panoptic: LenientAnnotations) -> list[Defect]:
     """Every defect of an instances JSON. `place` is its name, for messages; ids of instances stand in `segment`."""
     defects: list[Defect] = []
     whole = parse(data, place, ("annotations",), defects)
+    found = sort_instances(whole["annotations"] if whole else [], place, panoptic.records, defects)
+    for image_id, entries in found.items():
+        defects += check_instances(entries, place, panoptic.records[image_id], panoptic.categories)
+    return defects
+
+
+def sort_instances(
+    entries: list[Any], place: str, records: Mapping[Any, ImageRecord], defects: list[Defect]
+) -> dict[Any, list[Any]]:
+    """Image id → the entries of that image; what belongs to none, or is there twice, goes to `defects`."""
+    found: dict[Any, list[Any]] = {}
     ids: set[Any] = set()
     unknown: Counter[Any] = Counter()
-    for number, entry in enumerate(whole["annotations"] if whole else ()):
+    for number, entry in enumerate(entries):
         image_id, instance = entry_id(entry, "image_id"), entry_id(entry, "id")
-        if image_id is not None and image_id not in panoptic.records:
+        if image_id is None:
+            said = f"{place}: annotations[{number}]: image_id missing or wrong in {entry!r:.80}"
+            defects.append(Defect(rule="entry-malformed", segment=_number(instance), message=said))
+            continue
+        if image_id not in records:
             unknown[image_id] += 1
             continue
-        where = f"{place}: annotations[{number}]" if instance is None else f"{place}: annotation {instance!r}"
-        broken = list(_broken(entry, image_id, panoptic))
         if instance is not None and instance in ids:
-            broken.append(("instance-repeated", f"id {instance!r} is given before"))
+            said = f"{place}: annotations[{number}]: id {instance!r} is given before"
+            defects.append(Defect(rule="instance-repeated", image=image_id, segment=_number(instance), message=said))
         ids.add(instance)
-        segment = instance if isinstance(instance, int) else None
-        defects += [
-            Defect(rule=rule, image=image_id, segment=segment, message=f"{where} of image {image_id!r}: {said}")
-            for rule, said in broken
-        ]
+        found.setdefault(image_id, []).append(entry)
     defects += [
         Defect(rule="instance-image", image=i, message=f"{place}: {n} instances are of image {i!r}, which is unknown")
         for i, n in unknown.items()
     ]
-    return defects
+    return found
 
 
-def _broken(entry: Any, image_id: Any, panoptic: LenientAnnotations) -> Iterator[tuple[str, str]]:
+def check_instances(
+    entries: Iterable[Any], place: str, record: ImageRecord, categories: Mapping[int, Category]
+) -> list[Defect]:
+    """Every defect of the instances of one image."""
+    return [
+        Defect(
+            rule=rule,
+            image=record.image_id,
+            segment=_number(entry_id(entry, "id")),
+            message=f"{place}: annotation {entry_id(entry, 'id')!r} of image {record.image_id!r}: {said}",
+        )
+        for entry in entries
+        for rule, said in _broken(entry, record, categories)
+    ]
+
+
+def _number(instance: Any) -> int | None:
+    return instance if isinstance(instance, int) else None
+
+
+def _broken(entry: Any, record: ImageRecord, categories: Mapping[int, Category]) -> Iterator[tuple[str, str]]:
     """Rule ids and what was seen, of one entry."""
-    missing = [k for k in _KEYS if not isinstance(entry, Mapping) or entry.get(k) is None]
-    if missing or image_id is None:
-        yield "entry-malformed", f"{', '.join(missing or ['image_id'])} missing or wrong in {entry!r:.80}"
+    if missing := [k for k in _KEYS if entry.get(k) is None]:
+        yield "entry-malformed", f"{', '.join(missing)} missing or wrong in {entry!r:.80}"
         return
-    category = panoptic.categories.get(whole_number(entry["category_id"]) or 0)
+    category = categories.get(whole_number(entry["category_id"]) or 0)
     if category is None or not category.is_thing:
         name = f" ({category.name}, stuff)" if category else ""
         yield "instance-category", f"category_id {entry['category_id']!r:.40}{name} is no thing"
     if entry.get("iscrowd", 0) not in (0, 1):
         yield "crowd-value", f"iscrowd is {entry['iscrowd']!r:.40}"
-    record = panoptic.records[image_id]
     if not 0 < record.width * record.height <= MAX_PIXELS:
         return
     if wrong := _box_problem(entry["bbox"], record):

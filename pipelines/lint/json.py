@@ -27,6 +27,8 @@ class LenientAnnotations:
     records: dict[Any, ImageRecord] = field(default_factory=dict)
     """Image id → record. `height` and `width` are 0 and `panoptic_name` is empty where the JSON does not say."""
     categories: dict[int, Category] = field(default_factory=dict)
+    raw_categories: list[Any] = field(default_factory=list)
+    """As the JSON has them, with colours."""
     defects: list[Defect] = field(default_factory=list)
 
 
@@ -36,6 +38,7 @@ def read_leniently(data: bytes, place: str) -> LenientAnnotations:
     whole = parse(data, place, ("images", "annotations", "categories"), found.defects)
     if whole is None:
         return found
+    found.raw_categories = whole["categories"]
     found.categories = dict(_categories(whole["categories"], place, found.defects))
     annotations = _annotations(whole["annotations"], place, found.defects)
     found.num_images = len(whole["images"])
@@ -93,7 +96,10 @@ def parse(data: bytes, place: str, keys: tuple[str, ...], defects: list[Defect])
         return None
     missing = [k for k in keys if not isinstance(whole, dict) or not isinstance(whole.get(k), list)]
     if missing:
-        defects.append(Defect(rule="json-invalid", message=f"{place}: no list {', '.join(map(repr, missing))}"))
+        said = f"{place}: no list {', '.join(map(repr, missing))}"
+        if missing == ["annotations"] and "images" in whole:
+            said += ": images without annotations can be labelled with `predict`, not trained on or evaluated against"
+        defects.append(Defect(rule="json-invalid", message=said))
         return None
     return whole
 

@@ -118,18 +118,23 @@ class Defect:
         }  # fmt: skip
 
 
+def errors_of(defects: Iterable[Defect], *, counted: bool = False) -> list[Defect]:
+    """The errors among `defects`; with `counted`, without those of areas and boxes that the reader counts itself."""
+    return [d for d in defects if d.severity == "error" and not (counted and d.rule in ("area-wrong", "bbox-wrong"))]
+
+
 def quarantine(defects: Iterable[Defect]) -> dict[Any, list[Defect]]:
     """Image id → the errors for which a strict reader leaves that image out."""
     reasons: dict[Any, list[Defect]] = {}
-    for defect in defects:
-        if defect.image is not None and defect.severity == "error":
+    for defect in errors_of(defects):
+        if defect.image is not None:
             reasons.setdefault(defect.image, []).append(defect)
     return reasons
 
 
 def blocking(defects: Iterable[Defect]) -> list[Defect]:
     """The errors that leave no image usable: of the categories, of a whole file."""
-    return [d for d in defects if d.severity == "error" and RULES[d.rule].scope == "data"]
+    return [d for d in errors_of(defects) if RULES[d.rule].scope == "data"]
 
 
 def counts(defects: Iterable[Defect]) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -65,18 +65,25 @@ class Folder:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.names = {f.path for f in storage.list_files(uri)}
+        self.files = {f.path: f for f in storage.list_files(uri)}
+
+    @property
+    def names(self) -> Set[str]:
+        return self.files.keys()
 
     @cached_property
     def _folded(self) -> dict[str, str]:
         return {name.casefold(): name for name in self.names}
 
+    def missing(self, name: str) -> str:
+        """What to say of a file that is not there."""
+        alike = self._folded.get(name.casefold())
+        return f"missing in {self.uri}" + (f"; there is {alike}, and capitals matter" if alike else "")
+
     def read(self, name: str) -> bytes | OSError:
         """A file's content, or why it cannot be had."""
-        if name not in self.names:
-            alike = self._folded.get(name.casefold())
-            hint = f"; there is {alike}, and capitals matter" if alike else ""
-            return FileNotFoundError(f"missing in {self.uri}{hint}")
+        if name not in self.files:
+            return FileNotFoundError(self.missing(name))
         try:
             return storage.read_bytes(storage.join(self.uri, name))
         except InputError as error:

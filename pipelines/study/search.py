@@ -16,6 +16,7 @@ from aunet.config import LossWeights
 from aunet.errors import Refused
 from pipelines import storage
 from pipelines.artifacts import PreparedData
+from pipelines.cluster import needs
 from pipelines.config import RunConfig, fingerprint, to_json
 from pipelines.train import ARTIFACT, run_uri
 
@@ -89,7 +90,7 @@ def validation_slice(prepared_uri: str, count: int) -> tuple[str, int]:
 
     split = Manifest.load(prepared_uri).splits["val"]
     chosen = fixed_choice(split.num_images, count)
-    return fingerprint([shard.sha256 for shard in split.shards], chosen), len(chosen)
+    return fingerprint(split.rows_sha256, chosen), len(chosen)
 
 
 def concurrency(config: RunConfig, cluster: Mapping[str, float]) -> int:
@@ -103,12 +104,15 @@ def concurrency(config: RunConfig, cluster: Mapping[str, float]) -> int:
     Raises:
         Refused: the cluster does not carry a trial, or not as many as asked for; with the arithmetic.
     """
-    kind, tune = "GPU" if config.train.use_gpu else "CPU", config.tune
+    tune = config.tune
+    takes = {k: n for k, n in needs(tune.num_workers, config.train.use_gpu, config.feed).items() if n}
+    kind = min(takes, key=lambda k: int(cluster.get(k, 0)) // takes[k])
     there = int(cluster.get(kind, 0))
-    fits = there // tune.num_workers
+    fits = there // takes[kind]
+    each = takes[kind] // tune.num_workers
     arithmetic = (
-        f"a trial takes tune.num_workers = {tune.num_workers} × 1 {kind}, the cluster has {there}: "
-        f"floor({there} / {tune.num_workers}) = {fits} at a time"
+        f"a trial takes tune.num_workers = {tune.num_workers} × {each} {kind}, the cluster has {there}: "
+        f"floor({there} / {takes[kind]}) = {fits} at a time"
     )
     if not fits:
         raise Refused(f"no trial could start: {arithmetic}; take fewer workers, or a larger cluster")

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from aunet.errors import InputError, Refused, check
+from aunet.errors import InputError, Refused, Unavailable, check
 
 
 def test_one_problem_or_several() -> None:
@@ -16,6 +16,12 @@ def test_one_problem_or_several() -> None:
 def test_input_error_is_a_value_error_and_refused_is_not() -> None:
     assert issubclass(InputError, ValueError)
     assert not issubclass(Refused, ValueError)
+
+
+def test_a_server_that_is_away_is_not_taken_for_wrong_data() -> None:
+    away = pickle.loads(pickle.dumps(Unavailable("s3://b: away")))
+    assert type(away) is Unavailable and str(away) == "s3://b: away"
+    assert not isinstance(away, (InputError, Refused, OSError))
 
 
 def test_problems_survive_pickling() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from aunet.config import FusionConfig
 from aunet.errors import InputError
 from aunet.fusion import fuse_panoptic
 from aunet.structures import Detections, PanopticMap
+from tests.published_fusion import published_fusion
 
 ROAD, SKY, PERSON, TIE, CAR = 10, 20, 1, 2, 30
 CATEGORIES = Categories(
@@ -225,3 +228,14 @@ def test_same_as_the_plain_loop(scene: tuple[Detections, torch.Tensor, FusionCon
         assert segment.is_thing == (owner[1] >= 0) == CATEGORIES.by_id[segment.category_id].is_thing
         assert segment.area == sum(row.count(segment.id) for row in ids) > 0
         assert segment.score == (found.scores[owner[1]].item() if segment.is_thing else None)
+
+
+@settings(max_examples=300, deadline=None)
+@given(scenes())
+def test_same_as_the_published_loop(scene: tuple[Detections, torch.Tensor, FusionConfig, ThingLabels]) -> None:
+    """Ids, order, categories, areas and scores; the published loop knows no relations."""
+    found, semantic, config, thing_labels = scene
+    config = replace(config, relations=())
+    panoptic = fuse_panoptic(found, semantic, CATEGORIES, config, thing_labels)
+    expected = published_fusion(found, semantic.argmax(0), CATEGORIES, config, thing_labels)
+    assert torch.equal(panoptic.ids, expected.ids) and panoptic.segments == expected.segments

@@ -159,6 +159,8 @@ def newest_checkpoint() -> int:
 
 
 def test_everything_is_in_the_bucket(place: Place, outcome: Outcome) -> None:
+    from pipelines.verify import verify
+
     result, there = outcome.result, set(objects())
     run = result["run"]["uri"].removeprefix(f"s3://{BUCKET}/")
     artifacts = f"team/store/mlartifacts/{result['run']['mlflow_run_id']}/artifacts"
@@ -167,7 +169,10 @@ def test_everything_is_in_the_bucket(place: Place, outcome: Outcome) -> None:
     assert {f"{run}/{name}" for name in ("run.json", "report.json", "events.jsonl", "model/model.safetensors")} <= there
     prepared = result["prepared"]["uri"].removeprefix(f"s3://{BUCKET}/")
     assert f"{prepared}/manifest.json" in there
-    assert len([path for path in there if path.startswith(f"{prepared}/shards/")]) == 4
+    pool = prepared.rsplit("/", 1)[0]
+    kinds = {path.removeprefix(f"{pool}/").split("/")[0] for path in there if path.startswith(f"{pool}/")}
+    assert kinds == {"shards", "receipts", prepared.rsplit("/", 1)[1]}
+    assert verify(result["prepared"]["uri"])["problems"] == []
     work = place.folder / "work"
     assert {path.name for path in place.files() if path.is_relative_to(work)} == {"mlflow.db", "mlflow.db.lock"}
 

@@ -207,8 +207,8 @@ def test_help_names_verbs_presets_and_settings() -> None:
 def test_stdout_holds_the_result_alone(tmp_path: Path) -> None:
     """As a process: what a verb prints, from Python or below it, goes to stderr."""
     (tmp_path / "pipelines").mkdir()
-    for name in ("config", "job_config", "overrides", "presets", "storage", "__init__"):
-        (tmp_path / f"pipelines/{name}.py").write_text((ROOT / f"pipelines/{name}.py").read_text())
+    for path in (ROOT / "pipelines").glob("*.py"):
+        (tmp_path / "pipelines" / path.name).write_text(path.read_text())
     (tmp_path / "pipelines/train.py").write_text(
         "import os, subprocess\n"
         "def train(config):\n"

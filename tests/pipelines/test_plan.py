@@ -39,9 +39,16 @@ def config(raw: Path) -> RunConfig:
 def prepare(config: RunConfig) -> PreparedData:
     """Prepared data as its manifest tells of it; the shards themselves are not looked at."""
     source = read_source(config.data, config.data.root)
-    shard = ShardInfo(name="shards/x.parquet", num_rows=1, num_bytes=1, sha256="0" * 64)
+    shard = ShardInfo(name="x.parquet", num_rows=1, num_bytes=1, sha256="0" * 64)
     splits = {
-        split.name: SplitInfo(shards=(shard,), num_images=len(split.images), num_segments={}, max_segments=1)
+        split.name: SplitInfo(
+            shards=(shard,),
+            index=shard,
+            rows_sha256=split.name,
+            num_images=len(split.images),
+            num_segments={},
+            max_segments=1,
+        )
         for split in source.splits
     }
     manifest = Manifest(categories=source.categories, splits=splits, source_fingerprint=source.fingerprint)
@@ -144,8 +151,8 @@ def test_incomplete_data_is_refused(config: RunConfig, raw: Path) -> None:
     image.unlink()
     (raw / "annotations/panoptic_val.json").write_text("{")
     result = plan(config)
-    assert len(result["refused"]) == 2
-    assert str(image) in result["refused"][0] and "panoptic_val.json" in result["refused"][1]
+    assert len(result["refused"]) == 3
+    assert f"{image.name}: missing in" in result["refused"][0] and "panoptic_val.json" in result["refused"][2]
     assert result["steps"] == {"total": None, "left": None}
 
 

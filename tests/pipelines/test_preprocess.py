@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,35 +16,19 @@ import pytest
 from PIL import Image
 
 from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
+from aunet.data.shapes import write_scenes
 from aunet.errors import InputError
 from pipelines import preprocess as module, storage
-from pipelines.config import DataConfig, RunConfig, ShapesConfig, SplitConfig
+from pipelines.config import DataConfig, RunConfig, ShapesConfig
+from pipelines.data import preparation
 from pipelines.data.manifest import Manifest, manifest_uri
-from pipelines.data.shard_writer import write_shard
-from pipelines.data.shards import ShardReader, row_digest
+from pipelines.data.rows import row_digest
+from pipelines.data.shard_writer import ShardResult, ShardTask, write_shard
+from pipelines.data.shards import ShardReader
 from pipelines.preprocess import preprocess
+from tests.preparing import config_of, contents
 
 REPOSITORY = Path(module.__file__).parent.parent
-
-
-def config_of(root: str | Path, train: str = "train", val: str = "val", **options: Any) -> RunConfig:
-    splits = {
-        key: SplitConfig(
-            images=name, panoptic_json=f"annotations/panoptic_{name}.json", panoptic_dir=f"annotations/panoptic_{name}"
-        )
-        for key, name in (("train", train), ("val", val))
-    }
-    return RunConfig(name="test", data=DataConfig(root=str(root), **{**splits, **options}))
-
-
-def contents(folder: str | Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tasks one after the other in this process, without Ray."""
-    monkeypatch.setattr(module, "_in_parallel", lambda tasks: [write_shard(t) for t in tasks])
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -57,10 +38,10 @@ def change_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 
 def refused(config: RunConfig) -> tuple[str, ...]:
-    """The problems, after making sure that nothing was left behind."""
+    """The problems, after making sure that nothing was committed."""
     with pytest.raises(InputError) as caught:
         preprocess(config)
-    assert not contents(storage.store_root())
+    assert not list(Path(storage.store_root()).rglob("manifest.json"))
     return caught.value.problems
 
 
@@ -79,14 +60,16 @@ def test_shapes_become_shards_once_and_the_same_everywhere(
         prepared = preprocess(config)
         assert prepared.num_images == {"train": 7, "val": 3}
         assert prepared.uri.startswith(str(tmp_path / name / "prepared"))
-        written.append(contents(prepared.uri))
+        written.append(contents(tmp_path / name / "prepared"))
     assert written[0] == written[1]
-    assert len(written[0]) == 4, "two shards and one shard, and the manifest"
     manifest = Manifest.load(prepared.uri)
     assert manifest.fingerprint == prepared.fingerprint
-    assert [s.num_rows for s in manifest.splits["train"].shards] == [4, 3]
+    sizes = [s.num_rows for s in manifest.splits["train"].shards]
+    assert sum(sizes) == 7 and max(sizes) <= 4 and min(sizes[:-1]) >= 2
+    shards = {f"shards/{s.name}" for split in manifest.splits.values() for s in split.shards}
+    assert {name for name in written[0] if name.startswith("shards/")} == shards
 
-    monkeypatch.setattr(module, "_in_parallel", lambda tasks: pytest.fail("must not run again"))
+    monkeypatch.setattr(preparation, "in_parallel", lambda tasks: pytest.fail("must not run again"))
     assert preprocess(config) == prepared
 
 
@@ -95,9 +78,11 @@ def test_problems_found_by_the_tasks_come_back_together(raw: Path) -> None:
     image, ids = raw / "train" / "000001.jpg", raw / "annotations" / "panoptic_val" / "000000.png"
     image.write_bytes(image.read_bytes()[:900])
     ids.write_bytes(ids.read_bytes()[:200])
-    first, second = refused(config_of(raw, rows_per_shard=1))
-    assert str(image) in first and "truncated" in first and "fetch the file again" in first
-    assert str(ids) in second and "cannot be decoded" in second
+    first, one, second, other = refused(config_of(raw, rows_per_shard=1))
+    assert str(image.relative_to(raw)) in first and "[image-truncated]; fetch the file again" in first
+    assert str(ids.relative_to(raw)) in second and "cannot be decoded" in second and "[map-unreadable]" in second
+    assert "data.train: 1 of 5 images cannot be used (20.00%)" in one
+    assert "data.val: 1 of 2 images cannot be used (50.00%)" in other
 
 
 @pytest.mark.parametrize(
@@ -205,8 +190,9 @@ def test_an_id_in_the_png_but_not_in_the_json(raw: Path) -> None:
     ids = decode_panoptic(path.read_bytes())
     ids[10:12, 20:25] = 77
     path.write_bytes(encode_panoptic(ids))
-    (problem,) = refused(config_of(raw))
-    assert f"{path}: id 77 (10 pixels) is not in segments_info of image 4" in problem and "add the segment" in problem
+    problem, _ = refused(config_of(raw))
+    assert "data.train, image 4: annotations/panoptic_train/000003.png: id 77 has 10 pixels" in problem
+    assert problem.endswith("but no segment [segment-not-in-json]; add the segment or paint it void (0)")
 
 
 @pytest.mark.usefixtures("in_process")
@@ -215,8 +201,9 @@ def test_an_id_in_the_json_but_not_in_the_png(raw: Path) -> None:
     change_json(
         raw / "annotations/panoptic_val.json", lambda whole: whole["annotations"][1]["segments_info"].append(entry)
     )
-    (problem,) = refused(config_of(raw))
-    assert "000001.png: no pixel has id 88, a segment of image 2" in problem and "drop the segment" in problem
+    problem, _ = refused(config_of(raw))
+    assert "data.val, image 2: annotations/panoptic_val/000001.png: segment 88" in problem
+    assert problem.endswith("has no pixel [segment-not-in-map]; paint it or drop the segment")
 
 
 @pytest.mark.usefixtures("in_process")
@@ -225,52 +212,82 @@ def test_a_wrong_size(raw: Path, name: str) -> None:
     buffer = io.BytesIO()
     Image.open(raw / name).crop((0, 0, 80, 60)).save(buffer, "PNG" if name.endswith("png") else "JPEG")
     (raw / name).write_bytes(buffer.getvalue())
-    problem = refused(config_of(raw))[0]
-    assert f"{raw / name}: 80×60 pixels, but image 1 has 80×64 in annotations/panoptic_train.json" in problem
+    *_, problem, _ = refused(config_of(raw))
+    odd = "image 80×60, map 80×64" if name.endswith("jpg") else "image 80×64, map 80×60"
+    assert f"data.train, image 1: train/000000.jpg: JSON 80×64, {odd} [size-mismatch]" in problem
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_truncated_jpeg(raw: Path) -> None:
-    path = raw / "train/000004.jpg"
-    path.write_bytes(path.read_bytes()[:-200])
-    (problem,) = refused(config_of(raw))
-    assert str(path) in problem and "truncated" in problem and "fetch the file again" in problem
-
-
-# Killed
-
-
-@pytest.mark.faults
-def test_a_killed_run_leaves_no_trace_that_matters(
-    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ray
-
-    shapes = ShapesConfig(num_train=30, num_val=2, height=64, width=64)
-    config = RunConfig(name="test", data=DataConfig(shapes=shapes, rows_per_shard=1))
-    monkeypatch.setenv("AUNET_STORE", str(tmp_path / "undisturbed"))
-    expected = contents(preprocess(config).uri)
-
-    program = (
-        "from pipelines.config import *; from pipelines.preprocess import preprocess;"
-        f"preprocess(RunConfig(name='test', data=DataConfig(shapes={shapes!r}, rows_per_shard=1)))"
+def test_wrong_areas_and_boxes_are_counted_anew(raw: Path) -> None:
+    expected = ShardReader(preprocess(config_of(raw)).uri, "train").row(0)
+    change_json(
+        raw / "annotations/panoptic_train.json",
+        lambda whole: whole["annotations"][0]["segments_info"][0].update(area=1, bbox=[0, 0, 1, 1]),
     )
-    monkeypatch.setenv("AUNET_STORE", str(tmp_path / "disturbed"))
-    environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=tmp_path, start_new_session=True)
-    shards = tmp_path / "disturbed" / "prepared"
-    deadline = time.monotonic() + 120
-    while not list(shards.rglob("*.parquet")):
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not list(shards.rglob("manifest.json")), "killed too late"
+    assert ShardReader(preprocess(config_of(raw)).uri, "train").row(0) == expected
 
-    prepared = preprocess(config)
-    after = contents(prepared.uri)
-    assert {name: after[name] for name in expected} == expected
-    assert all(name.startswith("shards/") for name in set(after) - set(expected))
+
+@pytest.mark.usefixtures("in_process")
+def test_a_16_bit_map_is_refused_before_bits_are_lost(raw: Path) -> None:
+    path = raw / "annotations/panoptic_train/000000.png"
+    data = bytearray(path.read_bytes())
+    data[24] = 16
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+    problem, _ = refused(config_of(raw))
+    assert "image 1: annotations/panoptic_train/000000.png: PNG of mode RGB, 16 bits per channel [map-mode]" in problem
+
+
+# Quarantine
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_is_left_out_is_counted_and_named(raw: Path) -> None:
+    (raw / "train/000001.jpg").write_bytes(b"<html>not found</html>")
+    (raw / "annotations/panoptic_train/000003.png").unlink()
+    *problems, summary = refused(config_of(raw))
+    assert [p.split(":")[0] for p in problems] == ["data.train, image 4"], "nothing is opened where that is enough"
+    assert "1 of 5 images cannot be used" in summary
+
+    *problems, summary = refused(config_of(raw, max_bad_fraction=0.2))
+    assert [p.split(":")[0] for p in problems] == ["data.train, image 4", "data.train, image 2"]
+    assert "2 of 5 images cannot be used (40.00%), data.max_bad_fraction = 0.2 allows 1" in summary
+
+    prepared = preprocess(config_of(raw, max_bad_fraction=0.4))
+    assert (prepared.num_images, prepared.num_quarantined) == ({"train": 3, "val": 2}, {"train": 2, "val": 0})
+    split = Manifest.load(prepared.uri).splits["train"]
+    assert {(q.image, q.rule) for q in split.quarantined} == {(4, "map-missing"), (2, "image-not-picture")}
+    assert ShardReader(prepared.uri, "train").image_ids == [1, 3, 5]
+    assert preprocess(config_of(raw, max_bad_fraction=0.9)) == prepared
+    with pytest.raises(InputError, match=r"data.train: 2 of 5 images were left out, data.max_bad_fraction = 0.3"):
+        preprocess(config_of(raw, max_bad_fraction=0.3))
+
+
+# More data
+
+
+def test_new_images_make_a_new_manifest_of_the_old_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(tmp_path / "raw", num_train=24, num_val=2, height=64, width=64)
+    place = tmp_path / "raw/annotations/panoptic_train.json"
+    whole = json.loads(place.read_bytes())
+    config = config_of(tmp_path / "raw", rows_per_shard=4)
+    done: list[int] = []
+
+    def count(tasks: list[ShardTask]) -> list[ShardResult]:
+        done.append(sum(len(task.images) for task in tasks))
+        return [write_shard(task) for task in tasks]
+
+    monkeypatch.setattr(preparation, "in_parallel", count)
+    manifests = []
+    for number in (20, 24):
+        some = {key: whole[key][:number] for key in ("images", "annotations")}
+        place.write_text(json.dumps({**whole, **some}))
+        manifests.append(Manifest.load(preprocess(config).uri))
+    assert done[0] == 20 + 2 and 4 <= done[1] <= 8, "the last part, and what is new"
+    before, after = (m.splits["train"].shards for m in manifests)
+    assert after[: len(before) - 1] == before[:-1]
+    assert manifests[0].split_fingerprint("val") == manifests[1].split_fingerprint("val")
+    assert manifests[0].fingerprint != manifests[1].fingerprint
 
 
 def test_pixels_decoded_from_a_shard_equal_the_scene(raw: Path, in_process: None) -> None:

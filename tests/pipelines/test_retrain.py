@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from aunet.errors import InputError
-from pipelines import code_version, evaluate, lease, preprocess, register, retrain, storage, tracking, train
+from pipelines import code_version, evaluate, lease, register, retrain, storage, tracking, train
 from pipelines.artifacts import TrainedRun
 from pipelines.config import RunConfig
-from pipelines.data.shard_writer import write_shard
 from pipelines.overrides import override
 from tests.nights import Nights
 
@@ -25,9 +24,8 @@ class Crash(BaseException):
 
 
 @pytest.fixture
-def nights(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nights:
+def nights(raw: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> Nights:
     made = Nights(raw, tmp_path / "store")
-    monkeypatch.setattr(preprocess, "_in_parallel", lambda tasks: [write_shard(task) for task in tasks])
     monkeypatch.setattr(train, "train", made.train)
     monkeypatch.setattr(evaluate, "_measure", made.measure)
     return made

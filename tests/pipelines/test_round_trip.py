@@ -9,12 +9,12 @@ import pytest
 
 from aunet.data.coco_json import read_panoptic_json
 from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
-from pipelines import preprocess as module
 from pipelines.config import DataConfig, RunConfig, SplitConfig
 from pipelines.data.manifest import Manifest
-from pipelines.data.shard_writer import write_shard
 from pipelines.data.shards import ShardReader
 from pipelines.preprocess import preprocess
+
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def write_back(prepared_uri: str, split: str, folder: Path) -> None:
@@ -60,11 +60,6 @@ def assert_round_trip(root: Path, names: dict[str, str], folder: Path) -> int:
             assert old_ids.shape == new_ids.shape and old_ids.tobytes() == new_ids.tobytes()
             crowds += sum(s.is_crowd for s in old.segments)
     return crowds
-
-
-@pytest.fixture(autouse=True)
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_in_parallel", lambda tasks: [write_shard(t) for t in tasks])
 
 
 def test_generated_scenes(tmp_path: Path) -> None:

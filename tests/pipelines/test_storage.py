@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import pickle
-import threading
-from collections import Counter
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from aunet.errors import InputError
-from pipelines import storage
+from aunet.errors import InputError, Unavailable
+from pipelines import s3 as requests, storage
+from tests import fault_proxy
+from tests.swift import Swift
 
 
-@pytest.fixture(params=["folder", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "root") if request.param == "folder" else request.getfixturevalue("s3")
+@pytest.fixture(params=["folder", "s3", "swift_bucket"])
+def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A folder, moto's server, which decides who creates a file, and Swift, which checks signatures."""
+    monkeypatch.setattr(requests, "SETTLE_SECONDS", 0.5)
+    return str(tmp_path / "root") if request.param == "folder" else request.getfixturevalue(request.param)
 
 
 def test_what_is_written_is_read(root: str) -> None:
@@ -27,6 +31,37 @@ def test_what_is_written_is_read(root: str) -> None:
     storage.write_bytes(uri, b"one")
     storage.write_bytes(uri, b"two")
     assert storage.exists(uri) and storage.read_bytes(uri) == b"two"
+
+
+def test_a_large_file_comes_back_in_the_pieces_that_are_asked_for(root: str) -> None:
+    content = random.Random(0).randbytes(25_000_000)  # three parts of an upload
+    uri = storage.join(root, "large.bin")
+    storage.write_bytes(uri, content)
+    assert storage.read_bytes(uri) == content
+    with storage.open_file(uri) as file:
+        assert file.size() == len(content)
+        for first, last in ((0, 10), (1_000_000, 13_000_000), (24_930_000, 24_940_000), (24_999_990, 25_000_000)):
+            file.seek(first)
+            assert file.read(last - first) == content[first:last]
+        assert file.read(10) == b""
+
+
+def test_an_empty_file_is_one(root: str) -> None:
+    storage.write_bytes(storage.join(root, "d/empty"), b"")
+    assert storage.read_bytes(storage.join(root, "d/empty")) == b""
+    assert storage.open_file(storage.join(root, "d/empty")).size() == 0
+    assert [(f.path, f.size) for f in storage.list_files(storage.join(root, "d"))] == [("empty", 0)]
+
+
+def test_parquet_is_read_where_it_lies(root: str) -> None:
+    table = pa.table({"n": list(range(100_000))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, row_group_size=1000)
+    storage.write_bytes(storage.join(root, "t.parquet"), sink.getvalue().to_pybytes())
+    file = pq.ParquetFile(storage.open_file(storage.join(root, "t.parquet")), pre_buffer=True)
+    assert file.read_row_group(41).equals(table.slice(41_000, 1000))
+    with pytest.raises(FileNotFoundError):
+        storage.open_file(storage.join(root, "other.parquet"))
 
 
 def test_a_missing_file_is_named_with_its_cure(root: str) -> None:
@@ -128,43 +163,60 @@ def test_a_lost_answer_does_not_lose_the_lease(s3: str, monkeypatch: pytest.Monk
     assert storage.create_exclusive(storage.join(s3, "lease"), b"mine")
 
 
-@pytest.fixture
-def shaky(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket whose server refuses every request once, a PUT three times, before it does what it is asked."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
-
-    backend = DomainDispatcherApplication(create_backend_app)
-    asked: Counter[tuple[str, ...]] = Counter()
-
-    def answer(environ: dict[str, Any], start: Any) -> Any:
-        request = tuple(environ[key] for key in ("REQUEST_METHOD", "PATH_INFO", "QUERY_STRING"))
-        asked[request] += 1
-        if asked[request] > (3 if request[0] == "PUT" else 1):
-            return backend(environ, start)
-        start("503 Slow Down", [("Content-Type", "application/xml")])
-        return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]
-
-    server = make_server("127.0.0.1", 0, answer, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    yield s3
-    server.shutdown()
-    thread.join()
-
-
 @pytest.mark.faults
-def test_a_server_that_stumbles_is_asked_again(shaky: str, tmp_path: Path) -> None:
-    """Also for a file that is smaller than the error's text, and where Ray carries the file system to its workers."""
-    carried = pickle.loads(pickle.dumps(storage.filesystem(shaky)[0]))
-    with carried.open_output_stream(storage.join(shaky, "a.bin").removeprefix("s3://")) as stream:
-        stream.write(b"a")
-    assert storage.create_exclusive(storage.join(shaky, "lease"), b"mine")
-    assert storage.read_bytes(storage.join(shaky, "a.bin")) == b"a"
-    assert [file.path for file in storage.list_files(shaky)] == ["a.bin", "lease"]
-    storage.download_folder(shaky, tmp_path / "copy")
-    assert (tmp_path / "copy/lease").read_bytes() == b"mine"
+def test_what_is_carried_to_a_worker_is_as_patient_and_retries_do_not_run_out(
+    s3: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow's own pickle forgets the retries; its standard strategy has 100 for the life of a process."""
+    storage.write_bytes(storage.join(s3, "a.bin"), b"a")
+    path = storage.join(s3, "a.bin").removeprefix("s3://")
+    with fault_proxy.serving(s3_endpoint, 0.5, ("reset",)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        carried = pickle.loads(pickle.dumps(storage.filesystem(s3)[0]))
+        with ThreadPoolExecutor(8) as pool:
+            assert [info.size for info in pool.map(carried.get_file_info, [path] * 160)] == [1] * 160
+    assert proxy.seen["reset"] > 120
+
+
+@pytest.fixture
+def not_yet_connected() -> Iterator[None]:
+    """Nothing that was made with other keys is used, nor left to other tests."""
+    requests._client.cache_clear()
+    requests.s3_filesystem.cache_clear()
+    yield
+    requests._client.cache_clear()
+    requests.s3_filesystem.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])
+def test_wrong_keys_are_refused_at_once(
+    swift: Swift, swift_bucket: str, not_yet_connected: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "wrong")
+    for call in (
+        lambda: storage.read_bytes(storage.join(swift_bucket, "a")),
+        lambda: storage.write_bytes(storage.join(swift_bucket, "b"), b"b"),
+        lambda: storage.create_exclusive(storage.join(swift_bucket, "c"), b"c"),
+        lambda: storage.list_files(swift_bucket),
+        lambda: storage.exists(storage.join(swift_bucket, "a")),
+    ):
+        with pytest.raises(Unavailable, match=f"{swift_bucket}.*{swift.endpoint} refuses: .*see that the keys"):
+            call()
+
+
+def test_no_keys_at_all_are_told(s3: str, not_yet_connected: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(Unavailable, match="refuses: Unable to locate credentials"):
+        storage.read_bytes(storage.join(s3, "a"))
+
+
+def test_a_server_with_a_name_is_asked_by_that_name(s3: str, s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket stands in the path, not before the name."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint.replace("127.0.0.1", "localhost"))
+    uri = storage.join(s3, "a")
+    assert storage.create_exclusive(uri, b"a") and storage.exists(uri) and storage.read_bytes(uri) == b"a"
 
 
 def test_a_pickled_bucket_holds_no_key(s3: str) -> None:

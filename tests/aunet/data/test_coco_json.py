@@ -11,7 +11,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from aunet.categories import Categories
-from aunet.data.coco_json import ImageRecord, SegmentRecord, read_instances_json, read_panoptic_json
+from aunet.data.coco_json import ImageRecord, SegmentRecord, read_instances, read_panoptic_json
 from aunet.errors import InputError
 
 WHOLE: dict[str, Any] = {
@@ -98,25 +98,7 @@ def test_every_form_of_mask_becomes_the_same_rle(kind: str) -> None:
     if kind == "compressed":
         segmentation["counts"] = segmentation["counts"].decode()
     entry = {"image_id": 7, "category_id": 1, "bbox": [2, 1, 3, 2], "segmentation": segmentation, "iscrowd": 0}
-    other = {**entry, "image_id": 8}
-    data = json.dumps({"annotations": [entry, other]}).encode()
-    found = read_instances_json(data, "i.json", [IMAGE], CATEGORIES)
-    (instance,) = found[7]
+    (instance,) = read_instances([entry], IMAGE)
     assert (instance.category_id, instance.is_crowd, instance.bbox) == (1, False, (2.0, 1.0, 3.0, 2.0))
     rle: Any = {"size": [4, 6], "counts": instance.rle.encode()}
     assert np.array_equal(coco_mask.decode(rle), expected)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"category_id": 3}, "category_id 3 is no thing"),
-        ({"bbox": [1, 2]}, "bbox or segmentation cannot be read"),
-        ({"segmentation": {"size": [9, 9], "counts": [81]}}, "cannot be read"),
-    ],
-)
-def test_bad_instances_are_named(change: dict[str, Any], message: str) -> None:
-    entry = {"id": 5, "image_id": 7, "category_id": 1, "bbox": [2, 1, 3, 2], "segmentation": [[2, 1, 5, 1, 5, 3]]}
-    with pytest.raises(InputError, match=message) as caught:
-        read_instances_json(json.dumps({"annotations": [{**entry, **change}]}).encode(), "i.json", [IMAGE], CATEGORIES)
-    assert "annotation 5 of image 7" in str(caught.value)

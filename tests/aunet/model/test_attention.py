@@ -1,4 +1,4 @@
-"""PAM, MAM and the reweight against Eq. 1–6 written out in numpy, in float64."""
+"""PAM, MAM and the reweight against Eq. 1–6 written out in numpy, in float64, point by point."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from aunet.model.attention import BackgroundReweight, MaskAttention, ProposalAttention
-from aunet_ops import assign_levels
-from aunet_ops.reference import roi_upsample
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -57,28 +55,62 @@ def test_proposal_attention_is_equations_1_to_4(reweight: bool) -> None:
     assert weights.shape == (2, 1, 7, 9)
 
 
-@pytest.mark.parametrize("coverage", [True, False])
-def test_mask_attention_is_equations_1_to_6(coverage: bool) -> None:
-    module = MaskAttention(4, 5, 16, reweight=True, coverage=coverage).double()
+def written(mask: np.ndarray, roi: np.ndarray, stride: int, height: int, width: int) -> np.ndarray:
+    """Eq. 5–6: each point of a bin writes a quarter of it on its four neighbours; [C, m, m] → [C, H, W]."""
+    m, out = mask.shape[-1], np.zeros((mask.shape[0], height, width))
+    x1, y1, x2, y2 = roi / stride - 0.5  # the centre of the first pixel is 0
+    for row, column in np.ndindex(2 * m, 2 * m):
+        x = x1 + (column + 0.5) * (x2 - x1) / (2 * m)
+        y = y1 + (row + 0.5) * (y2 - y1) / (2 * m)
+        if not (-1 <= x <= width and -1 <= y <= height):
+            continue
+        x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+        left, top = int(x), int(y)
+        x_p, y_p = x - left, y - top
+        value = (x_p**2 + (1 - x_p) ** 2) * (y_p**2 + (1 - y_p) ** 2)  # Eq. 6
+        quarter = mask[:, row // 2, column // 2] / 4
+        for x_n, x_weight in ((left, 1 - x_p), (min(left + 1, width - 1), x_p)):
+            for y_n, y_weight in ((top, 1 - y_p), (min(top + 1, height - 1), y_p)):
+                out[:, y_n, x_n] += x_weight * y_weight / value * quarter  # Eq. 5
+    return out
+
+
+def upsampled(maps: np.ndarray, factor: int) -> np.ndarray:
+    """Bilinear, pixel areas aligned, of the last two axes."""
+    for axis in (-2, -1):
+        size = maps.shape[axis]
+        place = ((np.arange(size * factor) + 0.5) / factor - 0.5).clip(0, size - 1)
+        low = place.astype(int)
+        share = (place - low).reshape((-1, 1) if axis == -2 else (-1,))
+        maps = np.take(maps, low, axis) * (1 - share) + np.take(maps, (low + 1).clip(max=size - 1), axis) * share
+    return maps
+
+
+@pytest.mark.parametrize("m", [14, 28])
+@pytest.mark.parametrize(("coverage", "reweight"), [(True, True), (False, True), (False, False)])
+def test_mask_attention_is_equations_1_to_6(m: int, coverage: bool, reweight: bool) -> None:
+    module = MaskAttention(4, 5, 16, reweight=reweight, coverage=coverage).double()
     randomise(module)
     rng = np.random.default_rng(0)
-    s, masks = rng.normal(size=(2, 16, 32, 48)), torch.from_numpy(rng.normal(size=(3, 4, 14, 14)))
-    rois = torch.tensor([[0, 3, 5, 60, 70], [1, 10.5, 4, 180, 120], [1, 0, 0, 40, 44]], dtype=torch.float64)
-    maps = np.zeros((2, 4, 32, 48))
-    cover = np.zeros((2, 1, 32, 48))
-    for roi, mask in zip(rois, masks, strict=True):  # one by one, each written at its own level
-        stride = 2 ** int(assign_levels(roi[None]))
-        size = (2, 128 // stride, 192 // stride)
-        for target, source in ((maps, mask[None]), (cover, torch.ones_like(mask[None, :1]))):
-            written = roi_upsample(source, roi[None], size, 1 / stride)
-            written = torch.nn.functional.interpolate(written, size=(32, 48), mode="bilinear", align_corners=False)
-            target += written.numpy()
+    s, masks = rng.normal(size=(2, 16, 32, 48)), rng.normal(size=(4, 4, m, m))
+    rois = np.array([[0, 3, 5, 60, 70], [1, 10.5, 4, 180, 120], [1, 0, 0, 40, 44], [0, -5, 90, 100, 127]])
+    maps, cover = np.zeros((2, 4, 32, 48)), np.zeros((2, 1, 32, 48))
+    for (image, *roi), mask in zip(rois, masks, strict=True):
+        side = np.sqrt((roi[2] - roi[0]) * (roi[3] - roi[1]))
+        stride = 2 ** int(np.clip(np.floor(4 + np.log2(side / 224)), 2, 5))  # the FPN's rule
+        for target, source in ((maps, mask), (cover, np.ones((1, m, m)))):
+            target[int(image)] += upsampled(
+                written(source, np.array(roi), stride, 128 // stride, 192 // stride), stride // 4
+            )
     if coverage:
         maps = maps / np.maximum(cover, 1e-3)
-    assert isinstance(module.reweight, BackgroundReweight)
-    expected = reweighted(attended(s, maps, module), module.reweight)
-    result, _ = module(torch.from_numpy(s), masks, rois)
-    np.testing.assert_allclose(result.detach().numpy(), expected, rtol=0, atol=1e-4)
+    expected = attended(s, maps, module)
+    if reweight:
+        assert isinstance(module.reweight, BackgroundReweight)
+        expected = reweighted(expected, module.reweight)
+    result, weights = module(*map(torch.from_numpy, (s, masks, rois)))
+    np.testing.assert_allclose(result.detach().numpy(), expected, rtol=0, atol=1e-5)
+    assert weights.shape == (2, 1, 32, 48)
 
 
 def test_attention_starts_as_a_plain_factor() -> None:

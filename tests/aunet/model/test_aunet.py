@@ -66,19 +66,42 @@ def test_predictions_have_the_size_of_the_original(row: str) -> None:
         assert (found.boxes[:, 3] <= size[0] + 1e-3).all()
 
 
-def test_the_semantic_loss_reaches_the_rpn_and_the_mask_head() -> None:
+HEADS = {"pam": "rpn.head.conv.0.weight", "mam": "foreground.mask_head.0.0.weight"}
+"""First layer of the head that each attention connects to the semantic loss."""
+
+
+def assert_the_semantic_loss_reaches(model: AUNet, parameter: str) -> None:
+    losses_of(model, BOXES).semantic.backward()
+    gradient = model.get_parameter(parameter).grad
+    assert gradient is not None and gradient.abs().sum() > 0
+
+
+def cut(module: torch.nn.Module) -> None:
+    """A connection that carries values forward and no gradient back."""
+    module.register_forward_pre_hook(lambda _, given: (given[0], *(tensor.detach() for tensor in given[1:])))
+
+
+@pytest.mark.parametrize("row", HEADS)
+def test_the_semantic_loss_reaches_the_heads_through_attention(row: str) -> None:
     """The paper's claim: attention lets semantic supervision train the foreground."""
-    model = build()
-    losses_of(model, BOXES).semantic.backward()
-    for parameter in (model.rpn.head.conv[0].weight, model.foreground.mask_head[0][0].weight):
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0
+    assert_the_semantic_loss_reaches(build(**ROWS[row]), HEADS[row])
+    assert_the_semantic_loss_reaches(build(), HEADS[row])
 
 
-def test_without_attention_it_does_not() -> None:
-    model = build(**ROWS["e2e"])
-    losses_of(model, BOXES).semantic.backward()
-    for parameter in (model.rpn.head.conv[0].weight, model.foreground.mask_head[0][0].weight):
-        assert parameter.grad is None or parameter.grad.abs().sum() == 0
+@pytest.mark.parametrize("row", HEADS)
+def test_it_does_not_when_the_path_is_cut(row: str) -> None:
+    model = build(**ROWS[row])
+    for connection in model.background.pam if row == "pam" else [model.background.mam]:
+        cut(connection)
+    with pytest.raises(AssertionError):
+        assert_the_semantic_loss_reaches(model, HEADS[row])
+
+
+@pytest.mark.parametrize("row", ["e2e", "pam", "mam"])
+def test_no_other_path_reaches_them(row: str) -> None:
+    for other in set(HEADS) - {row}:
+        with pytest.raises(AssertionError):
+            assert_the_semantic_loss_reaches(build(**ROWS[row]), HEADS[other])
 
 
 def test_a_batch_of_void_has_no_semantic_loss() -> None:
@@ -104,15 +127,32 @@ def test_one_kind_of_category_alone(thing: bool) -> None:
     assert len(to_predictions(output, (64, 96), [(64, 96)] * 2, [(64, 96)] * 2)) == 2
 
 
-@pytest.mark.parametrize(
-    "boxes",
-    [[[10, 10, 11, 11]], [[0, 0, 96, 64]], [[x, y, x + 3, y + 3] for x in range(0, 90, 5) for y in range(0, 60, 5)]],
-    ids=["one pixel", "whole image", "216 small things"],
-)
-def test_unusual_things_train(boxes: list) -> None:
-    losses = losses_of(build(), [boxes, boxes])
+UNUSUAL = {
+    "nothing": [],
+    "one pixel": [[10, 10, 11, 11]],
+    "one row": [[0, 20, 96, 21]],
+    "whole image": [[0, 0, 96, 64]],
+    "300 small things": [[x, y, x + 3, y + 3] for x in range(0, 90, 6) for y in range(0, 60, 3)],
+}
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("void", [False, True], ids=["labelled", "all void"])
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_unusual_images_train(case: str, void: bool, precision: torch.dtype | None) -> None:
+    """Forward and back: finite losses, finite gradients, for every parameter."""
+    boxes = UNUSUAL[case]
+    assert len(boxes) in (0, 1, 300)
+    model, batch = build().train(), make_batch([boxes, boxes])
+    if void:
+        for target in batch.targets:
+            target["semantic"].fill_(-1)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", precision, enabled=precision is not None):
+        losses = model(batch)
     assert all(torch.isfinite(value) for value in losses)
     losses.total(LossWeights()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()] == []
 
 
 def test_same_seed_same_losses() -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 from torchvision.models import resnet18
+from torchvision.models.resnet import Bottleneck, ResNet
 
 from aunet.config import BackboneConfig
 from aunet.errors import InputError
 from aunet.model.backbone import build_backbone
+from aunet.model.resnext import DeformableConv, NonLocal, resnext152_64x4d_dcn_nl
 
 SMALL = dict(name="resnet18", norm="gn", fpn_channels=16)
 
@@ -41,3 +50,112 @@ def test_missing_weights_say_what_exists() -> None:
     with pytest.raises(InputError, match="IMAGENET1K_V1"):
         build_backbone(config)
     build_backbone(config, load_weights=False)
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return resnet18().state_dict()
+
+
+def named_by_hash(folder: Path, state: dict[str, torch.Tensor], suffix: str = "pth") -> Path:
+    """A file as torchvision publishes them: its name ends on the first digits of its SHA-256."""
+    path = folder / f"resnet18.{suffix}"
+    save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
+    return path.rename(folder / f"resnet18-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.{suffix}")
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_the_hash_in_a_files_name_is_checked(tmp_path: Path, state: dict[str, torch.Tensor], suffix: str) -> None:
+    path = named_by_hash(tmp_path, state, suffix)
+    body = build_backbone(BackboneConfig(name="resnet18", weights=str(path))).body
+    assert torch.equal(body["conv1"].weight, state["conv1.weight"])
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="damaged or another one"):
+        build_backbone(BackboneConfig(name="resnet18", weights=str(path)))
+
+
+def test_weights_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "page.pth"
+    path.write_bytes(b"<html>not found</html>")
+    with pytest.raises(InputError, match=r"page\.pth': not a state dict .* fetch the file again"):
+        build_backbone(BackboneConfig(name="resnet18", weights=str(path)))
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(state, path)
+    with pytest.raises(
+        InputError, match=r"80 entries are missing, .* a state dict of resnet34 with torchvision's names"
+    ):
+        build_backbone(BackboneConfig(name="resnet34", weights=str(path)))
+    with pytest.raises(InputError, match=r"size mismatch for .* a state dict of resnet50"):
+        build_backbone(BackboneConfig(name="resnet50", weights=str(path)))
+    torch.save({f"model.{name}": value for name, value in state.items()}, path)
+    with pytest.raises(InputError, match=r"the first is conv1\.weight"):
+        build_backbone(BackboneConfig(name="resnet18", weights=str(path)))
+
+
+def test_without_a_network_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("torch.hub.urlopen", unreachable)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(InputError) as caught:
+        build_backbone(BackboneConfig(name="resnet18", weights="IMAGENET1K_V1"))
+    said = caught.value.problems[0]
+    assert "resnet18-f37072fd.pth cannot be fetched" in said and "give its path" in said
+    assert str(tmp_path) in said
+
+
+def test_deformable_and_non_local_start_as_a_plain_network() -> None:
+    """With its additions at their start ResNeXt-152 computes what a plain one with the same weights computes."""
+    torch.manual_seed(0)
+    plain = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2, bias=False)
+    x = torch.randn(2, 8, 12, 10)
+    torch.testing.assert_close(DeformableConv(plain)(x), plain(x))
+    assert torch.equal(NonLocal(8)(x), x)
+
+
+def test_non_local_is_attention_over_all_positions() -> None:
+    torch.manual_seed(0)
+    block, x = NonLocal(8), torch.randn(2, 8, 3, 5)
+    nn.init.normal_(block.out.weight)
+    theta, phi, g = (torch.einsum("oc,nchw->nohw", m.weight[..., 0, 0], x) + m.bias.view(1, -1, 1, 1)
+                     for m in (block.theta, block.phi, block.g))  # fmt: skip
+    affinity = torch.einsum("ncij,nckl->nijkl", theta, phi).flatten(3) / 4**0.5
+    seen = torch.einsum("nijp,ncp->ncij", affinity.softmax(-1), g.flatten(2))
+    expected = x + torch.einsum("oc,nchw->nohw", block.out.weight[..., 0, 0], seen)
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_offsets_move_what_is_read() -> None:
+    plain = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+    layer, x = DeformableConv(plain), torch.rand(1, 1, 6, 7)
+    nn.init.constant_(layer.offset.bias[1::2], 1.0)  # type: ignore[index]
+    torch.testing.assert_close(layer(x)[..., 1:-1, 1:-2], plain(x)[..., 1:-1, 2:-1])
+
+
+def test_both_learn_under_autocast() -> None:
+    layers = nn.Sequential(DeformableConv(nn.Conv2d(8, 8, 3, padding=1, groups=2, bias=False)), NonLocal(8))
+    x = torch.randn(2, 8, 6, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = layers(x.bfloat16())
+    assert result.dtype == torch.bfloat16
+    result.float().square().sum().backward()
+    learning = [n for n, p in layers.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    assert learning == ["0.weight", "0.offset.weight", "0.offset.bias", "1.out.weight", "1.out.bias"]
+
+
+def test_resnext_takes_the_weights_of_a_plain_one() -> None:
+    with torch.device("meta"):
+        network = resnext152_64x4d_dcn_nl(nn.BatchNorm2d)
+        plain = ResNet(Bottleneck, [3, 8, 36, 3], groups=64, width_per_group=4)
+        levels = build_backbone(BackboneConfig(name="resnext152_64x4d_dcn_nl", norm="gn"))(torch.zeros(1, 3, 64, 96))
+    assert set(plain.state_dict()) < set(network.state_dict())
+    added = {name.split(".")[-2] for name in set(network.state_dict()) - set(plain.state_dict())}
+    assert added == {"offset", "theta", "phi", "g", "out"}
+    assert sum(isinstance(m, DeformableConv) for m in network.modules()) == 8 + 36 + 3
+    assert [tuple(level.shape[-2:]) for level in levels.values()] == [(16, 24), (8, 12), (4, 6), (2, 3), (1, 2)]

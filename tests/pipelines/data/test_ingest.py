@@ -1,38 +1,157 @@
-"""The plan of a run: every image once per epoch, whatever the number of workers."""
+"""Batches: the same from every feed, bit for bit; first ones at once; nothing left behind."""
 
 from __future__ import annotations
 
-from collections import Counter
+import dataclasses
+import itertools
+import multiprocessing
+import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import torch
 
-from pipelines.data.ingest import SamplePlan, _Steps
+from aunet.errors import InputError
+from aunet.structures import PackedBatch
+from pipelines import presets
+from pipelines.config import FeedConfig
+from pipelines.data import ingest
+from pipelines.data.ingest import StepDecoder, Timed, sample_plan, training_batches
+from tests.feeds import Rows, scenes, step_decoder
 
-
-@pytest.mark.parametrize(("num_samples", "batch_size"), [(10, 2), (7, 3), (3, 8), (101, 16)])
-def test_each_image_once_per_epoch(num_samples: int, batch_size: int) -> None:
-    plan = SamplePlan(num_samples, batch_size, epochs=5, seed=1)
-    draws = [draw for step in range(plan.num_steps) for draw in plan.batch(step)]
-    whole = len(draws) // num_samples
-    assert num_samples * 5 - len(draws) < batch_size
-    counts = Counter(draw for draw in draws if draw.epoch < whole)
-    assert set(counts.values()) == {1} and len(counts) == whole * num_samples
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_workers_share_the_same_batches(world_size: int) -> None:
-    plan = SamplePlan(50, 8, epochs=2, seed=0)
-    parts = [list(_Steps(plan, 3, rank, world_size)) for rank in range(world_size)]
-    assert all(len(part) == plan.num_steps - 3 for part in parts)
-    for step in range(3, plan.num_steps):
-        together = {draw for part in parts for draw in part[step - 3]}
-        assert together == set(plan.batch(step))
+IN_PROCESS = FeedConfig()
+FEEDS = {"torch": FeedConfig(workers=2), "ray": FeedConfig(kind="ray", workers=1)}
 
 
-def test_the_order_depends_on_seed_and_epoch() -> None:
-    orders = {tuple(SamplePlan(20, 20, 2, seed).batch(step)) for seed in (0, 1) for step in (0, 1)}
-    assert len(orders) == 4
+@pytest.fixture(params=list(FEEDS))
+def feed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> FeedConfig:
+    """A feed that decodes elsewhere, from the third step on."""
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    monkeypatch.setattr(ingest, "FIRST_STEPS", 2)
+    return FEEDS[request.param]
 
 
-def test_fewer_images_than_a_batch_still_train() -> None:
-    assert SamplePlan(3, 8, epochs=1, seed=0).num_steps == 1
+def assert_same(first: PackedBatch, second: PackedBatch) -> None:
+    a, b = first.to("cpu"), second.to("cpu")
+    assert a.image_sizes == b.image_sizes and torch.equal(a.images, b.images)
+    for one, other in zip(a.targets, b.targets, strict=True):
+        assert one["image_id"] == other["image_id"]
+        for key in ("boxes", "labels", "masks", "semantic"):
+            assert one[key].dtype == other[key].dtype and torch.equal(one[key], other[key]), key
+
+
+def test_feeds_give_the_same_batches_bit_for_bit(feed: FeedConfig) -> None:
+    decoder = step_decoder(scenes(16), epochs=8)
+    found = list(training_batches(decoder, 2, feed))
+    expected = [decoder[step] for step in range(2, decoder.plan.num_steps)]
+    assert len(found) == len(expected) == 19
+    assert {tuple(batch.images.shape[2:]) for batch in expected} >= {(64, 96), (96, 64)}
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+
+
+def test_a_feed_that_is_left_early_ends(feed: FeedConfig) -> None:
+    batches = training_batches(step_decoder(scenes(16), epochs=40), 0, feed)
+    assert len(list(itertools.islice(batches, 4))) == 4
+    batches.close()  # type: ignore[attr-defined]
+    end = time.monotonic() + 60
+    while multiprocessing.active_children():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    if feed.kind == "ray":
+        import ray
+
+        while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:
+            assert time.monotonic() < end, "a task still decodes for nobody"
+            time.sleep(0.05)
+
+
+class Damaged(Rows):
+    def row(self, index: int) -> dict[str, Any]:
+        raise InputError("shard-7 is damaged in row 3")
+
+
+def test_what_goes_wrong_elsewhere_is_said_here(feed: FeedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "FIRST_STEPS", 0)
+    batches = training_batches(step_decoder(Damaged(scenes(16).rows)), 0, feed)
+    with pytest.raises(Exception, match="shard-7 is damaged in row 3"):
+        list(batches)
+
+
+def test_the_first_steps_do_not_wait_for_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helpers that never start keep nobody from the first steps."""
+    from pipelines.data import torch_feed
+
+    asked: list[range] = []
+
+    def decode_ahead(decoder: StepDecoder, steps: range, workers: int) -> Iterator[PackedBatch]:
+        asked.append(steps)
+        return map(decoder.__getitem__, steps)
+
+    monkeypatch.setattr(torch_feed, "decode_ahead", decode_ahead)
+    decoder = step_decoder(scenes(16), epochs=6)
+    found = list(training_batches(decoder, 3, FeedConfig(workers=1)))
+    assert asked == [range(3 + ingest.FIRST_STEPS, 16)]
+    for step, batch in enumerate(found, start=3):
+        assert_same(batch, decoder[step])
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_ranks_share_every_batch(world_size: int) -> None:
+    whole = step_decoder(scenes(16))
+    for rank in range(world_size):
+        part = step_decoder(scenes(16), rank=rank, world_size=world_size)
+        for step in range(whole.plan.num_steps):
+            for found, expected in zip(part[step].targets, whole[step].targets[rank::world_size], strict=True):
+                assert found.image_id == expected.image_id
+                assert (found.boxes == expected.boxes).all()  # augmented alike whoever draws it
+
+
+def test_an_image_is_augmented_anew_in_every_epoch() -> None:
+    decoder = step_decoder(scenes(6), batch_size=6)
+    (first, second) = (
+        {t.image_id: images for t, images in zip(batch.targets, batch.images, strict=True)}
+        for batch in (decoder[0], decoder[1])
+    )
+    assert first.keys() == second.keys()
+    assert any(not torch.equal(first[i], second[i]) for i in first)
+
+
+def test_threads_change_nothing() -> None:
+    decoder, threads = step_decoder(scenes(16)), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = decoder[0]
+        torch.set_num_threads(2)
+        assert_same(one, decoder[0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_grouping_is_for_images_of_their_own_size() -> None:
+    """Crops are all alike; grouped or not, a run has the same steps."""
+    rows: Any = scenes(16)
+    config = presets.coco_r50()
+    assert set(sample_plan(config, rows).groups) == {0, 1}
+    cropped = dataclasses.replace(config, augment=dataclasses.replace(config.augment, crop=(64, 64)))
+    assert sample_plan(cropped, rows).groups == b""
+    assert sample_plan(cropped, rows).num_steps == sample_plan(config, rows).num_steps
+
+
+def test_waiting_is_added_up() -> None:
+    def slow() -> Iterator[Any]:
+        for n in range(3):
+            time.sleep(0.01)
+            yield n
+
+    timed = Timed(slow())
+    assert list(timed) == [0, 1, 2]
+    assert timed.seconds >= 0.03
+
+
+def test_a_ray_feed_without_tasks_is_refused() -> None:
+    with pytest.raises(InputError, match=r"feed\.workers"):
+        FeedConfig(kind="ray")

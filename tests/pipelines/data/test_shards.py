@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import pickle
 from pathlib import Path
@@ -15,15 +16,16 @@ import pytest
 from aunet.categories import Categories, Category
 from aunet.errors import InputError
 from pipelines import storage
-from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo, manifest_uri
-from pipelines.data.shards import ROW_SCHEMA, ROWS_PER_GROUP, ShardReader, encode_shard, row_digest
+from pipelines.data.manifest import Manifest, Quarantined, ShardInfo, SplitInfo, manifest_uri
+from pipelines.data.rows import INDEX_SCHEMA, ROW_SCHEMA, ROWS_PER_GROUP, encode_index, encode_shard, row_digest
+from pipelines.data.shards import ShardReader, damaged_rows
 
 CATEGORIES = Categories((Category(id=1, name="cat", is_thing=True), Category(id=3, name="sky", is_thing=False)))
 
 
 def make_row(number: int) -> dict[str, Any]:
     rng = np.random.default_rng(number)
-    return {
+    row = {
         "image_id": 100 + number,
         "file_name": f"{number}.jpg",
         "height": 10 + number,
@@ -36,22 +38,42 @@ def make_row(number: int) -> dict[str, Any]:
         if number % 3
         else [{"category_id": 1, "is_crowd": False, "bbox": [0.5, 1.0, 2.0, 3.25], "rle": "abc"}],
     }
+    return {**row, "sha256": row_digest(row)}
+
+
+def info_of(name: str, num_rows: int, data: bytes) -> ShardInfo:
+    return ShardInfo(name=name, num_rows=num_rows, num_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> str:
-    """Two shards of 11 and 6 rows, and their manifest."""
+    """Two shards of 11 and 6 rows, their index and their manifest."""
+    uri = str(tmp_path / "x")
     shards = []
     for number, numbers in enumerate((range(11), range(11, 17))):
         data = encode_shard([make_row(n) for n in numbers])
-        name = f"shards/train-{number:05d}.parquet"
-        storage.write_bytes(storage.join(str(tmp_path), name), data)
-        digest = hashlib.sha256(data).hexdigest()
-        shards.append(ShardInfo(name=name, num_rows=len(numbers), num_bytes=len(data), sha256=digest))
-    split = SplitInfo(shards=tuple(shards), num_images=17, num_segments={1: 136, 3: 0}, max_segments=16)
-    manifest = Manifest(categories=CATEGORIES, splits={"train": split}, source_fingerprint="abc")
-    storage.write_bytes(manifest_uri(str(tmp_path)), manifest.to_bytes())
-    return str(tmp_path)
+        shards.append(info_of(f"{number}.parquet", len(numbers), data))
+        storage.write_bytes(str(tmp_path / "shards" / shards[-1].name), data)
+    rows = [make_row(n) for n in range(17)]
+    index = encode_index([{name: row[name] for name in INDEX_SCHEMA.names} for row in rows])
+    storage.write_bytes(storage.join(uri, "index.parquet"), index)
+    split = SplitInfo(
+        shards=tuple(shards),
+        index=info_of("index.parquet", 17, index),
+        rows_sha256="abc",
+        num_images=17,
+        num_segments={1: 136, 3: 0, 10: 1},
+        max_segments=16,
+        num_quarantined=1,
+        quarantined=(Quarantined(image=5, rule="image-missing", message="5.jpg: missing"),),
+    )
+    manifest = Manifest(categories=CATEGORIES, splits={"train": split}, source_fingerprint="abc", code_version="1")
+    storage.write_bytes(manifest_uri(uri), manifest.to_bytes())
+    return uri
+
+
+def shard_path(prepared: str, number: int) -> Path:
+    return Path(prepared).parent / "shards" / f"{number}.parquet"
 
 
 def test_rows_come_back_whole_in_any_order(prepared: str) -> None:
@@ -60,7 +82,6 @@ def test_rows_come_back_whole_in_any_order(prepared: str) -> None:
     for index in (16, 0, 10, 11, 7, 8, *range(17)):
         row = reader.row(index)
         assert list(row) == ROW_SCHEMA.names
-        assert row.pop("sha256") == row_digest(make_row(index))
         assert row == make_row(index)
 
 
@@ -68,13 +89,14 @@ def test_ids_and_sizes_come_without_the_pictures(prepared: str) -> None:
     reader = ShardReader(prepared, "train")
     assert reader.image_ids == [100 + n for n in range(17)]
     assert reader.sizes == [(10 + n, 20) for n in range(17)]
+    assert reader.digests == [make_row(n)["sha256"] for n in range(17)]
 
 
 def test_a_reader_travels_to_other_processes(prepared: str) -> None:
     reader = ShardReader(prepared, "train")
     reader.row(3)
     data = pickle.dumps(reader)
-    assert len(data) < 5000, "neither files nor pictures travel"
+    assert len(data) < 5000, "neither files nor pictures nor the index travel"
     assert pickle.loads(data).row(12)["image_id"] == 112
 
 
@@ -104,39 +126,89 @@ def test_equal_rows_give_equal_bytes_with_checksums_and_small_groups(tmp_path: P
 
 def test_the_digest_covers_every_column() -> None:
     row, other = make_row(3), make_row(4)
-    digests = {row_digest({**row, column: other[column]}) for column in row if row[column] != other[column]}
-    assert len(digests | {row_digest(row)}) == len(row)
+    changed = [column for column in row if column != "sha256" and row[column] != other[column]]
+    digests = {row_digest({**row, column: other[column]}) for column in changed}
+    assert len(digests | {row_digest(row)}) == len(changed) + 1
 
 
 @pytest.mark.faults
-def test_flipped_bits_in_pictures_are_noticed(prepared: str) -> None:
-    path = Path(prepared) / "shards/train-00000.parquet"
+def test_a_flipped_bit_in_a_picture_is_told_with_shard_and_row(prepared: str) -> None:
+    path = shard_path(prepared, 0)
     whole = path.read_bytes()
     for number in range(8):
         position = whole.index(make_row(number)["image"]) + 100 * number
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << number % 8]) + whole[position + 1 :])
-        with pytest.raises(InputError, match=r"train-00000\.parquet: the shard is damaged"):
-            ShardReader(prepared, "train").row(number)
+        with pytest.raises(
+            InputError, match=rf"0\.parquet: the shard is damaged in row {number} \(image {100 + number}\)"
+        ):
+            ShardReader(prepared, "train").row(0)
+        assert ShardReader(prepared, "train").row(8) == make_row(8), "another row group"
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_a_row_in_the_place_of_another_is_noticed(prepared: str) -> None:
+    """Sound in itself, checksums and size included, and yet not what the index says."""
+    path = shard_path(prepared, 0)
+    for one, other in itertools.combinations(range(ROWS_PER_GROUP), 2):
+        order = [{one: other, other: one}.get(n, n) for n in range(11)]
+        if len(data := encode_shard([make_row(n) for n in order])) == path.stat().st_size:
+            break
+    path.write_bytes(data)
+    named = rf"row {one} \(image {100 + one}\), row {other} \(image {100 + other}\): its content is not what was hashed"
+    with pytest.raises(InputError, match=named):
+        ShardReader(prepared, "train").row(one)
+    assert ShardReader(prepared, "train").row(10) == make_row(10)
+    assert ShardReader(prepared, "train", verify=False).row(one) == make_row(other), "nobody looked"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_shard_is_noticed(prepared: str, share: float) -> None:
-    path = Path(prepared) / "shards/train-00001.parquet"
+    path = shard_path(prepared, 1)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(InputError, match="the shard is damaged"):
+    with pytest.raises(InputError, match=r"1\.parquet: the shard is damaged \(\d+ bytes, not \d+\)"):
         ShardReader(prepared, "train").row(12)
 
 
+@pytest.mark.faults
+def test_random_flipped_bits_change_nothing_unnoticed(prepared: str) -> None:
+    """Anywhere in the file, its structure included: either the rows are as they were, or the reader says where not."""
+    info = Manifest.load(prepared).splits["train"].shards[0]
+    path, digests = shard_path(prepared, 0), [make_row(n)["sha256"] for n in range(11)]
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    noticed = 0
+    for position, bit in zip(rng.integers(0, len(whole), 200).tolist(), rng.integers(0, 8, 200).tolist(), strict=True):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+        reader = ShardReader(prepared, "train")
+        try:
+            rows = [reader.row(n) for n in range(11)]
+        except InputError as error:
+            noticed += "0.parquet: the shard is damaged" in str(error)
+        else:
+            assert rows == [make_row(n) for n in range(11)]
+    assert noticed > 150, "most bits belong to pictures"
+    path.write_bytes(whole)
+    assert damaged_rows(prepared, info, digests) == []
+
+
+@pytest.mark.faults
+def test_a_damaged_index_is_noticed(prepared: str) -> None:
+    path = Path(prepared) / "index.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="the index is damaged"):
+        ShardReader(prepared, "train").row(0)
+
+
 def test_a_missing_shard_is_named(prepared: str) -> None:
-    (Path(prepared) / "shards/train-00001.parquet").unlink()
-    with pytest.raises(InputError, match=r"train-00001\.parquet: the shard is missing"):
+    shard_path(prepared, 1).unlink()
+    with pytest.raises(InputError, match=r"1\.parquet: the shard is missing"):
         ShardReader(prepared, "train").row(12)
 
 
 def test_a_manifest_survives_its_file(prepared: str) -> None:
     manifest = Manifest.load(prepared)
-    assert manifest.splits["train"].num_segments == {1: 136, 3: 0}
+    assert manifest.splits["train"].num_segments == {1: 136, 3: 0, 10: 1}
     assert manifest.categories == CATEGORIES
     assert manifest.to_bytes() == Path(manifest_uri(prepared)).read_bytes()
 
@@ -162,8 +234,9 @@ def test_a_missing_manifest_names_the_cure(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 99}, "schema_version is 99, this program reads 1"),
+        ({"schema_version": 99}, "schema_version is 99, this program reads 2"),
         ({"fingerprint": "0"}, "damaged"),
+        ({"code_version": "2"}, "its SHA-256 does not fit"),
         ({"splits": {"train": {}}}, "damaged"),
     ],
 )

@@ -61,8 +61,8 @@ def test_the_fingerprint_follows_what_is_used(raw: Path) -> None:
     assert fingerprint() != first
 
 
-def test_settings_of_cityscapes_leave_the_names_of_other_data_as_they_were() -> None:
-    assert _settings(DataConfig(root="anywhere")) == "cd31a378e08b66ba"
+def test_the_budget_changes_no_name(raw: Path) -> None:
+    assert _settings(data_of(raw, max_bad_fraction=0.5)) == _settings(data_of(raw))
     cityscapes = SplitConfig(images="a", instance_ids="b")
     names = {_settings(DataConfig(root="x", train=replace(cityscapes, cities=c))) for c in ((), ("ulm",), ("bonn",))}
     assert len(names) == 3
@@ -71,16 +71,27 @@ def test_settings_of_cityscapes_leave_the_names_of_other_data_as_they_were() -> 
 def test_images_without_annotations(raw: Path) -> None:
     change_json(raw / "annotations/panoptic_train.json", lambda whole: whole.pop("annotations"))
     (problem,) = refused(data_of(raw))
-    assert "panoptic_train.json: lists images without annotations; they can be labelled with `predict`" in problem
+    assert (
+        "panoptic_train.json: no list 'annotations': images without annotations can be labelled with `predict`"
+        in problem
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("train/000002.jpg", "image"), ("annotations/panoptic_val/000001.png", "panoptic PNG")]
+    ("name", "rule", "image"),
+    [("train/000002.jpg", "image-missing", 3), ("annotations/panoptic_val/000001.png", "map-missing", 2)],
 )
-def test_a_missing_file(raw: Path, name: str, kind: str) -> None:
+def test_a_missing_file(raw: Path, name: str, rule: str, image: int) -> None:
     (raw / name).unlink()
-    (problem,) = refused(data_of(raw))
-    assert f"{raw / name}: missing, the {kind} of image" in problem and "add the file" in problem
+    problem, summary = refused(data_of(raw))
+    split, total = ("train", 5) if name.startswith("train") else ("val", 2)
+    folder, file = str(raw / name).rsplit("/", 1)
+    assert problem.startswith(
+        f"data.{split}, image {image}: {file}: missing in {folder} [{rule}]; add the file or drop"
+    )
+    assert (
+        f"data.{split}: 1 of {total} images cannot be used" in summary and "max_bad_fraction = 0.0 allows 0" in summary
+    )
 
 
 def test_an_unknown_category(raw: Path) -> None:
@@ -88,14 +99,34 @@ def test_an_unknown_category(raw: Path) -> None:
         raw / "annotations/panoptic_train.json",
         lambda whole: whole["annotations"][0]["segments_info"][0].update(category_id=99),
     )
-    (problem,) = refused(data_of(raw))
-    assert "image 1: segment" in problem and "category_id 99, which is not in categories" in problem
+    problem, _ = refused(data_of(raw))
+    assert "image 1: segment" in problem and "of category 99, which is not in categories [category-unknown]" in problem
 
 
 def test_an_empty_data_set(raw: Path) -> None:
     change_json(raw / "annotations/panoptic_val.json", lambda whole: whole.update(images=[], annotations=[]))
     (problem,) = refused(data_of(raw))
-    assert "panoptic_val.json: no images; a data set needs at least one" in problem
+    assert "panoptic_val.json: no images [no-images]; name at least one image" in problem
+
+
+def test_what_is_wrong_with_single_images_is_left_out_within_the_budget(raw: Path) -> None:
+    (raw / "train/000002.jpg").unlink()
+    change_json(raw / "annotations/panoptic_train.json", lambda whole: whole["annotations"].pop(0))
+    source = read_source(data_of(raw, max_bad_fraction=0.4), str(raw))
+    split = source.splits[0]
+    assert [i.record.image_id for i in split.images] == [2, 4, 5]
+    assert split.num_entries == 5 and [(d.image, d.rule) for d in split.defects] == [
+        (1, "image-unannotated"), (3, "image-missing"),
+    ]  # fmt: skip
+    *problems, summary = refused(data_of(raw, max_bad_fraction=0.39))
+    assert len(problems) == 2 and "2 of 5 images cannot be used (40.00%)" in summary
+
+
+def test_nothing_left_is_refused_whatever_the_budget(raw: Path) -> None:
+    for path in (raw / "val").iterdir():
+        path.unlink()
+    *_, summary = refused(data_of(raw, max_bad_fraction=0.99))
+    assert "2 of 2 images cannot be used" in summary
 
 
 def test_a_missing_and_a_damaged_json(raw: Path) -> None:
@@ -123,4 +154,5 @@ def test_a_long_list_is_cut_and_counted(raw: Path) -> None:
 
     change_json(raw / "annotations/panoptic_train.json", many)
     problems = refused(data_of(raw))
-    assert len(problems) == 21 and problems[-1] == "… and 30 more problems like these"
+    assert len(problems) == 22 and problems[-2] == "… and 80 more problems like these"
+    assert "50 of 55 images cannot be used" in problems[-1]

@@ -73,7 +73,7 @@ def test_a_planted_defect(rule: str, change: dict[str, Any]) -> None:
 def test_ids_images_and_keys() -> None:
     assert rules(GOOD, GOOD) == [("instance-repeated", 3, 11)]
     assert rules({**GOOD, "image_id": 4}, {**GOOD, "image_id": 4}) == [("instance-image", 4, None)]
-    assert rules({"id": 1, "image_id": 3}, "x") == [("entry-malformed", 3, 1), ("entry-malformed", None, None)]
+    assert rules({"id": 1, "image_id": 3}, "x") == [("entry-malformed", None, None), ("entry-malformed", 3, 1)]
     assert [d.rule for d in lint_instances(b"<html>", "i.json", PANOPTIC)] == ["json-invalid"]
 
 

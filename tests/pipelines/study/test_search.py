@@ -116,7 +116,9 @@ def test_the_validation_slice_has_a_name(tmp_path: Path) -> None:
 
     def prepared(name: str, sha256: str) -> str:
         shard = ShardInfo(name="val-0", num_rows=20, num_bytes=1, sha256=sha256)
-        split = SplitInfo(shards=(shard,), num_images=20, num_segments={}, max_segments=1)
+        split = SplitInfo(
+            shards=(shard,), index=shard, rows_sha256=sha256, num_images=20, num_segments={}, max_segments=1
+        )
         manifest = Manifest(categories=CATEGORIES, splits={"train": split, "val": split}, source_fingerprint="s")
         place = Path(manifest_uri(str(tmp_path / name)))
         place.parent.mkdir()
@@ -138,6 +140,8 @@ def test_the_validation_slice_has_a_name(tmp_path: Path) -> None:
         ({"tune__num_workers": 2}, {"CPU": 7.0}, 3),
         ({"tune__max_concurrent": 2}, {"CPU": 7.0}, 2),
         ({"train__use_gpu": True, "tune__num_workers": 4}, {"CPU": 64.0, "GPU": 8.0}, 2),
+        ({"feed__kind": "ray", "feed__workers": 2}, {"CPU": 7.0}, 2),
+        ({"feed__kind": "ray", "feed__workers": 2, "train__use_gpu": True}, {"CPU": 7.0, "GPU": 8.0}, 3),
     ],
 )
 def test_as_many_trials_as_the_cluster_carries(changes: dict, cluster: dict, fits: int) -> None:

@@ -65,6 +65,7 @@ def test_on_this_machine_the_job_has_this_interpreter_and_store(
 ) -> None:
     server.hostname = socket.gethostname()
     monkeypatch.delenv("AUNET_STORE")
+    monkeypatch.delenv("AUNET_SAMPLE_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     asked = request()
     assert asked["entrypoint"].startswith(f"{sys.executable} -m jobs train shapes_smoke")
@@ -75,6 +76,7 @@ def test_on_this_machine_the_job_has_this_interpreter_and_store(
 
 def test_behind_a_tunnel_the_cluster_has_its_own(server: type[Server], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.delenv("AUNET_SAMPLE_DATA", raising=False)
     asked = request()
     assert asked["entrypoint"] == "python -m jobs train shapes_smoke"
     assert asked["runtime_env"]["env_vars"] == {"AUNET_STORE": "s3://bucket/store"}

@@ -1,0 +1,299 @@
+"""How fast shards become batches: the feeds beside a plain torch DataLoader, with the ratios of one run.
+
+    python benchmarks/ingest.py
+
+Generated scenes of 640×480 (JPEG and panoptic PNG), resized to a short side of 600 as `coco_r50` does, two images per
+batch as on each of eight GPUs, two decoding processes or tasks. Feeds take turns, three times each; the median counts.
+The time of a batch ends where the network could take it: masks written out, on the CPU. Prints tables and writes
+`benchmarks/results/ingest.json`. Takes five minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from aunet.data.augment import Geometry, augment
+from aunet.data.coco_panoptic import decode_image, decode_panoptic
+from aunet.data.sample import decode_sample, pack, pack_target
+from pipelines import presets, storage
+from pipelines.config import DataConfig, FeedConfig, RunConfig, SplitConfig
+from pipelines.data.ingest import FIRST_STEPS, StepDecoder, training_batches
+from pipelines.data.sample_plan import SamplePlan
+from pipelines.data.shards import ShardReader
+
+HEIGHT, WIDTH, RESIZED = 480, 640, (600, 800)
+BATCH, WORKERS, ROUNDS = 2, 2, 3
+SETTLED = FIRST_STEPS + 4 * WORKERS
+"""Batches that are not counted for the rate: until the helpers are there and their queues are full."""
+AUGMENT = presets.coco_r50().augment
+RESULTS = Path(__file__).parent / "results" / "ingest.json"
+
+
+def config_of(raw: Path) -> RunConfig:
+    def split(name: str) -> SplitConfig:
+        maps = f"annotations/panoptic_{name}"
+        return SplitConfig(images=name, panoptic_json=f"{maps}.json", panoptic_dir=maps)
+
+    data = DataConfig(root=str(raw), train=split("train"), val=split("val"), rows_per_shard=32)
+    return RunConfig(name="ingest", data=data, augment=AUGMENT)
+
+
+def decoder_of(prepared_uri: str, epochs: int, *, verify: bool = True) -> StepDecoder:
+    reader = ShardReader(prepared_uri, "train", verify=verify)
+    return StepDecoder(
+        reader, SamplePlan(len(reader), BATCH, epochs, 0), reader.manifest.categories, AUGMENT, "one", 0, 1
+    )
+
+
+class Plain(Dataset[Any]):
+    """Files and PIL, and whole targets from the worker, as detection training is usually written."""
+
+    def __init__(self, raw: Path) -> None:
+        self.raw, plain = raw, json.loads((raw / "annotations/panoptic_train.json").read_text())
+        self.things = {c["id"] for c in plain["categories"] if c["isthing"]}
+        self.annotations = plain["annotations"]
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, dict[str, Any]]:
+        from PIL import Image
+        from torchvision.ops import masks_to_boxes
+        from torchvision.transforms.v2 import InterpolationMode, functional as F
+
+        annotation = self.annotations[index]
+        name = Path(annotation["file_name"]).stem
+        image = F.pil_to_tensor(Image.open(self.raw / "train" / f"{name}.jpg").convert("RGB"))
+        rgb = torch.from_numpy(np.array(Image.open(self.raw / "annotations/panoptic_train" / f"{name}.png"))).int()
+        ids = rgb[..., 0] + 256 * rgb[..., 1] + 256**2 * rgb[..., 2]
+        image = F.resize(image, list(RESIZED), antialias=True)
+        ids = F.resize(ids[None], list(RESIZED), interpolation=InterpolationMode.NEAREST_EXACT)[0]
+        if torch.rand(()) < 0.5:
+            image, ids = image.flip(-1), ids.flip(-1)
+        semantic = torch.full(RESIZED, -1)
+        for segment in annotation["segments_info"]:
+            semantic[ids == segment["id"]] = segment["category_id"]
+        things = [s for s in annotation["segments_info"] if s["category_id"] in self.things and not s["iscrowd"]]
+        masks = ids == torch.tensor([s["id"] for s in things]).view(-1, 1, 1)
+        masks = masks[masks.flatten(1).any(1)]
+        target = {"boxes": masks_to_boxes(masks), "masks": masks.to(torch.uint8), "semantic": semantic}
+        return image, target
+
+
+def plain_batches(raw: Path, count: int) -> Iterator[Any]:
+    """A plain DataLoader's batches over shuffled epochs, without a pause between them."""
+    dataset = Plain(raw)
+    number = len(dataset.annotations)
+    order = [int(i) for _ in range(-(-count * BATCH // number)) for i in torch.randperm(number)]
+    settings = {"num_workers": WORKERS, "collate_fn": list, "multiprocessing_context": "forkserver"}
+    return iter(DataLoader(dataset, batch_size=BATCH, sampler=order, **settings))
+
+
+def feed_batches(prepared_uri: str, kind: Any, epochs: int) -> Iterator[Any]:
+    batches = training_batches(decoder_of(prepared_uri, epochs), 0, FeedConfig(kind=kind, workers=WORKERS))
+    return (batch.to("cpu") for batch in batches)
+
+
+def rate(start: Callable[[], Iterator[Any]], count: int) -> tuple[float, float]:
+    """Seconds to the first batch, and images per second once the feed has settled."""
+    started = time.perf_counter()
+    batches = start()
+    next(batches)
+    first = time.perf_counter() - started
+    for _ in range(SETTLED - 1):
+        next(batches)
+    settled = time.perf_counter()
+    for _ in range(count - SETTLED):
+        next(batches)
+    seconds = time.perf_counter() - settled
+    del batches
+    return first, (count - SETTLED) * BATCH / seconds
+
+
+def compare_feeds(raw: Path, prepared_uri: str, epochs: int) -> dict[str, Any]:
+    count = decoder_of(prepared_uri, epochs).plan.num_steps
+    feeds: dict[str, Callable[[], Iterator[Any]]] = {
+        "plain": functools.partial(plain_batches, raw, count),
+        "torch": functools.partial(feed_batches, prepared_uri, "torch", epochs),
+        "ray": functools.partial(feed_batches, prepared_uri, "ray", epochs),
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in feeds}
+    for _ in range(ROUNDS):
+        for name, start in feeds.items():
+            found[name].append(rate(start, count))
+    first, rates = (
+        {name: statistics.median(pair[k] for pair in pairs) for name, pairs in found.items()} for k in (0, 1)
+    )
+    return {
+        "images per second": rates,
+        "images per second, all rounds": {name: [r for _, r in pairs] for name, pairs in found.items()},
+        "seconds to the first batch": first,
+        "ratios": {"torch / plain": rates["torch"] / rates["plain"], "ray / torch": rates["ray"] / rates["torch"]},
+    }
+
+
+def cost_of_verifying(prepared_uri: str) -> dict[str, float]:
+    """One process decodes every image with and without hashing its row, in turns."""
+    times: dict[bool, list[float]] = {True: [], False: []}
+    decoders = {verify: decoder_of(prepared_uri, 1, verify=verify) for verify in times}
+    for n in range(ROUNDS + 1):
+        for verify, decoder in decoders.items():
+            started = time.process_time()
+            for step in range(decoder.plan.num_steps):
+                decoder[step]
+            if n:  # the first round fills the caches
+                times[verify].append(time.process_time() - started)
+    with_hash, without = min(times[True]), min(times[False])
+    return {"per cent": 100 * (with_hash / without - 1), "images per second and core": BATCH * step / with_hash}
+
+
+def parts(prepared_uri: str) -> dict[str, float]:
+    """Milliseconds of one thread for the parts of an image's way, the median over images."""
+    decoder = decoder_of(prepared_uri, 1, verify=False)
+    reader, categories = decoder.reader, decoder.categories
+    geometry = Geometry(0, 0, HEIGHT, WIDTH, size=RESIZED, flip=True, canvas=RESIZED)
+    found: dict[str, list[float]] = {}
+
+    def timed(name: str, call: Callable[[], Any]) -> Any:
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            result = call()
+            times.append(1e3 * (time.perf_counter() - started))
+        found.setdefault(name, []).append(min(times))
+        return result
+
+    torch.set_num_threads(1)
+    for index in range(0, len(reader), 4):
+        row = timed("row from the cache", lambda i=index: reader.row(i))
+        timed("JPEG", lambda r=row: decode_image(r["image"]))
+        timed("panoptic PNG", lambda r=row: decode_panoptic(r["panoptic"]))
+        sample = timed("JPEG, PNG and segment map", lambda r=row: decode_sample(r, categories))
+        timed("resize and mirror the image", lambda s=sample: geometry.image(s.image))
+        timed("resize and mirror the map", lambda s=sample: geometry.labels(s.segment_map))
+        sample = augment(sample, AUGMENT, np.random.default_rng(index))
+        target = timed("boxes and labels", lambda s=sample: pack_target(s, categories, "one"))
+        batch = timed("pad into a batch", lambda s=sample, t=target: pack([s], [t]))
+        timed("masks and semantic map, in the training process", lambda b=batch: b.to("cpu"))
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def memory(prepared_uri: str, kind: str, epochs: int) -> list[float]:
+    """Megabytes of this process and all it started, at the end of each epoch; shared pages count once."""
+    batches = feed_batches(prepared_uri, kind, epochs)
+    per_epoch, found = decoder_of(prepared_uri, 1).plan.num_steps, []
+    for n, _ in enumerate(batches, start=1):
+        if n % per_epoch == 0:
+            found.append(sum(map(proportional_megabytes, with_descendants(os.getpid()))))
+    return found
+
+
+def with_descendants(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        for child in (task / "children").read_text().split():
+            yield from with_descendants(int(child))
+
+
+def proportional_megabytes(pid: int) -> float:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    except OSError:  # it ended meanwhile
+        return 0.0
+
+
+def preparing(config: RunConfig) -> tuple[str, dict[str, float]]:
+    """`preprocess` beside reading, hashing and writing the same bytes, both with two processes that run already."""
+    from pipelines.preprocess import preprocess
+
+    started = time.perf_counter()
+    uri = preprocess(config).uri
+    took = time.perf_counter() - started
+    files = [p for p in Path(config.data.root).rglob("*") if p.suffix in (".jpg", ".png")]
+    with multiprocessing.get_context("forkserver").Pool(WORKERS) as pool, tempfile.TemporaryDirectory() as folder:
+        pool.map(abs, range(WORKERS))
+        started = time.perf_counter()
+        pool.starmap(copy_hashed, [(path, folder) for path in files], chunksize=16)
+        bound = time.perf_counter() - started
+    megabytes = sum(p.stat().st_size for p in files) / 1e6
+    images = len(files) // 2
+    return uri, {
+        "images per second": images / took, "read, hash and write: images per second": images / bound,
+        "ratio": bound / took, "megabytes": megabytes,
+    }  # fmt: skip
+
+
+def copy_hashed(path: Path, folder: str) -> str:
+    data = path.read_bytes()
+    (Path(folder) / f"{path.parent.name}-{path.name}").write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def show(title: str, rows: dict[str, Any]) -> None:
+    print(f"\n{title}")
+    for name, value in rows.items():
+        text = json.dumps(value) if isinstance(value, list | dict) else f"{value:.4g}"
+        print(f"  {name:48} {text}", flush=True)
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: rounded(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=160)
+    parser.add_argument("--no-write", action="store_true")
+    arguments = parser.parse_args()
+    from aunet.data.shapes import write_scenes
+    from benchmarks.roi_upsample import cpu_name
+    from pipelines.cluster import connect
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["AUNET_STORE"] = storage.join(folder, "store")
+        connect(num_cpus=WORKERS)
+        small, raw = Path(folder) / "small", Path(folder) / "raw"
+        write_scenes(small, num_train=2, num_val=2, height=HEIGHT, width=WIDTH, seed=1)
+        preparing(config_of(small))  # Ray's processes have started then
+        write_scenes(raw, num_train=arguments.images, num_val=2, height=HEIGHT, width=WIDTH)
+        uri, prepared = preparing(config_of(raw))
+        record: dict[str, Any] = {
+            "hardware": cpu_name(), "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__,
+            "images": arguments.images, "preprocess": prepared,
+        }  # fmt: skip
+        show("preprocess", prepared)
+        for title, measure in {
+            "milliseconds per image, one thread": parts,
+            "verifying the rows": cost_of_verifying,
+            "feeds": lambda uri: compare_feeds(raw, uri, epochs=4),
+            "megabytes after each epoch": lambda uri: {k: memory(uri, k, 10) for k in ("torch", "ray")},
+        }.items():
+            record[title] = rounded(measure(uri))
+            show(title, record[title])
+    if not arguments.no_write:
+        RESULTS.write_text(json.dumps(rounded(record), indent=1) + "\n")
+        print(f"\nwritten to {RESULTS.relative_to(RESULTS.parent.parent.parent)}")
+
+
+if __name__ == "__main__":
+    main()

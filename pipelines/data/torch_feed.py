@@ -1,0 +1,37 @@
+"""Feed `torch`: processes beside the training process decode steps ahead of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.data import DataLoader
+
+if TYPE_CHECKING:
+    from aunet.structures import PackedBatch
+    from pipelines.data.ingest import StepDecoder
+
+IMPORTED_ONCE = ["pipelines.data.ingest", "pipelines.data.shards"]
+"""Imported before the first process is forked off, so that torch is loaded once and its memory shared."""
+
+
+def decode_ahead(decoder: StepDecoder, steps: range, workers: int) -> Iterator[PackedBatch]:
+    """Start `workers` processes, each of which decodes two steps ahead; batches come in the order of `steps`."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED_ONCE)
+    loader = DataLoader(
+        decoder,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context=context,
+    )
+    return iter(loader)
+
+
+def _as_it_is(batch: PackedBatch) -> PackedBatch:
+    return batch

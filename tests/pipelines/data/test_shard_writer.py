@@ -1,0 +1,45 @@
+"""Where a split is cut is for its images to say, and a receipt says all that a task did."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from aunet.data.coco_json import ImageRecord
+from pipelines.data.manifest import ShardInfo
+from pipelines.data.shard_writer import ShardResult, cut
+from pipelines.data.sources import RawImage
+from pipelines.lint.rules import Defect
+
+
+def image(number: int) -> RawImage:
+    record = ImageRecord(image_id=number, file_name="", height=1, width=1, panoptic_name="", segments=())
+    return RawImage(record=record, instances=None, signature=b"")
+
+
+@given(ids=st.lists(st.integers(0, 10**9), min_size=1, max_size=300, unique=True), rows_per_shard=st.integers(1, 20))
+def test_every_image_is_in_one_part_of_the_right_size(ids: list[int], rows_per_shard: int) -> None:
+    parts = list(cut(map(image, ids), rows_per_shard))
+    assert [i.record.image_id for part in parts for i in part] == ids
+    assert all(len(part) <= rows_per_shard for part in parts)
+    assert all(len(part) >= max(1, rows_per_shard // 2) for part in parts[:-1])
+
+
+@given(place=st.integers(0, 2000), new=st.integers(10**6, 10**9), remove=st.booleans())
+def test_a_change_is_felt_only_around_it(place: int, new: int, remove: bool) -> None:
+    before = list(range(2000))
+    after = before[:place] + ([] if remove else [new]) + before[place + remove :]
+    parts = [{tuple(i.record.image_id for i in p) for p in cut(map(image, ids), 16)} for ids in (before, after)]
+    assert len(parts[0] - parts[1]) <= 12, "of some 160"
+
+
+def test_a_receipt_survives_its_file() -> None:
+    result = ShardResult(
+        shard=ShardInfo(name="a.parquet", num_rows=1, num_bytes=2, sha256="3"),
+        index=({"image_id": 1, "height": 2, "width": 3, "sha256": "4"},),
+        num_segments={7: 2, 12: 1},
+        max_segments=2,
+        defects=(Defect(rule="map-void", message="m", image="x", segment=3),),
+    )
+    assert ShardResult.from_bytes(result.to_bytes()) == result
+    nothing = ShardResult(shard=None, index=(), num_segments={}, max_segments=0, defects=())
+    assert ShardResult.from_bytes(nothing.to_bytes()) == nothing
