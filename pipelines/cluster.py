@@ -38,7 +38,7 @@ def connect(num_cpus: int | None = None) -> None:
         return
     root = str(Path(__file__).resolve().parent.parent)
     inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != root]
-    code_here = {"env_vars": {"PYTHONPATH": os.pathsep.join([root, *inherited])}}
+    code_here = {"PYTHONPATH": os.pathsep.join([root, *inherited])}
     address = os.environ.get("RAY_ADDRESS")
     if address:
         check_address(address)
@@ -51,9 +51,10 @@ def connect(num_cpus: int | None = None) -> None:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env=None if is_job else code_here,
+            runtime_env=None if is_job else {"env_vars": code_here},
         )
         return
+    os.environ |= code_here  # Ray's processes inherit it; a runtime_env would start each of them twice
     for attempt in range(LOCAL_ATTEMPTS):
         try:
             ray.init(
@@ -61,7 +62,6 @@ def connect(num_cpus: int | None = None) -> None:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env=code_here,
             )
             return
         except Exception as error:

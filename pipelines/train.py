@@ -117,12 +117,10 @@ def _trainer(config: RunConfig, uri: str, settings: dict[str, Any]) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig as RayRunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    from pipelines.training import train_worker
-
     filesystem, path = storage.filesystem(uri)
     folder, name = path.rsplit("/", 1)
     return TorchTrainer(
-        train_worker,
+        _work,
         train_loop_config=settings,
         scaling_config=ScalingConfig(num_workers=config.train.num_workers, use_gpu=config.train.use_gpu),
         run_config=RayRunConfig(
@@ -133,6 +131,13 @@ def _trainer(config: RunConfig, uri: str, settings: dict[str, Any]) -> Any:
             failure_config=FailureConfig(max_failures=config.train.max_failures),
         ),
     )
+
+
+def _work(settings: dict[str, Any]) -> None:
+    """The worker's code, imported there: neither the driver nor Ray's controller needs the network."""
+    from pipelines.training import train_worker
+
+    train_worker(settings)
 
 
 def _mlflow_run(config: RunConfig, uri: str, prepared: PreparedData, parent: str | None) -> str:

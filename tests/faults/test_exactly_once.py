@@ -139,11 +139,11 @@ def test_a_run_that_goes_on_with_another_world_and_another_feed(
 ) -> None:
     """Lost at step 5 with one worker fed by Ray tasks; from its checkpoint at step 3, in the second epoch, on with two
     workers and processes beside them."""
-    from pipelines import training
+    from pipelines import train
     from pipelines.data.shards import ShardReader
     from pipelines.preprocess import preprocess
 
-    monkeypatch.setattr(training, "train_worker", audited_worker)
+    monkeypatch.setattr(train, "_work", audited_worker)
 
     def with_workers(number: int, feed: FeedConfig) -> RunConfig:
         return dataclasses.replace(CONFIG, feed=feed, train=dataclasses.replace(CONFIG.train, num_workers=number))
