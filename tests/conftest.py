@@ -36,6 +36,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(NEEDS_GPU)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the work: whole flows one after the other in one of them, a file each elsewhere."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        whole = folder in ("end_to_end", "faults")
+        item.add_marker(pytest.mark.xdist_group("whole flows" if whole else str(item.path)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """End with one line of counts, which continuous integration reads."""
     stats = terminalreporter.stats

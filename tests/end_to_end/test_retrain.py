@@ -74,6 +74,7 @@ def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Pop
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.timeout(1500)
 def test_three_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

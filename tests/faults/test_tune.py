@@ -100,6 +100,7 @@ def check(store: Path, result: dict[str, Any], killed: list[list[dict[str, Any]]
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_a_killed_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "store"
