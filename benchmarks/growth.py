@@ -2,7 +2,7 @@
 
 One thousand generated scenes of 128×160 under as many names as there are to be images, each size prepared by a process
 of its own with Ray on all cores. Memory is the most that the driver, and the largest of Ray's tasks, held (PSS). The
-last run adds 1 % of new images to the largest set. Takes ten minutes on two cores.
+last run adds 1 % of new images to the largest set. Takes five minutes on two cores.
 """
 
 from __future__ import annotations
