@@ -24,7 +24,7 @@ from aunet.categories import Categories, Category
 from aunet.config import FusionConfig
 from aunet.fusion import fuse_panoptic
 from aunet.structures import Detections
-from benchmarks.roi_upsample import RESULTS, cpu_name
+from benchmarks.machine import RESULTS, cpu_name
 from tests.published_fusion import published_fusion
 
 HEIGHT, WIDTH, NUM_INSTANCES = 1024, 2048, 100

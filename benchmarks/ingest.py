@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true")
     arguments = parser.parse_args()
     from aunet.data.shapes import write_scenes
-    from benchmarks.roi_upsample import cpu_name
+    from benchmarks.machine import cpu_name
     from pipelines.cluster import connect
 
     with tempfile.TemporaryDirectory() as folder:

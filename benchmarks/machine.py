@@ -1,10 +1,13 @@
-"""What a measurement was made on."""
+"""What a measurement was made on, and where it is kept."""
 
 from __future__ import annotations
 
 import os
 import platform
 from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+"""Where measurements are kept."""
 
 
 def cpu_name() -> str:

@@ -13,7 +13,7 @@ import argparse
 import functools
 import json
 import math
-import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +22,13 @@ import torch
 import torchvision
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from aunet_ops import kernel_status
+from benchmarks.machine import RESULTS, cpu_name
 
 HEIGHT, WIDTH, NUM_ROIS, SCALE = 200, 304, 512, 0.25
 CASES = [(1, 14), (1, 28), (80, 14), (80, 28)]
-RESULTS = Path(__file__).parent / "results"
 
 
 def fpn_like_rois(device: str) -> Tensor:
@@ -214,13 +216,6 @@ def main() -> None:
         path = RESULTS / f"roi_upsample_{device}.json"
         path.write_text(json.dumps(record, indent=1) + "\n")
         print(f"\nwritten to {path.relative_to(Path(__file__).parent.parent)}")
-
-
-def cpu_name() -> str:
-    """The processor's name, as Linux has it."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
-    return f"{names[0].split(':')[1].strip()}, {len(names)} cores" if names else platform.processor()
 
 
 def scaled(times: dict[str, float]) -> dict[str, float]:

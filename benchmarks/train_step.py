@@ -39,7 +39,7 @@ from aunet.categories import Categories, Category
 from aunet.config import LossWeights
 from aunet.model import build_model, to_predictions
 from aunet.structures import Batch
-from benchmarks.roi_upsample import RESULTS, cpu_name
+from benchmarks.machine import RESULTS, cpu_name
 from jobs.verbs import presets
 from tests.tiny import make_target
 

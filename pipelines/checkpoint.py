@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipelines.config import RunConfig
 
 STATE, CONFIG, HASHES = "state.pt", "config.json", "sha256.json"
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""Ray's list of a run's checkpoints, by which it resumes."""
 
 
 def save_checkpoint(

@@ -10,9 +10,9 @@ from typing import Any
 
 from aunet.errors import InputError
 from pipelines import storage
+from pipelines.checkpoint import SNAPSHOT
 from pipelines.data.manifest import Manifest
-from pipelines.data.shard_writer import ShardResult
-from pipelines.plan import SNAPSHOT
+from pipelines.data.shard_writer import read_receipts
 
 CHECKPOINT = "checkpoint_"
 
@@ -67,19 +67,13 @@ def _prepared(place: str) -> Iterator[Orphan]:
             splits = Manifest.load(storage.join(place, folder)).splits.values()
             kept |= {path, *(f"{folder}/{s.index.name}" for s in splits)}
             kept |= {f"shards/{shard.name}" for split in splits for shard in split.shards}
+    keys = [path.removeprefix("receipts/").removesuffix(".json") for path in files if path.startswith("receipts/")]
+    for key, receipt in read_receipts(place, keys).items():
+        if receipt.shard and f"shards/{receipt.shard.name}" in kept:
+            kept.add(f"receipts/{key}.json")
     for path, file in files.items():
-        if path in kept or (path.startswith("receipts/") and _is_needed(storage.join(place, path), kept)):
-            continue
-        yield storage.join(place, path), [file]
-
-
-def _is_needed(receipt_uri: str, kept: set[str]) -> bool:
-    """Whether a receipt is of a shard that is kept."""
-    try:
-        shard = ShardResult.from_bytes(storage.read_bytes(receipt_uri)).shard
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-    return shard is not None and f"shards/{shard.name}" in kept
+        if path not in kept:
+            yield storage.join(place, path), [file]
 
 
 def _checkpoints(place: str) -> Iterator[Orphan]:

@@ -12,11 +12,9 @@ from typing import Any
 from aunet.errors import InputError, Refused
 from pipelines import storage
 from pipelines.artifacts import PreparedData
+from pipelines.checkpoint import SNAPSHOT
 from pipelines.cluster import check_address, is_job_server, missing_workers, resources
 from pipelines.config import RunConfig, fingerprint, to_json
-
-SNAPSHOT = "checkpoint_manager_snapshot.json"
-"""Ray's list of a run's checkpoints, by which it resumes."""
 
 
 @dataclass(frozen=True)

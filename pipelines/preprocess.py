@@ -37,9 +37,10 @@ def preprocess(config: RunConfig) -> PreparedData:
     place = manifest_uri(prepared_uri)
     if not storage.exists(place):
         storage.create_exclusive(place, write_shards(source, data, prepared_uri).to_bytes())
-    elif not _is_whole(prepared_uri):
-        storage.write_bytes(place, write_shards(source, data, prepared_uri).to_bytes())
     manifest = Manifest.load(prepared_uri)
+    if not _is_whole(manifest, prepared_uri):
+        manifest = write_shards(source, data, prepared_uri)
+        storage.write_bytes(place, manifest.to_bytes())
     _within_budget(manifest, data.max_bad_fraction)
     return PreparedData(
         uri=prepared_uri,
@@ -88,9 +89,8 @@ def _generate(shapes: ShapesConfig, root: str) -> None:
         storage.rename_folder(folder, Path(root))
 
 
-def _is_whole(prepared_uri: str) -> bool:
+def _is_whole(manifest: Manifest, prepared_uri: str) -> bool:
     """Whether all files of a manifest are there and as long as they were."""
-    manifest = Manifest.load(prepared_uri)
     sizes = {
         f.path: f.size
         for folder in (prepared_uri, shards_uri(prepared_uri))

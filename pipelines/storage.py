@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from aunet.errors import InputError
-from pipelines.retries import MAX_ATTEMPTS as MAX_ATTEMPTS, patiently
+from pipelines.retries import patiently
 from pipelines.s3 import (
     PART,
     RemoteFile,

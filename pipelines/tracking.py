@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.delivery import Delivery
+from pipelines.retries import MAX_ATTEMPTS
 from pipelines.tracking_address import connection_uri, shown_uri, without_password
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "GIT_PYTHON_REFRESH": "quiet",
     "AWS_RETRY_MODE": "standard",
-    "AWS_MAX_ATTEMPTS": str(storage.MAX_ATTEMPTS),
+    "AWS_MAX_ATTEMPTS": str(MAX_ATTEMPTS),
 }
 """Taken where the environment says nothing."""
 

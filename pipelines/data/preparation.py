@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aunet.errors import InputError
 from pipelines import storage
 from pipelines.config import DataConfig
 from pipelines.data.manifest import Manifest, Quarantined, ShardInfo, SplitInfo
-from pipelines.data.shard_writer import ShardResult, ShardTask, cut, receipt_uri, write_shard
+from pipelines.data.shard_writer import ShardResult, ShardTask, cut, read_receipts, write_shard
 from pipelines.data.sources import SHOWN_PROBLEMS, RawSplit, Source, over_budget
 from pipelines.progress import counted
-
-READERS = 32
-"""Receipts read at once."""
 
 
 def write_shards(source: Source, data: DataConfig, prepared_uri: str) -> Manifest:
@@ -101,10 +97,7 @@ def _receipts(pool_uri: str, keys: list[str]) -> dict[str, ShardResult]:
     there = {f.path for f in storage.list_files(storage.join(pool_uri, "receipts"))}
     shards = storage.join(pool_uri, "shards")
     sizes = {f.path: f.size for f in storage.list_files(shards)} if storage.exists(shards) else {}
-    known = [key for key in keys if f"{key}.json" in there]
-    with ThreadPoolExecutor(READERS) as threads:
-        contents = threads.map(storage.read_bytes, [receipt_uri(pool_uri, key) for key in known])
-        results = {key: ShardResult.from_bytes(data) for key, data in zip(known, contents, strict=True)}
+    results = read_receipts(pool_uri, [key for key in keys if f"{key}.json" in there])
     return {k: r for k, r in results.items() if r.shard is None or sizes.get(r.shard.name) == r.shard.num_bytes}
 
 

@@ -29,6 +29,8 @@ from pipelines.lint.rules import Defect, errors_of
 
 READERS = 4
 """Images fetched ahead in every task."""
+RECEIPT_READERS = 32
+"""Receipts read at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +90,19 @@ class ShardResult:
 def receipt_uri(pool_uri: str, key: str) -> str:
     """Where the receipt of a task lies."""
     return storage.join(pool_uri, "receipts", f"{key}.json")
+
+
+def read_receipts(pool_uri: str, keys: Iterable[str]) -> dict[str, ShardResult]:
+    """Key → receipt of tasks that have one; one that is damaged is no receipt."""
+
+    def read(key: str) -> tuple[str, ShardResult | None]:
+        try:
+            return key, ShardResult.from_bytes(storage.read_bytes(receipt_uri(pool_uri, key)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return key, None
+
+    with ThreadPoolExecutor(RECEIPT_READERS) as threads:
+        return {key: receipt for key, receipt in threads.map(read, keys) if receipt}
 
 
 def write_shard(task: ShardTask) -> ShardResult:

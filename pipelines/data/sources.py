@@ -18,8 +18,8 @@ from pipelines import storage
 from pipelines.config import DataConfig, SplitConfig, fingerprint, to_json
 from pipelines.data.cityscapes import find_images
 from pipelines.data.manifest import SCHEMA_VERSION
-from pipelines.lint.instances import parse, sort_instances
-from pipelines.lint.json import read_leniently
+from pipelines.lint.instances import sort_instances
+from pipelines.lint.json import parse, read_leniently
 from pipelines.lint.rules import RULES, Defect, blocking, errors_of, quarantine
 from pipelines.lint.split import Folder
 
@@ -138,8 +138,8 @@ def _read_split(
     if not num_entries:
         raise InputError(f"{place}: no images; a data set needs at least one")
     chosen = dict.fromkeys(config.image_ids)
-    named = {d.image for d in defects}
-    if unknown := [i for i in chosen if i not in records and i not in named]:
+    known = {*records, *(d.image for d in defects)}
+    if unknown := [i for i in chosen if i not in known]:
         raise InputError(
             f"data.{name}.image_ids: {i} is not in {place}; take ids of its images, such as {next(iter(records))}"
             for i in unknown

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given, strategies as st
 
 from aunet.data.coco_json import ImageRecord
+from pipelines import storage
 from pipelines.data.manifest import ShardInfo
-from pipelines.data.shard_writer import ShardResult, cut
+from pipelines.data.shard_writer import ShardResult, cut, read_receipts, receipt_uri
 from pipelines.data.sources import RawImage
 from pipelines.lint.rules import Defect
 
@@ -43,3 +46,10 @@ def test_a_receipt_survives_its_file() -> None:
     assert ShardResult.from_bytes(result.to_bytes()) == result
     nothing = ShardResult(shard=None, index=(), num_segments={}, max_segments=0, defects=())
     assert ShardResult.from_bytes(nothing.to_bytes()) == nothing
+
+
+def test_a_damaged_receipt_is_none(tmp_path: Path) -> None:
+    whole = ShardResult(shard=None, index=(), num_segments={}, max_segments=0, defects=())
+    for key, content in {"a": whole.to_bytes(), "b": whole.to_bytes()[:20], "c": b"[]", "d": b"\xff"}.items():
+        storage.write_bytes(receipt_uri(str(tmp_path), key), content)
+    assert read_receipts(str(tmp_path), "abcd") == {"a": whole}
