@@ -16,6 +16,8 @@ from aunet.structures import Detections, PanopticMap, Segment
 
 _Bools = npt.NDArray[np.bool_]
 _Ids = npt.NDArray[np.int32]
+_STRIP = 2**16
+"""Pixels whose logits are compared at once."""
 
 
 def fuse_panoptic(
@@ -55,8 +57,7 @@ def fuse_panoptic(
     instances = _rank(detections, config.score_threshold)
     canvas = _paint_things(instances, size, under, config.overlap_threshold)
     num_things, first_stuff = len(instances.labels), categories.num_thing_labels(thing_labels)
-    owners = semantic_logits.max(0).indices.to(torch.int32).cpu().numpy()  # a fifth of the time of argmax(0) on a CPU
-    owners += num_things + 1
+    owners = best_labels(semantic_logits) + np.int32(num_things + 1)
     np.copyto(owners, canvas, where=canvas != 0)
     areas = np.bincount(owners.ravel(), minlength=num_things + 1 + semantic_logits.shape[0])
     things = np.flatnonzero(areas[1 : num_things + 1])
@@ -73,6 +74,26 @@ def fuse_panoptic(
         for n, ((category, score), area) in enumerate(zip(found, areas[segment_owners].tolist(), strict=True), start=1)
     ]
     return PanopticMap(torch.from_numpy(numbers[owners]).to(semantic_logits.device), segments)
+
+
+def best_labels(logits: Tensor) -> _Ids:
+    """int32[H, W]: the label of the highest logit, the first of equals.
+
+    On a CPU in strips that stay in its cache, a fraction of the time of `argmax(0)`: as labels rise, the larger of the
+    best so far and of `label · (higher)` is the best one.
+    """
+    if logits.is_cuda:
+        return logits.argmax(0).to(torch.int32).cpu().numpy()
+    values = logits.detach().to(torch.promote_types(logits.dtype, torch.float32)).flatten(1).numpy()
+    best = np.zeros(values.shape[1], np.min_scalar_type(len(values)))
+    for start in range(0, len(best), _STRIP):
+        strip, labels = values[:, start : start + _STRIP], best[start : start + _STRIP]
+        highest, candidates = strip[0].copy(), np.empty_like(labels)
+        for label, channel in enumerate(strip[1:], start=1):
+            np.multiply(channel > highest, labels.dtype.type(label), out=candidates)
+            np.maximum(channel, highest, out=highest)
+            np.maximum(labels, candidates, out=labels)
+    return best.reshape(logits.shape[1:]).astype(np.int32)
 
 
 class _Instances(NamedTuple):

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from aunet.categories import Categories, Category, ThingLabels
 from aunet.config import FusionConfig
 from aunet.errors import InputError
-from aunet.fusion import fuse_panoptic
+from aunet.fusion import best_labels, fuse_panoptic
 from aunet.structures import Detections, PanopticMap
 from tests.published_fusion import published_fusion
 
@@ -239,3 +239,11 @@ def test_same_as_the_published_loop(scene: tuple[Detections, torch.Tensor, Fusio
     panoptic = fuse_panoptic(found, semantic, CATEGORIES, config, thing_labels)
     expected = published_fusion(found, semantic.argmax(0), CATEGORIES, config, thing_labels)
     assert torch.equal(panoptic.ids, expected.ids) and panoptic.segments == expected.segments
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 300, 301), (133, 20, 30), (300, 20, 30)], ids=str)
+def test_the_best_label_is_the_first_of_the_highest(shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    drawn = torch.randint(-4, 4, shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    first = (drawn == drawn.max(0).values).int().argmax(0)
+    assert np.array_equal(best_labels(drawn), first.numpy())
