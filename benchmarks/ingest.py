@@ -35,13 +35,13 @@ from aunet.data.coco_panoptic import decode_image, decode_panoptic
 from aunet.data.sample import decode_sample, pack, pack_target
 from pipelines import presets, storage
 from pipelines.config import DataConfig, FeedConfig, RunConfig, SplitConfig
-from pipelines.data.ingest import FIRST_STEPS, StepDecoder, training_batches
+from pipelines.data.ingest import FIRST_BATCHES, StepDecoder, training_batches
 from pipelines.data.sample_plan import SamplePlan
 from pipelines.data.shards import ShardReader
 
 HEIGHT, WIDTH, RESIZED = 480, 640, (600, 800)
 BATCH, WORKERS, ROUNDS = 2, 2, 3
-SETTLED = FIRST_STEPS + 4 * WORKERS
+SETTLED = FIRST_BATCHES + 4 * WORKERS
 """Batches that are not counted for the rate: until the helpers are there and their queues are full."""
 AUGMENT = presets.coco_r50().augment
 RESULTS = Path(__file__).parent / "results" / "ingest.json"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aunet.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
-    from torch.optim.swa_utils import AveragedModel
+    from torch import Tensor
 
     from pipelines.config import RunConfig
 
@@ -21,9 +20,15 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray's list of a run's checkpoints, by which it resumes."""
 
 
-def save_checkpoint(
-    folder: Path, step: int, model: nn.Module, average: AveragedModel | None, optimizer: Optimizer, config: RunConfig
-) -> None:
+class Stateful(Protocol):
+    """A network, an optimiser, or what else has a state of tensors and plain values."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Stateful | None], config: RunConfig) -> None:
     """Write all that the next step depends on, with the resolved configuration and the hashes of both.
 
     The learning rate, the order of the samples and every random draw are functions of (seed, step, rank): no state.
@@ -32,19 +37,16 @@ def save_checkpoint(
 
     from pipelines.config import to_json
 
-    state = {
-        "step": step,
-        "model": model.state_dict(),
-        "average": average.state_dict() if average else None,
-        "optimizer": optimizer.state_dict(),
-    }
-    torch.save(state, folder / STATE)
+    state = {name: part.state_dict() if part is not None else None for name, part in parts.items()}
+    torch.save({"step": step, **state}, folder / STATE)
     (folder / CONFIG).write_text(json.dumps(to_json(config), indent=1))
     write_hashes(folder)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, average: AveragedModel | None, optimizer: Optimizer) -> int:
+def load_checkpoint(folder: Path, parts: Mapping[str, Stateful | None]) -> int:
     """Put a checkpoint's state into the given objects; returns the number of steps that are done.
+
+    What the checkpoint does not know, as one that is older than the scaler of fp16, stays as it is.
 
     Raises:
         InputError: a file is missing or not what was written.
@@ -53,10 +55,9 @@ def load_checkpoint(folder: Path, model: nn.Module, average: AveragedModel | Non
 
     check_hashes(folder)
     state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    if average is not None:
-        average.load_state_dict(state["average"])
+    for name, part in parts.items():
+        if part is not None and name in state:
+            part.load_state_dict(state[name])
     return int(state["step"])
 
 

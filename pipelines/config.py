@@ -140,7 +140,10 @@ class TrainConfig:
     """Data-parallel processes."""
     use_gpu: bool = True
     batch_size: int = 16
-    """Images per step over all workers."""
+    """Images per step over all workers, and over all forward passes of each."""
+    micro_batch_size: int | None = None
+    """Images of one forward pass; a worker whose part of a step holds more of them takes several passes and adds up
+    their gradients. None: its whole part in one pass."""
     epochs: int = 18
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.02
@@ -159,8 +162,9 @@ class TrainConfig:
     clip_norm: float | None = None
     ema: float | None = None
     """Decay per step of an exponential moving average of the weights; evaluation then uses the average."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """`auto`: bf16 autocast where the hardware computes in it, else fp32."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """`auto`: bf16 autocast where the hardware computes in it, else fp32. `fp16`, with scaled losses, is for GPUs that
+    have no bf16 (T4, V100)."""
     seed: int = 0
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
@@ -179,11 +183,24 @@ class TrainConfig:
             self.batch_size,
             f"take a multiple of train.num_workers = {self.num_workers}",
         )
+        part, size = self.batch_size // self.num_workers, self.micro_batch_size
+        check(
+            size is None or (size >= 1 and part % size == 0),
+            "train.micro_batch_size",
+            size,
+            f"take a divisor of the {part} images of each worker (train.batch_size / train.num_workers), or None",
+        )
         check(self.epochs >= 1, "train.epochs", self.epochs, "take 1 or more")
         check(self.checkpoint_every >= 1, "train.checkpoint_every", self.checkpoint_every, "take 1 or more epochs")
         check(self.val_images >= 0, "train.val_images", self.val_images, "take 0 or more")
         check(self.lr > 0, "train.lr", self.lr, "take a positive learning rate")
         check(self.ema is None or 0 < self.ema < 1, "train.ema", self.ema, "take a decay between 0 and 1, or None")
+
+    @property
+    def accumulate(self) -> int:
+        """Forward passes of each worker in a step, whose gradients are added up."""
+        part = self.batch_size // self.num_workers
+        return part // (self.micro_batch_size or part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

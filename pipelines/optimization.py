@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch.optim.swa_utils import AveragedModel
 
 if TYPE_CHECKING:
     from pipelines.config import TrainConfig
+
+LEAST_SCALE = 1e-4
+"""Loss scale below which fp16 training is given up."""
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -21,7 +24,11 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     groups = [g for g in groups if g["params"]]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    if config.precision == "fp16":  # a first step that is left out would leave momentum as it came from the allocator
+        for parameter in (p for group in groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
@@ -39,24 +46,88 @@ def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
     return config.lr * warm * factor
 
 
+class _Average(AveragedModel):
+    """torch's own update reads its counter, which lies on the CPU, back from the device at every step."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        count = int(self.n_averaged)
+        keep = min(self.decay, (1 + count) / (10 + count)) if count else 0.0
+        averages, current = (_floats_and_counters(m) for m in (self.module, model))
+        torch._foreach_lerp_(averages[0], current[0], 1 - keep)
+        if averages[1]:
+            torch._foreach_copy_(averages[1], current[1])
+        self.n_averaged += 1
+
+
+def _floats_and_counters(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and statistics, and batch norm's counters."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return [t for t in tensors if t.is_floating_point()], [t for t in tensors if not t.is_floating_point()]
+
+
 def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of weights and buffers; the decay rises from 0.1 with the number of updates."""
+    return _Average(model, decay)
 
-    def update(averages: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        keep = min(decay, (1 + int(count)) / (10 + int(count)))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, current, 1 - keep)
-        else:  # batch norm's counters
-            torch._foreach_copy_(averages, current)
 
-    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
+class LossScaler(torch.amp.GradScaler):
+    """Scales the loss of fp16, whose small gradients would vanish; leaves out steps whose gradients are too large.
+
+    Without fp16 it does nothing. Nothing is read back from the device until a figure is asked for.
+    """
+
+    def __init__(self, device: torch.device, *, enabled: bool) -> None:
+        super().__init__(device.type, enabled=enabled)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        """Steps left out so far."""
+        self._one = torch.ones((), device=device)
+
+    def update(self, new_scale: float | Tensor | None = None) -> None:
+        """After a step: halve the scale where it was left out, raise it after 2000 that were not."""
+        if not self.is_enabled():
+            return
+        before = self.scale(self._one)
+        super().update(new_scale)
+        if new_scale is None:
+            self.skipped += self.scale(self._one) < before
+
+    def check(self) -> None:
+        """Stop where scaling does not help.
+
+        Raises:
+            FloatingPointError: step after step was left out.
+        """
+        if self.is_enabled() and self.get_scale() < LEAST_SCALE:
+            raise FloatingPointError(
+                f"train.precision = 'fp16': {int(self.skipped)} steps had gradients that are no numbers, down to a "
+                f"loss scale of {self.get_scale():.1g}; lower train.lr, set train.clip_norm or take bf16 or fp32"
+            )
+
+    def figures(self) -> dict[str, int]:
+        """`skipped` with fp16, else nothing."""
+        return {"skipped": int(self.skipped)} if self.is_enabled() else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale and counters; empty without fp16."""
+        return super().state_dict() | self.figures()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where `state_dict` was taken; one of a run without fp16 changes nothing."""
+        if state_dict and self.is_enabled():
+            super().load_state_dict(state_dict)
+            self.skipped.fill_(state_dict["skipped"])
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The number format of autocast, or None for float32. `auto`: bf16 where the hardware computes in it."""
     if precision == "fp32":
         return None
-    if precision == "bf16":
-        return torch.bfloat16
+    if precision != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
     return torch.bfloat16 if native else None

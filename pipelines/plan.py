@@ -44,7 +44,8 @@ def plan(config: RunConfig, *, price: float | None = None) -> dict[str, Any]:
         price: of one hour of the whole cluster, in any currency.
 
     Returns:
-        `stages` (stage, action, why), `steps` (total, left), `peak_memory_gb` and `hours` as measured in an earlier
+        `stages` (stage, action, why), `batch` (what the images of a step multiply to: workers × images of a forward
+        pass × passes accumulated), `steps` (total, left), `peak_memory_gb` and `hours` as measured in an earlier
         run of the same network, input and workers (null: there is none), `cost` (hours × price), `refused` (why it
         cannot run; the exit code is 3 then), `resources`, `notes` and `plan_hash`: equal plans, equal hash.
     """
@@ -65,6 +66,7 @@ def plan(config: RunConfig, *, price: float | None = None) -> dict[str, Any]:
         notes.append("cost: unknown, as the hours are")
     result: dict[str, Any] = {
         "stages": [asdict(stage) for stage in stages],
+        "batch": _batch(config),
         "steps": {"total": total, "left": left},
         "peak_memory_gb": measured["memory_gb"] if measured else None,
         "hours": hours,
@@ -76,6 +78,13 @@ def plan(config: RunConfig, *, price: float | None = None) -> dict[str, Any]:
     }
     _show(config, result)
     return result
+
+
+def _batch(config: RunConfig) -> dict[str, int]:
+    train = config.train
+    workers, passes = train.num_workers, train.accumulate
+    at_once = train.batch_size // (workers * passes)
+    return {"images": train.batch_size, "workers": workers, "at_once": at_once, "accumulate": passes}
 
 
 def _num_steps(config: RunConfig, images: int) -> int:
@@ -213,7 +222,9 @@ def _measured(config: RunConfig) -> tuple[dict[str, float] | None, str]:
 
 def _what_costs(plain: dict[str, Any]) -> Any:
     """The settings that time and memory of a step depend on."""
-    train = [plain["train"].get(key) for key in ("num_workers", "use_gpu", "batch_size", "precision")]
+    train = [
+        plain["train"].get(key) for key in ("num_workers", "use_gpu", "batch_size", "micro_batch_size", "precision")
+    ]
     return [plain["model"], plain["augment"], train, plain.get("feed")]
 
 
@@ -235,7 +246,8 @@ def _show(config: RunConfig, result: dict[str, Any]) -> None:
 
 
 def _known_figures(result: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    steps, there = result["steps"], result["resources"]
+    batch, steps, there = result["batch"], result["steps"], result["resources"]
+    yield "batch", "{images} images = {workers} workers × {at_once} at once × {accumulate} accumulated".format(**batch)
     if steps["total"] is not None:
         yield "steps", f"{steps['left']} of {steps['total']} are left"
     for key, name, form in (("hours", "hours", "{:.2f}"), ("peak_memory_gb", "memory", "{:.1f} GB per worker")):

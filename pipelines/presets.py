@@ -58,6 +58,7 @@ def coco_r50() -> RunConfig:
         register=RegisterConfig(model_name="aunet-coco"),
         model=AUNetConfig(backbone=BackboneConfig(weights="IMAGENET1K_V1")),
         fusion=FusionConfig(relations=(("tie", "person"),)),
+        train=TrainConfig(micro_batch_size=2),
     )
 
 
@@ -79,7 +80,7 @@ def cityscapes_r50() -> RunConfig:
         augment=AugmentConfig(short_sides=(1024,), max_size=2048, scale=(0.5, 2.0), crop=(512, 1024)),
         loss=LossWeights(box=0.75, semantic=1.0),
         fusion=FusionConfig(stuff_area=2048),
-        train=TrainConfig(epochs=100, lr=0.01, milestones=(68, 88)),
+        train=TrainConfig(epochs=100, lr=0.01, milestones=(68, 88), micro_batch_size=2),
     )
 
 
@@ -224,7 +225,7 @@ def _table_1(base: Callable[[], RunConfig]) -> Iterator[Callable[[], RunConfig]]
 coco_r101 = _variant(coco_r50, "coco_r101", "MS-COCO as in the paper: ResNet-101.", with_backbone, "resnet101")
 coco_r152 = _variant(
     coco_r50, "coco_r152",
-    "MS-COCO as in the paper: ResNet-152 (the paper takes one image per GPU: --train.batch_size 8).",
+    "MS-COCO as in the paper: ResNet-152 (one image per GPU: --train.batch_size 8 --train.micro_batch_size 1).",
     with_backbone, "resnet152",
 )  # fmt: skip
 coco_x152 = _variant(

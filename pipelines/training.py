@@ -6,6 +6,7 @@ import json
 import resource
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
-from torch import nn
 
 from aunet.losses import Losses
 from aunet.model import AUNet, build_model
@@ -26,9 +26,10 @@ from pipelines.data.ingest import StepDecoder, Timed, fixed_choice, sample_plan,
 from pipelines.data.shards import Manifest, ShardReader
 from pipelines.finite import FiniteLosses
 from pipelines.measurement import Measurement, measure
-from pipelines.optimization import autocast_dtype, average_weights, build_optimizer, learning_rate
+from pipelines.optimization import learning_rate
 from pipelines.pretrained import with_local_weights
 from pipelines.progress import Event
+from pipelines.training_step import TrainingStep
 
 LOG_EVERY = 10
 """Steps between two events."""
@@ -58,7 +59,6 @@ class Worker:
         self.stoppable: bool = settings["stoppable"]
         self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
-        self.precision = autocast_dtype(config.train.precision, self.device)
         self.manifest = Manifest.load(settings["prepared_uri"])
         self.train_data = ShardReader(settings["prepared_uri"], "train", verify=config.feed.verify)
         self.val_data = ShardReader(settings["prepared_uri"], "val")
@@ -67,9 +67,10 @@ class Worker:
         torch.manual_seed(config.train.seed)
         model = build_model(with_local_weights(config.model), self.categories)
         self.model: AUNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.replica: nn.Module = ray.train.torch.prepare_model(self.model)
-        self.optimizer = build_optimizer(self.model, config.train)
-        self.average = average_weights(self.model, config.train.ema) if config.train.ema else None
+        replica = ray.train.torch.prepare_model(self.model)
+        self.update = TrainingStep(
+            config, self.model, replica, self.device, self.rank, self.world_size, self.plan.num_steps
+        )
         self.finite = FiniteLosses(self.run_uri, self.rank, self.device)
         self.step = 0
         self.events: list[Event] = []
@@ -79,12 +80,12 @@ class Worker:
         self.resume()
         decoder = StepDecoder(
             self.train_data, self.plan, self.categories, self.config.augment, self.config.model.background.thing_labels,
-            self.rank, self.world_size,
+            self.rank, self.world_size, self.config.train.accumulate,
         )  # fmt: skip
         batches = Timed(training_batches(decoder, self.step, self.config.feed))
         started, first = time.monotonic(), self.step
-        for batch in batches:
-            losses = self.train_step(batch)
+        for part in zip(*[batches] * decoder.accumulate, strict=True):
+            losses = self.train_step(part)
             if self.step % LOG_EVERY == 0 or self.step == self.plan.num_steps:
                 seconds = time.monotonic() - started
                 self.log(losses, (self.step - first) / seconds, batches.seconds / seconds)
@@ -97,26 +98,12 @@ class Worker:
         if self.rank == 0:
             self.publish()
 
-    def train_step(self, batch: PackedBatch) -> Losses:
-        """One optimiser step on this rank's part of the global batch."""
-        train = self.config.train
-        rate = learning_rate(train, self.step, self.plan.num_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed((train.seed * 1_000_003 + self.step) * self.world_size + self.rank)
-        self.replica.train()
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            losses: Losses = self.replica(batch.to(self.device))
-        self.optimizer.zero_grad(set_to_none=True)
-        total = losses.total(self.config.loss)
-        total.backward()
-        if train.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), train.clip_norm)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update_parameters(self.model)
+    def train_step(self, part: Sequence[PackedBatch]) -> Losses:
+        """One optimiser step on this rank's micro-batches; the mean of their losses."""
+        losses = self.update(self.step, part)
         self.step += 1
-        self.finite.see(self.step, losses, total, [t.image_id for t in batch.targets])
+        images = [target.image_id for batch in part for target in batch.targets]
+        self.finite.see(self.step, losses, losses.total(self.config.loss), images)
         return losses
 
     def is_due(self, epochs: int) -> bool:
@@ -126,20 +113,21 @@ class Worker:
         return self.plan.epoch_of(self.step - 1) // epochs != self.plan.epoch_of(self.step) // epochs
 
     def log(self, losses: Losses, steps_per_s: float, input_wait: float) -> None:
-        """Post a step's figures; stop where a loss was no number.
+        """Post a step's figures; stop where a loss was no number, or where no scale saves the gradients of fp16.
 
         Args:
             input_wait: share of the time so far that this rank waited for batches.
         """
         self.finite.check()
-        values = {name: float(value.detach()) for name, value in losses._asdict().items()}
+        self.update.scaler.check()
+        values = {name: float(value) for name, value in losses._asdict().items()}
         self.post(
             {
-                "kind": "step", "loss": float(losses.total(self.config.loss).detach()), **values,
+                "kind": "step", "loss": float(losses.total(self.config.loss)), **values,
                 "lr": learning_rate(self.config.train, self.step - 1, self.plan.num_steps),
                 "images_per_s": steps_per_s * self.plan.batch_size, "input_wait": input_wait,
                 "eta_s": (self.plan.num_steps - self.step) / steps_per_s,
-                "memory_gb": self.peak_memory() / 1e9,
+                "memory_gb": self.peak_memory() / 1e9, **self.update.scaler.figures(),
             }
         )  # fmt: skip
 
@@ -161,10 +149,11 @@ class Worker:
         """The network as it would be released now: averaged weights where there are any."""
         import copy
 
-        model: Any = copy.deepcopy(self.average.module if self.average is not None else self.model)
+        average = self.update.average
+        model: Any = copy.deepcopy(average.module if average is not None else self.model)
         return Predictor(
             model, self.config.model, self.categories, self.config.augment, self.config.fusion,
-            device=self.device, precision=self.precision,
+            device=self.device, precision=self.update.precision,
         )  # fmt: skip
 
     def evaluate(self) -> None:
@@ -201,7 +190,7 @@ class Worker:
         history = "".join(json.dumps(event) + "\n" for event in self.events)
         storage.write_bytes(storage.join(self.run_uri, "events.jsonl"), history.encode())
         with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(Path(folder), self.step, self.model, self.average, self.optimizer, self.config)
+            save_checkpoint(Path(folder), self.step, self.update.state(), self.config)
             ray.train.report(
                 {"step": self.step},
                 checkpoint=ray.train.Checkpoint.from_directory(folder),
@@ -221,7 +210,7 @@ class Worker:
         if checkpoint is None:
             return
         with storage.local_folder(storage.join(self.run_uri, Path(checkpoint.path).name)) as folder:
-            self.step = load_checkpoint(folder, self.model, self.average, self.optimizer)
+            self.step = load_checkpoint(folder, self.update.state())
         if self.rank == 0 and storage.exists(uri := storage.join(self.run_uri, "events.jsonl")):
             history = map(json.loads, storage.read_bytes(uri).decode().splitlines())
             self.events = [event for event in history if event["step"] <= self.step]

@@ -55,8 +55,9 @@ def _row(number: int, height: int, width: int) -> dict[str, Any]:
 
 
 def step_decoder(
-    rows: Rows, *, batch_size: int = 6, epochs: int = 3, rank: int = 0, world_size: int = 1, seed: int = 0
-) -> StepDecoder:
+    rows: Rows, *, batch_size: int = 6, epochs: int = 3, rank: int = 0, world_size: int = 1, accumulate: int = 1,
+    seed: int = 0,
+) -> StepDecoder:  # fmt: skip
     """One rank's decoder, over batches of images of one aspect."""
     plan = SamplePlan(len(rows), batch_size, epochs, seed, aspect_groups(rows.sizes))
-    return StepDecoder(cast(Any, rows), plan, CATEGORIES, AUGMENT, "one", rank, world_size)
+    return StepDecoder(cast(Any, rows), plan, CATEGORIES, AUGMENT, "one", rank, world_size, accumulate)

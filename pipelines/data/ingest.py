@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pipelines.config import FeedConfig, RunConfig
     from pipelines.data.shards import ShardReader
 
-FIRST_STEPS = 8
-"""Steps that the training process decodes itself while its helpers start, which takes them seconds."""
+FIRST_BATCHES = 8
+"""Micro-batches that the training process decodes itself while its helpers start, which takes them seconds."""
 
 
 def sample_plan(config: RunConfig, reader: ShardReader) -> SamplePlan:
@@ -35,7 +35,12 @@ def sample_plan(config: RunConfig, reader: ShardReader) -> SamplePlan:
 
 @dataclass(frozen=True)
 class StepDecoder:
-    """Makes one rank's part of any step's batch, the same in whatever process; may be pickled into it."""
+    """Makes one rank's micro-batches of any step, the same in whatever process; may be pickled into it.
+
+    A step's batch is cut into `world_size × accumulate` micro-batches: the v-th takes every so-manyth image from the
+    v-th on. Rank r has the r-th, the (r + world_size)-th and so on, so that the same micro-batches make the step,
+    however many ranks share them.
+    """
 
     reader: ShardReader
     plan: SamplePlan
@@ -44,14 +49,21 @@ class StepDecoder:
     thing_labels: ThingLabels
     rank: int
     world_size: int
+    accumulate: int = 1
+    """Micro-batches of each rank in a step."""
 
-    def __getitem__(self, step: int) -> PackedBatch:
-        """Every sample's augmentation is drawn from (seed, epoch, image_id)."""
+    def __getitem__(self, number: int) -> PackedBatch:
+        """The `number`-th micro-batch of this rank since the first step.
+
+        Every sample's augmentation is drawn from (seed, epoch, image_id).
+        """
+        step, turn = divmod(number, self.accumulate)
+        first, stride = self.rank + turn * self.world_size, self.world_size * self.accumulate
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums over an image's pixels depend on it
         try:
             samples = []
-            for draw in self.plan.batch(step)[self.rank :: self.world_size]:
+            for draw in self.plan.batch(step)[first::stride]:
                 sample = decode_sample(self.reader.row(draw.index), self.categories)
                 rng = np.random.default_rng([self.plan.seed, draw.epoch, sample.image_id])
                 samples.append(augment(sample, self.augment, rng))
@@ -61,18 +73,18 @@ class StepDecoder:
 
 
 def training_batches(decoder: StepDecoder, first_step: int, feed: FeedConfig) -> Iterator[PackedBatch]:
-    """The decoder's batches from `first_step` to the end of the plan; the same, bit for bit, whatever the feed."""
-    steps = range(first_step, decoder.plan.num_steps)
-    if not feed.workers or len(steps) <= FIRST_STEPS:
-        yield from map(decoder.__getitem__, steps)
+    """The micro-batches from `first_step` to the end of the plan; the same, bit for bit, whatever the feed."""
+    numbers = range(first_step * decoder.accumulate, decoder.plan.num_steps * decoder.accumulate)
+    if not feed.workers or len(numbers) <= FIRST_BATCHES:
+        yield from map(decoder.__getitem__, numbers)
         return
     if feed.kind == "torch":
         from pipelines.data.torch_feed import decode_ahead
     else:
         from pipelines.data.ray_feed import decode_ahead
     with ThreadPoolExecutor(1) as starter:
-        rest = starter.submit(decode_ahead, decoder, steps[FIRST_STEPS:], feed.workers)
-        yield from map(decoder.__getitem__, steps[:FIRST_STEPS])
+        rest = starter.submit(decode_ahead, decoder, numbers[FIRST_BATCHES:], feed.workers)
+        yield from map(decoder.__getitem__, numbers[:FIRST_BATCHES])
         yield from rest.result()
 
 

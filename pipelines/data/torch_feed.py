@@ -1,4 +1,4 @@
-"""Feed `torch`: processes beside the training process decode steps ahead of it."""
+"""Feed `torch`: processes beside the training process decode ahead of it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ IMPORTED_ONCE = ["pipelines.data.ingest", "pipelines.data.shards"]
 """Imported before the first process is forked off, so that torch is loaded once and its memory shared."""
 
 
-def decode_ahead(decoder: StepDecoder, steps: range, workers: int) -> Iterator[PackedBatch]:
-    """Start `workers` processes, each of which decodes two steps ahead; batches come in the order of `steps`."""
+def decode_ahead(decoder: StepDecoder, numbers: range, workers: int) -> Iterator[PackedBatch]:
+    """Start `workers` processes, each of which decodes two batches ahead; they come in the order of `numbers`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED_ONCE)
     loader = DataLoader(
         decoder,  # type: ignore[arg-type]
         batch_size=None,
-        sampler=steps,
+        sampler=numbers,
         num_workers=workers,
         collate_fn=_as_it_is,  # type: ignore[arg-type]
         pin_memory=torch.cuda.is_available(),

@@ -20,6 +20,8 @@ from tests.feeds import scenes, step_decoder
 BATCH, EPOCHS, IMAGES = 6, 3, 16
 """Eight steps; epochs end after 2.67, 5.33 and 8."""
 STEPS = IMAGES * EPOCHS // BATCH
+MICRO_BATCH = 1
+"""Images of a forward pass: six passes of one worker, three of two, two of three."""
 
 
 class Arrival(NamedTuple):
@@ -32,8 +34,13 @@ class Arrival(NamedTuple):
 
 
 def arrivals(step: int, rank: int, world_size: int, image_ids: list[int]) -> list[Arrival]:
-    """The epochs are counted here, from the places in the global batch, not taken from the plan."""
-    places = range(step * BATCH + rank, (step + 1) * BATCH, world_size)
+    """The epochs are counted here, from the places in the global batch, not taken from the plan.
+
+    A rank's micro-batches come one after the other: of its places, every so-manyth from the first, the second … on.
+    """
+    mine = range(step * BATCH + rank, (step + 1) * BATCH, world_size)
+    passes = len(mine) // MICRO_BATCH
+    places = [place for turn in range(passes) for place in mine[turn::passes]]
     return [Arrival(k // IMAGES, step, rank, i) for k, i in zip(places, image_ids, strict=True)]
 
 
@@ -48,10 +55,14 @@ def feed_steps(world_size: int, first: int, end: int, feed: FeedConfig) -> list[
     """What the ranks of a run get that goes on at step `first` and is stopped before step `end`."""
     audit = []
     for rank in range(world_size):
-        decoder = step_decoder(scenes(IMAGES), batch_size=BATCH, epochs=EPOCHS, rank=rank, world_size=world_size)
+        passes = BATCH // (world_size * MICRO_BATCH)
+        decoder = step_decoder(
+            scenes(IMAGES), batch_size=BATCH, epochs=EPOCHS, rank=rank, world_size=world_size, accumulate=passes
+        )
         batches = training_batches(decoder, first, feed)
         for step in range(first, end):
-            audit += arrivals(step, rank, world_size, [t.image_id for t in next(batches).targets])
+            image_ids = [t.image_id for _ in range(passes) for t in next(batches).targets]
+            audit += arrivals(step, rank, world_size, image_ids)
         batches.close()  # type: ignore[attr-defined]
     return audit
 
@@ -70,7 +81,7 @@ def test_feeds_that_decode_ahead_lose_nothing_either(
     kind: Any, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was decoded ahead at the stop is decoded again."""
-    monkeypatch.setattr(ingest, "FIRST_STEPS", 1)
+    monkeypatch.setattr(ingest, "FIRST_BATCHES", 1)
     feed = FeedConfig(kind=kind, workers=1)
     audit = feed_steps(2, 0, 4, feed) + feed_steps(1, 4, STEPS, feed)
     assert lost_and_doubled(audit, {1000 + n for n in range(IMAGES)}) == (0, 0)
@@ -89,6 +100,7 @@ CONFIG = override(
         "data.shapes.num_train": IMAGES, "data.shapes.num_val": 2, "data.shapes.height": 64, "data.shapes.width": 96,
         "augment.crop": [64, 96], "model.backbone.fpn_channels": 16, "model.foreground.box_channels": 32,
         "model.foreground.mask_channels": 16, "model.background.channels": 16, "train.batch_size": BATCH,
+        "train.micro_batch_size": MICRO_BATCH,
         "train.epochs": EPOCHS, "train.checkpoint_every": 1, "train.max_failures": 0,
     },
 )  # fmt: skip
@@ -98,16 +110,16 @@ def audited_worker(settings: dict[str, Any]) -> None:
     """`train_worker`, which also writes down what reaches the network, and is lost at a given step."""
     from pipelines.training import Worker, train_worker
 
-    ingest.FIRST_STEPS = 1
+    ingest.FIRST_BATCHES = 1
     train_step = Worker.train_step
 
-    def recorded(self: Worker, batch: Any) -> Any:
+    def recorded(self: Worker, part: Any) -> Any:
         if self.step == settings["lost_at"]:
             raise RuntimeError("lost")
-        found = arrivals(self.step, self.rank, self.world_size, [t.image_id for t in batch.targets])
+        found = arrivals(self.step, self.rank, self.world_size, [t.image_id for batch in part for t in batch.targets])
         with open(settings["audit"] + f".{self.world_size}.{self.rank}", "a", encoding="utf-8") as file:
             file.writelines(json.dumps(arrival) + "\n" for arrival in found)
-        return train_step(self, batch)
+        return train_step(self, part)
 
     Worker.train_step = recorded  # type: ignore[method-assign]
     train_worker(settings)

@@ -14,42 +14,46 @@ from aunet.predictor import Predictor
 from pipelines import presets
 from pipelines.checkpoint import check_hashes, load_checkpoint, save_checkpoint, save_model
 from pipelines.config import RunConfig, from_json
-from pipelines.optimization import average_weights, build_optimizer
+from pipelines.optimization import LossScaler, average_weights, build_optimizer
 from tests.tiny import CATEGORIES, TINY
 
 
 def parts():
     config = presets.shapes_smoke()
     model = torch.nn.Linear(3, 2)
-    return config, model, average_weights(model, 0.9), build_optimizer(model, config.train)
+    return config, {
+        "model": model, "average": average_weights(model, 0.9), "optimizer": build_optimizer(model, config.train),
+        "scaler": LossScaler(torch.device("cpu"), enabled=True),
+    }  # fmt: skip
 
 
-def trained(model, average, optimizer) -> None:
-    model(torch.ones(1, 3)).sum().backward()
-    optimizer.step()
-    average.update_parameters(model)
+def train(parts) -> None:
+    parts["scaler"].scale(parts["model"](torch.ones(1, 3)).sum()).backward()
+    parts["scaler"].step(parts["optimizer"])
+    parts["scaler"].update()
+    parts["average"].update_parameters(parts["model"])
 
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
-    config, *first = parts()
-    trained(*first)
-    save_checkpoint(tmp_path, 17, *first, config)  # type: ignore[arg-type]
-    _, *second = parts()
-    assert load_checkpoint(tmp_path, *second) == 17
-    for one, other in zip(first, second, strict=True):
-        torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+    config, first = parts()
+    train(first)
+    save_checkpoint(tmp_path, 17, first, config)
+    _, second = parts()
+    assert load_checkpoint(tmp_path, second) == 17
+    for name, one in first.items():
+        torch.testing.assert_close(one.state_dict(), second[name].state_dict(), rtol=0, atol=0)
     assert from_json(RunConfig, json.loads((tmp_path / "config.json").read_text())) == config
 
 
 @pytest.mark.parametrize("name", ["state.pt", "config.json"])
 def test_one_flipped_bit_is_named(tmp_path: Path, name: str) -> None:
-    config, *objects = parts()
-    save_checkpoint(tmp_path, 1, *objects, config)  # type: ignore[arg-type]
+    config, objects = parts()
+    save_checkpoint(tmp_path, 1, objects, config)
     data = bytearray((tmp_path / name).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=name):
-        load_checkpoint(tmp_path, *objects)
+        load_checkpoint(tmp_path, objects)
 
 
 def test_a_folder_without_hashes_is_no_checkpoint(tmp_path: Path) -> None:

@@ -60,6 +60,11 @@ def test_any_valid_config_survives_json(weights, crop, sides, relations, ema, id
         (lambda: LossWeights(rpn=-1), "loss.rpn = -1"),
         (lambda: TrainConfig(lr=0), "train.lr = 0"),
         (lambda: TrainConfig(num_workers=3, batch_size=16), "train.batch_size = 16: take a multiple of"),
+        (
+            lambda: TrainConfig(num_workers=4, batch_size=16, micro_batch_size=3),
+            "train.micro_batch_size = 3: take a divisor of the 4 images of each worker",
+        ),
+        (lambda: TrainConfig(micro_batch_size=0), "train.micro_batch_size = 0: take a divisor of the 2 images"),
         (lambda: TrainConfig(ema=1.0), "train.ema = 1.0"),
         (lambda: DataConfig(), "data.root = ''"),
         (lambda: ShapesConfig(height=8), "data.shapes.height, width"),

@@ -179,6 +179,13 @@ def test_a_cluster_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPat
     assert result["resources"] == {"where": address}
 
 
+def test_a_plan_shows_what_makes_a_step(config: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    train = replace(config.train, num_workers=4, batch_size=16, micro_batch_size=2)
+    batch = {"images": 16, "workers": 4, "at_once": 2, "accumulate": 2}
+    assert plan(replace(config, train=train))["batch"] == batch
+    assert "16 images = 4 workers × 2 at once × 2 accumulated" in capsys.readouterr().err
+
+
 def test_equal_plans_have_equal_hashes(config: RunConfig, raw: Path) -> None:
     first = plan(config)["plan_hash"]
     assert plan(config, price=2.0)["plan_hash"] == first

@@ -71,6 +71,7 @@ def test_the_papers_settings() -> None:
     for config in (coco, cityscapes):
         train = config.train
         assert (train.weight_decay, train.momentum, train.batch_size, train.optimizer) == (4e-5, 0.9, 16, "sgd")
+        assert (train.micro_batch_size, train.num_workers) == (2, 8)
         assert (config.model.branch_norm, config.model.backbone.norm) == ("gn", "frozen_bn")
     assert (coco.train.epochs, coco.train.lr, coco.train.milestones) == (18, 0.02, (15, 18))
     assert to_json(coco.loss) == {"rpn": 1.0, "box": 1.0, "mask": 1.0, "semantic": 0.3}

@@ -29,7 +29,7 @@ def feed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Fee
     """A feed that decodes elsewhere, from the third step on."""
     if request.param == "ray":
         request.getfixturevalue("ray_cluster")
-    monkeypatch.setattr(ingest, "FIRST_STEPS", 2)
+    monkeypatch.setattr(ingest, "FIRST_BATCHES", 2)
     return FEEDS[request.param]
 
 
@@ -43,10 +43,11 @@ def assert_same(first: PackedBatch, second: PackedBatch) -> None:
 
 
 def test_feeds_give_the_same_batches_bit_for_bit(feed: FeedConfig) -> None:
-    decoder = step_decoder(scenes(16), epochs=8)
+    """Two micro-batches a step, from the third step on."""
+    decoder = step_decoder(scenes(16), epochs=4, accumulate=2)
     found = list(training_batches(decoder, 2, feed))
-    expected = [decoder[step] for step in range(2, decoder.plan.num_steps)]
-    assert len(found) == len(expected) == 19
+    expected = [decoder[number] for number in range(4, 2 * decoder.plan.num_steps)]
+    assert len(found) == len(expected) == 16
     assert {tuple(batch.images.shape[2:]) for batch in expected} >= {(64, 96), (96, 64)}
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
@@ -74,7 +75,7 @@ class Damaged(Rows):
 
 
 def test_what_goes_wrong_elsewhere_is_said_here(feed: FeedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "FIRST_STEPS", 0)
+    monkeypatch.setattr(ingest, "FIRST_BATCHES", 0)
     batches = training_batches(step_decoder(Damaged(scenes(16).rows)), 0, feed)
     with pytest.raises(Exception, match="shard-7 is damaged in row 3"):
         list(batches)
@@ -93,7 +94,7 @@ def test_the_first_steps_do_not_wait_for_helpers(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch_feed, "decode_ahead", decode_ahead)
     decoder = step_decoder(scenes(16), epochs=6)
     found = list(training_batches(decoder, 3, FeedConfig(workers=1)))
-    assert asked == [range(3 + ingest.FIRST_STEPS, 16)]
+    assert asked == [range(3 + ingest.FIRST_BATCHES, 16)]
     for step, batch in enumerate(found, start=3):
         assert_same(batch, decoder[step])
 
@@ -107,6 +108,19 @@ def test_ranks_share_every_batch(world_size: int) -> None:
             for found, expected in zip(part[step].targets, whole[step].targets[rank::world_size], strict=True):
                 assert found.image_id == expected.image_id
                 assert (found.boxes == expected.boxes).all()  # augmented alike whoever draws it
+
+
+@pytest.mark.parametrize(("world_size", "accumulate"), [(1, 6), (2, 3), (3, 2), (6, 1)])
+def test_micro_batches_are_the_same_however_many_ranks_share_them(world_size: int, accumulate: int) -> None:
+    """Six a step, of two images each; every rank's in turn."""
+    of_six = [step_decoder(scenes(16), batch_size=12, rank=place, world_size=6) for place in range(6)]
+    for rank in range(world_size):
+        decoder = step_decoder(scenes(16), batch_size=12, rank=rank, world_size=world_size, accumulate=accumulate)
+        found = list(training_batches(decoder, 1, IN_PROCESS))
+        assert len(found) == (decoder.plan.num_steps - 1) * accumulate
+        for number, batch in enumerate(found, start=accumulate):
+            step, turn = divmod(number, accumulate)
+            assert_same(batch, of_six[rank + turn * world_size][step])
 
 
 def test_an_image_is_augmented_anew_in_every_epoch() -> None:

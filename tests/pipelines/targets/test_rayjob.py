@@ -61,7 +61,7 @@ def test_the_manifests_are_those_in_the_repository(file: str, verb: str) -> None
 )  # fmt: skip
 def test_the_cluster_is_as_large_as_the_job(num_workers: int, gpus_per_node: int, nodes: int, gpus: int) -> None:
     made = job(**{
-        "train.num_workers": num_workers, "train.batch_size": num_workers, "cluster.gpus_per_node": gpus_per_node,
+        "train.num_workers": num_workers, "train.batch_size": 2 * num_workers, "cluster.gpus_per_node": gpus_per_node,
     })  # fmt: skip
     group = workers(render_rayjob(made))
     assert (group["minReplicas"], group["replicas"], group["maxReplicas"]) == (nodes, nodes, nodes)
