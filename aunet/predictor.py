@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from aunet.categories import Categories
 from aunet.config import AugmentConfig, AUNetConfig, FusionConfig
@@ -19,11 +21,25 @@ from aunet.data.augment import evaluation_size, resize
 from aunet.data.coco_panoptic import decode_image
 from aunet.data.sample import collate
 from aunet.errors import InputError
+from aunet.export import PROGRAM, ExportedNetwork
 from aunet.fusion import fuse_panoptic
-from aunet.model import AUNet, Output, build_model, merge_views, mirror, to_predictions
+from aunet.model import (
+    AttentionView,
+    AUNet,
+    Output,
+    attention_views,
+    build_model,
+    merge_attention,
+    merge_views,
+    mirror,
+    to_predictions,
+)
 from aunet.structures import PanopticMap, Prediction
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+ImageLike = NDArray[np.uint8] | bytes | str | Path | BinaryIO
+"""uint8[H, W, 3] RGB, [H, W] grey or [H, W, 4] RGBA; an encoded JPEG or PNG; its path; or a file opened with "rb"."""
 
 
 @dataclass
@@ -33,6 +49,17 @@ class Result:
     panoptic: PanopticMap
     prediction: Prediction
     """Instances and semantic logits before fusion."""
+    views: Sequence[AttentionView] = ()
+    """What `attention` is made of, one per scale and mirroring."""
+
+    @cached_property
+    def attention(self) -> dict[str, Tensor]:
+        """M' of `pam2` … `pam5` and `mam` (Figure 6), Tensor[H, W] float32 in [0, 1], meant to be high on background.
+
+        The mean over scales and mirroring; empty for a network without attention. Made when it is first asked for.
+        """
+        height, width = self.panoptic.ids.shape
+        return merge_attention(self.views, (height, width))
 
 
 class Predictor:
@@ -47,7 +74,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: AUNet,
+        model: AUNet | ExportedNetwork,
         config: AUNetConfig,
         categories: Categories,
         augment: AugmentConfig,
@@ -64,34 +91,30 @@ class Predictor:
     def from_folder(
         cls, folder: str | Path, *, device: torch.device | str = "cpu", precision: torch.dtype | None = None
     ) -> Predictor:
-        """Load the `model.safetensors` and `config.json` that training wrote.
+        """Load the `model.safetensors` and `config.json` that training wrote, or the `model.pt2` of an export.
+
+        Args:
+            precision: as above; an exported program is in float32 whatever it says.
 
         Raises:
             InputError: one of the files is missing, or they do not belong together.
         """
-        from safetensors.torch import load_file
-
         folder = Path(folder)
-        missing = [name for name in (WEIGHTS, CONFIG) if not (folder / name).is_file()]
+        exported = (folder / PROGRAM).is_file()
+        missing = [name for name in (PROGRAM if exported else WEIGHTS, CONFIG) if not (folder / name).is_file()]
         if missing:
             raise InputError(f"model {folder}: {missing[0]} is missing; give the model folder that training wrote")
         settings = json.loads((folder / CONFIG).read_text())
         config = from_json(AUNetConfig, settings["model"], "model")
         categories = Categories.from_json(settings["categories"], str(folder / CONFIG))
-        model = build_model(config, categories, load_weights=False)
-        try:
-            model.load_state_dict(load_file(folder / WEIGHTS))
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"model {folder}: {WEIGHTS} does not fit {CONFIG} ({reason}); fetch both again") from error
         return cls(
-            model,
+            ExportedNetwork(folder / PROGRAM, device) if exported else _load_network(folder, config, categories),
             config,
             categories,
             from_json(AugmentConfig, settings["augment"], "augment"),
             from_json(FusionConfig, settings["fusion"], "fusion"),
             device=device,
-            precision=precision,
+            precision=None if exported else precision,
         )
 
     def settings(self) -> dict[str, Any]:
@@ -103,20 +126,24 @@ class Predictor:
             "categories": self.categories.to_json(),
         }
 
-    def __call__(self, images: Sequence[NDArray[np.uint8] | bytes | str | Path]) -> list[Result]:
-        """Label images.
+    def __call__(self, images: Sequence[ImageLike]) -> list[Result]:
+        """Label images; all of them go through the network as one batch.
 
         Args:
-            images: arrays uint8[H, W, 3] RGB of any sizes, encoded bytes, or paths; all of them go through the
-                network as one batch.
+            images: of any sizes. The alpha channel and orientation tags are ignored, as in training.
 
         Raises:
-            InputError: a file is missing or cannot be decoded.
+            InputError: a file is missing, cannot be decoded, or an array is no picture; every problem is named.
         """
-        arrays = [_load(image) for image in images]
+        arrays = _load_all(images)
+        if not arrays:
+            return []
         results = []
         for views in zip(*self._views(arrays), strict=True):
-            prediction = merge_views(views, self.config.foreground.nms_threshold, self.config.foreground.max_detections)
+            predictions, attention = zip(*views, strict=True)
+            prediction = merge_views(
+                predictions, self.config.foreground.nms_threshold, self.config.foreground.max_detections
+            )
             panoptic = fuse_panoptic(
                 prediction.detections,
                 prediction.semantic_logits,
@@ -124,17 +151,19 @@ class Predictor:
                 self.fusion,
                 self.config.background.thing_labels,
             )
-            results.append(Result(panoptic, prediction))
+            results.append(Result(panoptic, prediction, attention))
         return results
 
-    def _views(self, arrays: Sequence[NDArray[np.uint8]]) -> Iterator[list[Prediction]]:
-        """Predictions for all images, once per scale and mirroring, in pixels of the originals."""
+    def _views(self, arrays: Sequence[NDArray[np.uint8]]) -> Iterator[list[tuple[Prediction, AttentionView]]]:
+        """What the network says of all images, once per scale and mirroring; predictions in pixels of the originals."""
         originals = [(a.shape[0], a.shape[1]) for a in arrays]
         for scale in self.augment.test_scales:
             for flip in (False, True) if self.augment.test_flip else (False,):
                 seen = [np.ascontiguousarray(a[:, ::-1]) for a in arrays] if flip else arrays
-                found = to_predictions(*self.run(seen, scale), originals)
-                yield [mirror(prediction) for prediction in found] if flip else found
+                output, input_size, image_sizes = self.run(seen, scale)
+                found = to_predictions(output, input_size, image_sizes, originals)
+                attention = attention_views(output, input_size, image_sizes, flip=flip)
+                yield list(zip([mirror(p) for p in found] if flip else found, attention, strict=True))
 
     @torch.inference_mode()
     def run(
@@ -148,15 +177,54 @@ class Predictor:
         return output, (batch.images.shape[2], batch.images.shape[3]), batch.image_sizes
 
 
-def _load(image: NDArray[np.uint8] | bytes | str | Path) -> NDArray[np.uint8]:
-    if isinstance(image, np.ndarray):
-        return image
-    if isinstance(image, bytes):
-        return decode_image(image)
-    path = Path(image)
-    if not path.is_file():
-        raise InputError(f"image {path}: no such file; give the path of a JPEG or PNG")
+def _load_network(folder: Path, config: AUNetConfig, categories: Categories) -> AUNet:
+    from safetensors.torch import load_file
+
+    model = build_model(config, categories, load_weights=False)
     try:
-        return decode_image(path.read_bytes())
-    except InputError as error:
-        raise InputError(f"image {path}: {error}") from error
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"model {folder}: {WEIGHTS} does not fit {CONFIG} ({reason}); fetch both again") from error
+    return model
+
+
+def _load_all(images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
+    if isinstance(images, str | bytes | Path | np.ndarray):
+        raise InputError(f"images: a single {type(images).__name__}; give a list of images, such as [image]")
+    arrays, problems = [], []
+    for number, image in enumerate(images):
+        try:
+            arrays.append(_load(image))
+        except InputError as error:
+            name = image if isinstance(image, str | Path) else number
+            problems += [f"image {name}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(problems)
+    return arrays
+
+
+def _load(image: ImageLike) -> NDArray[np.uint8]:
+    if isinstance(image, np.ndarray):
+        return _as_rgb(image)
+    if isinstance(image, str | Path):
+        if not Path(image).is_file():
+            raise InputError("no such file; give the path of a JPEG or PNG")
+        return decode_image(Path(image).read_bytes())
+    data: object = image if isinstance(image, bytes) or not hasattr(image, "read") else image.read()
+    if isinstance(data, str):
+        raise InputError('a file opened as text; open it with "rb"')
+    if not isinstance(data, bytes):
+        raise InputError(
+            f"a {type(data).__name__}; give an array uint8[H, W, 3] RGB, encoded bytes, a path or a binary file"
+        )
+    return decode_image(data)
+
+
+def _as_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_picture or not array.size:
+        raise InputError(
+            f"{array.dtype}{list(array.shape)}; give uint8[H, W, 3] RGB with values 0 … 255, [H, W] grey or [H, W, 4]"
+        )
+    return array[..., :3] if array.ndim == 3 else np.stack([array] * 3, axis=-1)

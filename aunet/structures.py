@@ -63,15 +63,15 @@ class PackedTarget:
         """The whole target, on the device of `segment_map`, Tensor[H, W] of 0 for void and n for the n-th segment."""
         device = segment_map.device
         if self.masks is None:
-            numbers = torch.from_numpy(self.numbers).to(device, segment_map.dtype)
+            numbers = torch.from_numpy(self.numbers).to(device, segment_map.dtype, non_blocking=True)
             masks = (segment_map == numbers.view(-1, 1, 1)).view(torch.uint8)
         else:
             masks = self.masks.to(device, non_blocking=True)
-        semantic = torch.from_numpy(self.semantic).to(device)
+        semantic = torch.from_numpy(self.semantic).to(device, non_blocking=True)
         return Target(
             image_id=self.image_id,
-            boxes=torch.from_numpy(self.boxes).to(device),
-            labels=torch.from_numpy(self.labels).to(device),
+            boxes=torch.from_numpy(self.boxes).to(device, non_blocking=True),
+            labels=torch.from_numpy(self.labels).to(device, non_blocking=True),
             masks=masks,
             semantic=semantic.index_select(0, segment_map.flatten().int()).view(segment_map.shape),
         )
@@ -143,6 +143,12 @@ class Segment:
     score: float | None = None
     """Confidence of the instance; None for stuff and for ground truth."""
     is_crowd: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as COCO writes it, and its score where there is one, to four digits."""
+        entry = {"id": self.id, "category_id": self.category_id, "isthing": int(self.is_thing)}
+        entry |= {"iscrowd": int(self.is_crowd), "area": self.area}
+        return entry if self.score is None else entry | {"score": round(self.score, 4)}
 
 
 @dataclass

@@ -94,12 +94,26 @@ class PredictOptions:
     """Folder or URI to write to."""
     overlays: bool = False
     """Also write pictures: image, ground truth where known, prediction, side by side."""
+    attention: bool = False
+    """Also write pictures: where the network's attention expects background, map by map."""
     panoptic_json: str | None = None
     """Ground truth to show beside the prediction: its JSON."""
     panoptic_dir: str | None = None
     """Ground truth to show beside the prediction: its PNGs."""
     image_info: str | None = None
     """JSON in COCO format that lists the images to label, such as image_info_test-dev2017.json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """A model as one file that PyTorch runs without this project's model code, and how exactly it agrees."""
+
+    model: str
+    """Model: models:/NAME@ALIAS, models:/NAME/VERSION, or the URI of a model folder or a run."""
+    out: str
+    """Folder or URI to write to."""
+    images: str | None = None
+    """Folder or URI of images to compare on; left out, generated scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +225,11 @@ VERBS = {
         Verb("job", "a submitted job → its state, its log", JobOptions),
         Verb("doctor", "this machine and what it reaches; each problem with the line that repairs it", DoctorOptions),
         Verb("predict", "images → COCO panoptic PNGs and JSON, overlays on request", PredictOptions),
+        Verb(
+            "export",
+            "a model → one file for torch.export.load, compared with the network it was made of",
+            ExportOptions,
+        ),
         Verb("lint-data", "raw images and annotations → every defect, with its rule, place and cure", LintDataOptions),
         Verb("verify", "prepared data, a run, a model or a store → what is damaged", VerifyOptions),
         Verb("gc", "orphaned shards and checkpoints of the store; --dry-run first", GcOptions),

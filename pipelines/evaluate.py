@@ -1,9 +1,10 @@
-"""`evaluate`: a run → report.json, report.html and overlays."""
+"""`evaluate`: a run → report.json, report.html, overlays and pictures of its attention."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aunet.errors import InputError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 REPORT = "report.json"
 NUM_OVERLAYS = 12
 """Pictures in the report: evenly spread over the validation split."""
+NUM_ATTENTION = 4
+"""So many of them are also shown with the network's attention."""
 
 
 def evaluate(config: RunConfig, run: str | None = None, data: PreparedData | None = None) -> Report:
@@ -46,31 +49,31 @@ def evaluate(config: RunConfig, run: str | None = None, data: PreparedData | Non
     place = storage.join(folder, REPORT)
     if storage.exists(place) and (report := load_report(folder)).fingerprint == key:
         return report
-    measured, overlays = _measure(config, trained, prepared.uri, manifest.splits["val"].num_images)
+    measured, pictures = _measure(config, trained, prepared.uri, manifest.splits["val"].num_images)
     metrics, per_class = measured.metrics(), measured.per_class()
-    overlays_uri = storage.join(folder, "overlays")
-    for name, picture in overlays:
-        storage.write_bytes(storage.join(overlays_uri, name), picture)
+    for name, picture in pictures.items():
+        storage.write_bytes(storage.join(folder, name), picture)
     report = Report(
         uri=place,
         fingerprint=key,
         metrics=metrics,
         html_uri=storage.join(folder, "report.html"),
-        overlays_uri=overlays_uri,
+        overlays_uri=storage.join(folder, "overlays"),
     )
-    html = _page(config, trained, prepared.fingerprint, metrics, per_class, overlays)
+    html = _page(config, trained, prepared.fingerprint, measured, pictures)
     storage.write_bytes(report.html_uri, html.encode())
     document = {
         **metrics,
         "metrics": metrics,
         "per_class": per_class,
+        "attention": measured.attention.compute(),
         "model_uri": trained.model_uri,
         "mlflow_run_id": trained.mlflow_run_id,
         "data_fingerprint": prepared.fingerprint,
         "val_fingerprint": validation,
         "report": json.loads(report.to_json()),
     }
-    _track(trained, metrics, per_class, overlays, html, mark)
+    _track(trained, metrics, per_class, pictures | {"report.html": html.encode()}, mark)
     storage.write_bytes(place, json.dumps(document, indent=1).encode())
     return report
 
@@ -92,8 +95,8 @@ def load_report(folder: str) -> Report:
 
 def _measure(
     config: RunConfig, trained: TrainedRun, prepared_uri: str, num_images: int
-) -> tuple[Measurement, list[tuple[str, bytes]]]:
-    """Every worker measures its part of the split; the parts add."""
+) -> tuple[Measurement, dict[str, bytes]]:
+    """Every worker measures its part of the split; the parts add, and so do their pictures."""
     import ray
 
     from pipelines.cluster import connect
@@ -103,7 +106,7 @@ def _measure(
     connect()
     workers = min(config.train.num_workers, num_images)
     task = ray.remote(num_cpus=1, num_gpus=int(config.train.use_gpu))(_measure_part)
-    shown = {round(n * (num_images - 1) / max(NUM_OVERLAYS - 1, 1)) for n in range(NUM_OVERLAYS)}
+    shown = _spread(range(num_images), NUM_OVERLAYS)
     settings = to_json(config)
     parts = ray.get(
         [
@@ -114,12 +117,22 @@ def _measure(
     whole = Measurement(Manifest.load(prepared_uri).categories)
     for measured, _ in parts:
         whole.merge(measured)
-    return whole, sorted(overlay for _, overlays in parts for overlay in overlays)
+    pictures = {name: picture for _, drawn in parts for name, picture in drawn.items()}
+    return whole, {name: pictures[name] for name in sorted(pictures)}
+
+
+def _spread(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the numbers, evenly spread, the first and the last among them."""
+    if not numbers:
+        return []
+    return sorted({numbers[round(n * (len(numbers) - 1) / (count - 1))] for n in range(count)})
 
 
 def _measure_part(
-    settings: dict[str, Any], model_uri: str, prepared_uri: str, indices: list[int], shown: set[int]
-) -> tuple[Measurement, list[tuple[str, bytes]]]:
+    settings: dict[str, Any], model_uri: str, prepared_uri: str, indices: list[int], shown: list[int]
+) -> tuple[Measurement, dict[str, bytes]]:
+    """The rows at `indices`, with pictures of those that are in `shown`: name below the report's folder → PNG."""
+    from aunet.drawing_attention import draw_attention
     from pipelines.config import from_json
     from pipelines.data.shards import ShardReader
     from pipelines.data.sources import meaning
@@ -132,14 +145,18 @@ def _measure_part(
         raise InputError(
             f"{model_uri}: the model's categories are not those of {prepared_uri}; measure it on data with its own"
         )
-    image_ids = {reader.image_ids[i] for i in shown}
-    overlays: list[tuple[str, bytes]] = []
+    compared = {reader.image_ids[i] for i in shown}
+    attended = {reader.image_ids[i] for i in _spread(shown, NUM_ATTENTION)}
+    pictures: dict[str, bytes] = {}
 
     def inspect(sample: Sample, result: Result) -> None:
-        if sample.image_id in image_ids:
-            overlays.append((f"{sample.image_id:012d}.png", draw_comparison(predictor, sample, result)))
+        name = f"{sample.image_id:012d}.png"
+        if sample.image_id in compared:
+            pictures[f"overlays/{name}"] = draw_comparison(predictor, sample, result)
+        if sample.image_id in attended and result.attention:
+            pictures[f"attention/{name}"] = encode_png(draw_attention(sample.image, result.attention))
 
-    return measure(predictor, reader, indices, inspect), overlays
+    return measure(predictor, reader, indices, inspect), pictures
 
 
 def load_predictor(model_uri: str, config: RunConfig | None = None) -> Predictor:
@@ -187,12 +204,15 @@ def _page(
     config: RunConfig,
     trained: TrainedRun,
     data_fingerprint: str,
-    metrics: dict[str, float],
-    per_class: list[dict[str, Any]],
-    overlays: list[tuple[str, bytes]],
+    measured: Measurement,
+    pictures: dict[str, bytes],
 ) -> str:
     from pipelines.pages.report import render_report
 
+    metrics, overlays, attention = measured.metrics(), [], []
+    for place, picture in pictures.items():
+        folder, name = place.split("/")
+        (overlays if folder == "overlays" else attention).append((name, picture))
     events = storage.read_bytes(storage.join(trained.uri, "events.jsonl")).decode().splitlines()
     return render_report(
         title=f"{config.name} · PQ {metrics['PQ']:.1f}",
@@ -204,9 +224,11 @@ def _page(
             "model": trained.model_uri,
         },
         metrics=metrics,
-        per_class=per_class,
+        per_class=measured.per_class(),
         events=[json.loads(line) for line in events],
         overlays=overlays,
+        attention=measured.attention.compute(),
+        attention_pictures=attention,
         config=to_json(config),
     )
 
@@ -215,8 +237,7 @@ def _track(
     trained: TrainedRun,
     metrics: dict[str, float],
     per_class: list[dict[str, Any]],
-    overlays: list[tuple[str, bytes]],
-    html: str,
+    files: dict[str, bytes],
     mark: str,
 ) -> None:
     from pipelines import tracking
@@ -224,5 +245,4 @@ def _track(
     marked = {f"{mark}{name}": value for name, value in metrics.items()}
     tracking.log_evaluation(trained.mlflow_run_id, marked, step=trained.steps)
     tracking.log_table(trained.mlflow_run_id, f"{mark}per_class.json", per_class)
-    files = {f"overlays/{name}": picture for name, picture in overlays} | {"report.html": html.encode()}
     tracking.log_artifacts(trained.mlflow_run_id, {f"{mark}{name}": content for name, content in files.items()})

@@ -9,6 +9,7 @@ import numpy as np
 
 from aunet.categories import Categories
 from aunet.data.sample import Sample, decode_sample
+from aunet.evaluation.attention_contrast import AttentionContrast
 from aunet.evaluation.instance_ap import InstanceAP
 from aunet.evaluation.overlap import measure_overlap
 from aunet.evaluation.panoptic_quality import PanopticQuality
@@ -23,12 +24,13 @@ Inspector = Callable[[Sample, "Result"], None]
 
 
 class Measurement:
-    """PQ, mIoU and AP of some images; several of them add to one."""
+    """PQ, mIoU, AP and the attention of some images; several of them add to one."""
 
     def __init__(self, categories: Categories) -> None:
         self.quality = PanopticQuality(categories)
         self.semantic = SemanticIoU(categories)
         self.instances = InstanceAP(categories)
+        self.attention = AttentionContrast()
 
     def update(self, sample: Sample, result: Result) -> None:
         """Count one image."""
@@ -36,6 +38,7 @@ class Measurement:
         overlap = measure_overlap(result.panoptic.ids, result.panoptic.segments, *true, self.quality.categories)
         self.quality.add(overlap)
         self.semantic.add(overlap)
+        self.attention.update(result.attention, *true)
         detections = result.prediction.detections
         if sample.instances is None:
             self.instances.update_from_map(sample.image_id, detections, *true)
@@ -54,6 +57,7 @@ class Measurement:
         self.quality.merge(other.quality)
         self.semantic.merge(other.semantic)
         self.instances.merge(other.instances)
+        self.attention.merge(other.attention)
 
     def metrics(self) -> dict[str, float]:
         """PQ SQ RQ (all, _th, _st), AP, AP_box and mIoU, in per cent."""

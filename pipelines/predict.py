@@ -1,4 +1,4 @@
-"""`predict`: images → COCO panoptic PNGs and JSON, with overlays on request."""
+"""`predict`: images → COCO panoptic PNGs and JSON, with overlays and attention on request."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from aunet.predictor import Predictor, Result
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+MODEL_FILES = ("model.safetensors", "model.pt2")
+"""A model folder has one of them: trained, or exported."""
 
 
 def predict(
@@ -25,6 +27,7 @@ def predict(
     images: str,
     out: str,
     overlays: bool = False,
+    attention: bool = False,
     panoptic_json: str | None = None,
     panoptic_dir: str | None = None,
     image_info: str | None = None,
@@ -34,19 +37,22 @@ def predict(
     Args:
         model: a model folder's URI, a run's URI, or `models:/name@alias`.
         images: a folder's URI, or one image's.
-        out: where `panoptic/*.png`, `panoptic.json` and `overlays/*.png` go.
+        out: where `panoptic/*.png`, `panoptic.json`, `overlays/*.png` and `attention/*.png` go.
         overlays: also draw image and prediction side by side; with ground truth where it is given.
+        attention: also draw the attention maps over the image (Figure 6).
         panoptic_json: ground truth in COCO panoptic format; its image ids are taken over.
         panoptic_dir: folder of its PNGs.
         image_info: JSON in COCO format that lists the images to label, annotated or not; its image ids are taken over.
 
     Returns:
-        `panoptic_json`, `panoptic_dir`, `overlays` (URIs) and `images` (how many).
+        `panoptic_json`, `panoptic_dir`, `overlays`, `attention` (URIs) and `images` (how many).
 
     Raises:
-        InputError: there is no such model or image, or a file cannot be read; every problem is named.
+        InputError: there is no such model or image, or a file cannot be read; every problem is named. Or `attention`
+            is asked of a network that has none.
     """
     from aunet.data.coco_panoptic import encode_panoptic
+    from aunet.drawing_attention import draw_attention
     from pipelines.evaluate import encode_png, load_predictor
 
     truth = _truth(panoptic_json, panoptic_dir)
@@ -54,13 +60,18 @@ def predict(
         numbers = _listed(image_info, images)
     else:
         numbers = {r.file_name: r.image_id for r in truth.images} if truth else {}
-    names = list(numbers) if image_info else _image_names(images)
-    predictor = load_predictor(_model_folder(model))
+    names = list(numbers) if image_info else image_names(images)
+    predictor = load_predictor(model_folder(model))
+    if attention and not (predictor.config.attention.pam or predictor.config.attention.mam):
+        raise InputError(
+            f"--attention: {model} has none (model.attention.pam and .mam are false); leave the option out, "
+            "or give a model that was trained with one of them"
+        )
     records, annotations, problems = [], [], []
     started = time.monotonic()
     for number, name in enumerate(names, start=1):
         try:
-            array = _decode(images, name)
+            array = decode(images, name)
         except InputError as error:
             problems.append(f"{storage.join(images, name)}: {error}")
             continue
@@ -69,10 +80,14 @@ def predict(
         ids = result.panoptic.ids.cpu().numpy()
         storage.write_bytes(storage.join(out, "panoptic", png), encode_panoptic(ids))
         records.append({"id": image_id, "file_name": name, "height": array.shape[0], "width": array.shape[1]})
-        annotations.append({"image_id": image_id, "file_name": png, "segments_info": _segments(result)})
+        segments = [segment.to_json() for segment in result.panoptic.segments]
+        annotations.append({"image_id": image_id, "file_name": png, "segments_info": segments})
         if overlays:
             picture = encode_png(_picture(predictor, array, result, truth, panoptic_dir, name))
             storage.write_bytes(storage.join(out, "overlays", png), picture)
+        if attention:
+            picture = encode_png(draw_attention(array, result.attention))
+            storage.write_bytes(storage.join(out, "attention", png), picture)
         if number % 20 == 0 or number == len(names):
             rate = number / (time.monotonic() - started)
             print(f"predict · {number}/{len(names)} images · {rate:.1f} img/s", file=sys.stderr)
@@ -85,21 +100,34 @@ def predict(
         "panoptic_json": storage.join(out, "panoptic.json"),
         "panoptic_dir": storage.join(out, "panoptic"),
         "overlays": storage.join(out, "overlays") if overlays else None,
+        "attention": storage.join(out, "attention") if attention else None,
     }
 
 
-def _model_folder(model: str) -> str:
+def model_folder(model: str) -> str:
+    """The folder that `--model` stands for.
+
+    Raises:
+        InputError: there is no model.
+    """
     if model.startswith("models:/"):
         from pipelines.tracking import resolve_model
 
         return resolve_model(model)
     for folder in (model, storage.join(model, "model")):
-        if storage.exists(storage.join(folder, "model.safetensors")):
+        if any(storage.exists(storage.join(folder, name)) for name in MODEL_FILES):
             return folder
-    raise InputError(f"--model {model}: no model.safetensors there; give a model folder, a run or models:/name@alias")
+    raise InputError(
+        f"--model {model}: no {' or '.join(MODEL_FILES)} there; give a model folder, a run or models:/name@alias"
+    )
 
 
-def _image_names(images: str) -> list[str]:
+def image_names(images: str) -> list[str]:
+    """Paths of the JPEG and PNG files below `images`.
+
+    Raises:
+        InputError: there are none.
+    """
     if not storage.exists(images):
         raise InputError(f"--images {images}: no such folder; give a folder of JPEG or PNG files")
     names = [f.path for f in storage.list_files(images) if f.path.lower().endswith(SUFFIXES)]
@@ -122,18 +150,15 @@ def _listed(image_info: str, images: str) -> dict[str, int]:
     return numbers
 
 
-def _decode(images: str, name: str) -> np.ndarray:
+def decode(images: str, name: str) -> np.ndarray:
+    """uint8[H, W, 3] of one of the files.
+
+    Raises:
+        InputError: it is no picture.
+    """
     from aunet.data.coco_panoptic import decode_image
 
     return decode_image(storage.read_bytes(storage.join(images, name)))
-
-
-def _segments(result: Result) -> list[dict[str, Any]]:
-    return [
-        {"id": s.id, "category_id": s.category_id, "isthing": int(s.is_thing), "iscrowd": 0, "area": s.area}
-        | ({"score": round(s.score, 4)} if s.score is not None else {})
-        for s in result.panoptic.segments
-    ]
 
 
 def _truth(panoptic_json: str | None, panoptic_dir: str | None) -> PanopticAnnotations | None:

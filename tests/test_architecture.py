@@ -36,7 +36,8 @@ HOMES = {
 
 RANKS = {
     "errors": 0, "categories": 1, "structures": 2, "config": 2, "config_json": 2, "losses": 3,
-    "model": 4, "data": 4, "fusion": 4, "evaluation": 4, "drawing": 4, "predictor": 5, "__init__": 6,
+    "model": 4, "data": 4, "fusion": 4, "evaluation": 4, "drawing": 4, "drawing_attention": 5, "export": 5,
+    "predictor": 6, "__init__": 7,
 }  # fmt: skip
 """Inside aunet a part imports only parts of lower rank."""
 

@@ -66,14 +66,20 @@ class ForegroundBranch(RoIHeads):
     def _boxes(
         self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> tuple[Tensor, Tensor]:
-        pooled = self.box_roi_pool(features, proposals, image_sizes)
-        logits, regression = self.box_predictor(self.box_head(pooled))
-        return at_least_float32(logits), at_least_float32(regression)
+        return self.classify(self.box_roi_pool(features, proposals, image_sizes))
 
     def _masks(
         self, features: dict[str, Tensor], boxes: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> tuple[dict[int, Tensor], Tensor]:
-        pooled = self.mask_roi_pool(features, boxes, image_sizes)  # type: ignore[misc]
+        return self.segment(self.mask_roi_pool(features, boxes, image_sizes))  # type: ignore[misc]
+
+    def classify(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits `Tensor[K, T + 1]` and box deltas `[K, 4 (T + 1)]` of RoI features `Tensor[K, C, 7, 7]`."""
+        logits, regression = self.box_predictor(self.box_head(pooled))
+        return at_least_float32(logits), at_least_float32(regression)
+
+    def segment(self, pooled: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """Mask features by size and mask logits `Tensor[K, T + 1, 28, 28]` of RoI features `Tensor[K, C, 14, 14]`."""
         before = self.mask_head(pooled)  # type: ignore[misc]
         predictor = self.mask_predictor
         after = predictor.relu(predictor.conv5_mask(before))  # type: ignore[union-attr]

@@ -24,6 +24,8 @@ def render_report(
     per_class: list[dict[str, Any]],
     events: list[dict[str, Any]],
     overlays: list[tuple[str, bytes]],
+    attention: dict[str, dict[str, float | None]],
+    attention_pictures: list[tuple[str, bytes]],
     config: dict[str, Any],
 ) -> str:
     """The page as HTML text. Every text in it is escaped.
@@ -35,6 +37,8 @@ def render_report(
         per_class: a row per category: `name isthing PQ SQ RQ tp fp fn`, `IoU` where known.
         events: the run's history; numbers of the events of one step become curves over the steps.
         overlays: (name, encoded picture).
+        attention: per map the mean of M' over `things` and `stuff`, and their `difference`; may be empty.
+        attention_pictures: (name, encoded picture).
         config: JSON values, shown folded.
     """
     parts = [
@@ -42,6 +46,8 @@ def render_report(
         section("Training", _curves(events), "charts"),
         section("Classes", _table(per_class)),
         section("Pictures", "".join(_picture(*overlay) for overlay in overlays), "gallery"),
+        section("Attention", _attention(attention)),
+        section("Attention by image", "".join(_picture(*p) for p in attention_pictures), "gallery"),
     ]
     return page(title, facts, parts, config)
 
@@ -132,6 +138,22 @@ def _row(row: dict[str, Any], columns: list[str]) -> str:
     )
 
 
+def _attention(attention: dict[str, dict[str, float | None]]) -> str:
+    if not attention:
+        return ""
+    columns = ("things", "stuff", "difference")
+    head = "".join(f"<th>{text}</th>" for text in ("mean weight M'", "on things", "on stuff", "stuff − things"))
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{_weight(row[column])}</td>' for column in columns)}</tr>"
+        for name, row in attention.items()
+    )
+    return f"<table class=attention><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _weight(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
 def _picture(name: str, encoded: bytes) -> str:
     from PIL import Image
 
@@ -180,6 +202,7 @@ table { width: 100%; border-collapse: separate; border-spacing: 0; padding: 6px 
 th, td { padding: 5px 14px; text-align: right; border-top: 1px solid var(--line); font-weight: 400; }
 thead th { border: 0; color: var(--soft); font-size: 12px; } td { color: var(--soft); }
 tbody th, thead th:first-child, td:nth-child(2), .pq, thead th:nth-child(3) { text-align: left; }
+.attention :is(td, thead th):not(:first-child) { text-align: right; }
 .pq { width: 34%; white-space: nowrap; } .pq b { display: inline-block; width: 44px; color: var(--ink); }
 .track { display: inline-block; width: calc(100% - 52px); height: 8px; border-radius: 4px; background: var(--line);
   overflow: hidden; } .bar { display: block; height: 100%; border-radius: 4px; background: var(--series-2); }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from aunet import Predictor, build_model
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.errors import InputError
-from tests.tiny import CATEGORIES, TINY
+from tests.tiny import CATEGORIES, TINY, with_attention
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,85 @@ def png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def test_arrays_bytes_and_paths_give_the_same(predictor: Predictor, picture: np.ndarray, tmp_path: Path) -> None:
+def test_arrays_bytes_and_files_give_the_same(predictor: Predictor, picture: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(png(picture))
-    maps = [predictor([image])[0].panoptic.ids for image in (picture, png(picture), path, str(path))]
-    assert all(torch.equal(maps[0], other) for other in maps[1:])
+    with open(path, "rb") as file:
+        results = predictor([picture, png(picture), path, str(path), io.BytesIO(png(picture)), file])
+    assert all(torch.equal(results[0].panoptic.ids, other.panoptic.ids) for other in results[1:])
+
+
+def test_grey_and_transparent_arrays_are_read_as_such_files(predictor: Predictor, picture: np.ndarray) -> None:
+    grey, rgba = picture[..., 0], np.concatenate([picture, picture[..., :1]], axis=-1)
+    for array in (grey, rgba):
+        loaded, decoded = (r.prediction.semantic_logits for r in predictor([array, png(array)]))
+        assert torch.equal(loaded, decoded)
+
+
+def test_no_images_no_results(predictor: Predictor) -> None:
+    assert predictor([]) == []
+
+
+def test_what_is_no_picture_is_named_with_its_cure(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "damaged.jpg").write_bytes(b"<html>not found</html>")
+    wrong = [
+        np.zeros((8, 8, 3), np.float32), np.zeros((3, 8, 9), np.uint8), np.zeros((0, 8, 3), np.uint8),
+        torch.zeros(3, 8, 8), io.StringIO("text"), tmp_path / "nowhere.jpg", tmp_path / "damaged.jpg", b"GIF",
+    ]  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        predictor(wrong)  # type: ignore[arg-type]
+    said = [
+        r"image 0: float32\[8, 8, 3\]; give uint8\[H, W, 3\] RGB with values 0 … 255",
+        r"image 1: uint8\[3, 8, 9\]; give uint8\[H, W, 3\]",
+        r"image 2: uint8\[0, 8, 3\]",
+        "image 3: a Tensor; give an array",
+        'image 4: a file opened as text; open it with "rb"',
+        r"image .*nowhere\.jpg: no such file; give the path",
+        r"image .*damaged\.jpg: not a picture",
+        "image 7: not a picture",
+    ]
+    assert len(caught.value.problems) == len(said)
+    for problem, pattern in zip(caught.value.problems, said, strict=True):
+        assert re.match(pattern, problem), problem
+
+
+@pytest.mark.parametrize("single", ["street.jpg", b"JPEG", Path("street.jpg"), np.zeros((8, 8, 3), np.uint8)])
+def test_a_single_image_is_no_list(predictor: Predictor, single: object) -> None:
+    with pytest.raises(InputError, match=r"images: a single \w+; give a list of images"):
+        predictor(single)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2000, 2)])
+def test_odd_sizes(predictor: Predictor, size: tuple[int, int]) -> None:
+    result = predictor([np.full((*size, 3), 90, np.uint8)])[0]
+    assert result.panoptic.ids.shape == size
+    assert {m.shape for m in result.attention.values()} == {size}
+
+
+def test_attention_has_the_size_of_the_image(predictor: Predictor, picture: np.ndarray) -> None:
+    for result, size in zip(predictor([picture, picture[:40, :50]]), ((70, 90), (40, 50)), strict=True):
+        assert list(result.attention) == ["pam2", "pam3", "pam4", "pam5", "mam"]
+        for weights in result.attention.values():
+            assert weights.shape == size and weights.dtype == torch.float32
+            assert 0 < weights.min() and weights.max() < 1
+        assert result.attention is result.attention, "made once"
+
+
+def test_attention_waits_until_it_is_asked_for(
+    predictor: Predictor, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aunet.predictor.merge_attention", lambda views, size: size)
+    result = predictor([picture])[0]
+    assert "attention" not in vars(result) and result.attention == (70, 90)
+    kept = [m for view in result.views for m in view.maps.values()]
+    assert all(m.untyped_storage().nbytes() == 4 * m.numel() for m in kept), "no batch is kept alive"
+
+
+def test_a_network_without_attention(picture: np.ndarray) -> None:
+    config = with_attention(TINY, pam=False, mam=False)
+    model = build_model(config, CATEGORIES)
+    without = Predictor(model, config, CATEGORIES, AugmentConfig(short_sides=(64,), max_size=128), FusionConfig())
+    assert without([picture])[0].attention == {}
 
 
 def test_the_map_fits_its_segments_and_the_picture(predictor: Predictor, picture: np.ndarray) -> None:
@@ -67,12 +142,6 @@ def test_multi_scale_testing(predictor: Predictor, picture: np.ndarray) -> None:
         result.prediction.semantic_logits.softmax(0), mirrored.prediction.semantic_logits.flip(-1).softmax(0),
         atol=2e-3, rtol=0,
     )  # fmt: skip
-
-
-def test_a_missing_and_a_damaged_picture(predictor: Predictor, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
-        predictor([tmp_path / "nowhere.jpg"])
-    damaged = tmp_path / "damaged.jpg"
-    damaged.write_bytes(b"<html>not found</html>")
-    with pytest.raises(InputError, match=r"damaged\.jpg"):
-        predictor([damaged])
+    assert len(result.views) == 4
+    for name, weights in result.attention.items():
+        torch.testing.assert_close(weights, mirrored.attention[name].flip(-1), atol=2e-3, rtol=0)

@@ -59,7 +59,7 @@ def test_mlflow_has_the_run(store: Path, first: tuple[dict[str, Any], str], monk
     history = client.get_metric_history(run.info.run_id, "loss")
     assert [point.step for point in history] == [10, 20, 24]
     artifacts = {a.path for a in client.list_artifacts(run.info.run_id)}
-    assert artifacts >= {"overlays", "per_class.json", "report.html"}
+    assert artifacts >= {"overlays", "attention", "per_class.json", "report.html"}
     version = client.get_model_version_by_alias(first[0]["model"]["name"], "champion")
     assert version.source == first[0]["run"]["model_uri"]
 
@@ -72,10 +72,11 @@ def test_predict_and_score_agree_with_evaluate(store: Path, first: tuple[dict[st
     model = f"models:/{first[0]['model']['name']}@champion"
     predicted, _ = jobs(
         store, "predict", "--model", model, "--images", str(raw / "val"), "--out", str(tmp_path / "out"),
-        "--overlays", *truth,
+        "--overlays", "--attention", *truth,
     )  # fmt: skip
     assert predicted["images"] == 4
-    assert len(list((tmp_path / "out/overlays").glob("*.png"))) == 4
+    for folder in ("overlays", "attention"):
+        assert len(list((tmp_path / "out" / folder).glob("*.png"))) == 4
     scored, _ = jobs(
         store, "score", "--gt-json", truth[1], "--gt-dir", truth[3],
         "--pred-json", predicted["panoptic_json"], "--pred-dir", predicted["panoptic_dir"],
@@ -88,6 +89,9 @@ def test_the_report_is_what_was_said(first: tuple[dict[str, Any], str]) -> None:
     document = json.loads(Path(first[0]["report"]["uri"]).read_text())
     assert {name: document["metrics"][name] for name in METRICS} == {name: first[0][name] for name in METRICS}
     assert {row["name"] for row in document["per_class"]} >= {"sky", "ball"}
+    assert list(document["attention"]) == ["pam2", "pam3", "pam4", "pam5", "mam"]
+    for means in document["attention"].values():
+        assert 0 < means["things"] < 1 and means["difference"] == pytest.approx(means["stuff"] - means["things"])
 
 
 @pytest.mark.parametrize(

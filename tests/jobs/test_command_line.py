@@ -88,7 +88,7 @@ def test_run_and_overrides(verb: Call, tmp_path: Path) -> None:
 def test_predict_and_score(verb: Call) -> None:
     run("predict", "--model", "models:/aunet@champion", "--images", "in", "--out", "out", "--overlays")
     assert verb.options == {
-        "model": "models:/aunet@champion", "images": "in", "out": "out", "overlays": True,
+        "model": "models:/aunet@champion", "images": "in", "out": "out", "overlays": True, "attention": False,
         "panoptic_json": None, "panoptic_dir": None, "image_info": None,
     }  # fmt: skip
     run("score", "--gt-json", "a", "--gt-dir", "b", "--pred-json", "c", "--pred-dir", "d")

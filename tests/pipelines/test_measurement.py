@@ -30,7 +30,9 @@ def answer(sample: Sample, shift: int = 0) -> Result:
     box = torch.tensor([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]]).float()
     detections = Detections(box, torch.ones(1), torch.ones(1, dtype=torch.int64), mask[None])
     segments = [Segment(1, 12, False, int((ids == 1).sum())), Segment(2, 3, True, int(mask.sum()), 1.0)]
-    return Result(PanopticMap(ids, segments), Prediction(detections, torch.zeros(3, 32, 48)))
+    result = Result(PanopticMap(ids, segments), Prediction(detections, torch.zeros(3, 32, 48)))
+    result.attention = {"mam": torch.where(mask, 0.25, 0.75)}
+    return result
 
 
 def test_the_truth_is_100() -> None:
@@ -40,6 +42,8 @@ def test_the_truth_is_100() -> None:
     metrics = measurement.metrics()
     for name in ("PQ", "PQ_th", "PQ_st", "SQ", "RQ", "AP", "AP_box", "mIoU"):
         assert metrics[name] == pytest.approx(100)
+    assert measurement.attention.compute() == {"mam": {"things": 0.25, "stuff": 0.75, "difference": 0.5}}
+    assert "mam" not in metrics and "attention" not in metrics
 
 
 def test_halves_add_to_the_whole() -> None:
@@ -50,6 +54,7 @@ def test_halves_add_to_the_whole() -> None:
             measurement.update(sample, answer(sample, shift=image_id))
     even.merge(odd)
     assert even.metrics() == pytest.approx(whole.metrics())
+    assert even.attention.compute()["mam"] == pytest.approx(whole.attention.compute()["mam"])
     for one, other in zip(even.per_class(), whole.per_class(), strict=True):
         assert one.pop("name") == other.pop("name") and one == pytest.approx(other)
     assert 0 < whole.metrics()["PQ"] < 100

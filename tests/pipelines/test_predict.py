@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from aunet.config import AttentionConfig, AUNetConfig
 from aunet.data.cityscapes import CATEGORIES
 from aunet.errors import InputError
 from pipelines import evaluate
@@ -20,10 +21,15 @@ from tests.cityscapes import png
 
 class Blind:
     categories = CATEGORIES
+    config = AUNetConfig(attention=AttentionConfig(pam=False))
 
     def __call__(self, images: list[np.ndarray]) -> list[Any]:
         return [
-            SimpleNamespace(panoptic=SimpleNamespace(ids=torch.zeros(i.shape[:2]).int(), segments=[])) for i in images
+            SimpleNamespace(
+                panoptic=SimpleNamespace(ids=torch.zeros(i.shape[:2]).int(), segments=[]),
+                attention={"mam": torch.ones(i.shape[:2])},
+            )
+            for i in images
         ]
 
 
@@ -77,3 +83,17 @@ def test_a_list_with_gaps_and_doubles(folder: Path) -> None:
         "image 2 lacks file_name; add it", "id 16 is given 2 times; keep one",
         "file_name a.png is given 2 times; keep one",
     ]  # fmt: skip
+
+
+def test_attention_is_drawn_where_it_is_asked_for(folder: Path) -> None:
+    labelled(folder)
+    assert not (folder / "out" / "attention").exists()
+    labelled(folder, attention=True, image_info=str(folder / "info.json"))
+    assert sorted(p.name for p in (folder / "out" / "attention").iterdir()) == ["000000000016.png", "000000000019.png"]
+
+
+def test_a_network_without_attention_says_so_before_it_starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Blind, "config", AUNetConfig(attention=AttentionConfig(pam=False, mam=False)))
+    with pytest.raises(InputError, match=rf"--attention: {folder}/model has none .* leave the option out"):
+        labelled(folder, attention=True)
+    assert not (folder / "out").exists()

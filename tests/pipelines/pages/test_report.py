@@ -50,6 +50,8 @@ def render(**changes: Any) -> str:
             *({"kind": "evaluation", "step": n, "PQ": 10.0 * n, "mIoU": 1.0} for n in (4, 8)),
         ],
         "overlays": [("000000000001.png", picture())],
+        "attention": {"mam": {"things": 0.25, "stuff": 0.8754, "difference": 0.6254}},
+        "attention_pictures": [("000000000002.png", picture())],
         "config": {"name": "shapes", "train": {"lr": 0.001}},
     }
     return render_report(**(whole | changes))
@@ -59,7 +61,7 @@ def test_everything_is_on_the_page() -> None:
     page = Page(render())
     for words in ("shapes", "abc", "61.2", "SQ 80.0 · RQ 70.0", "33.3", "77.7", "disc", "82.5", "55.5",
                   "Losses", "Learning rate", "Panoptic quality on the validation split",
-                  "000000000001.png", '"lr": 0.001'):  # fmt: skip
+                  "000000000001.png", "000000000002.png", "mam", "0.250", "0.875", "0.625", '"lr": 0.001'):  # fmt: skip
         assert words in page.text, words
     assert len(page.all("polyline")) == 4, "loss, mask, PQ and lr"
     widths = [a["style"] for a in page.all("span") if "bar" in (a["class"] or "")]
@@ -74,11 +76,12 @@ def test_all_texts_are_escaped() -> None:
             per_class=[row(EVIL, 1, 5.0)],
             events=[{"step": n, EVIL: 1.0} for n in range(3)],
             overlays=[(EVIL, picture())],
+            attention={EVIL: {"things": None, "stuff": 1.0, "difference": None}},
             config={EVIL: EVIL},
         )
     )
     assert "script" not in [tag for tag, _ in page.tags]
-    assert page.text.count(EVIL) >= 6
+    assert page.text.count(EVIL) >= 7
     assert page.all("img")[0]["alt"] == EVIL
 
 
@@ -98,7 +101,8 @@ def test_wide_pictures_become_smaller() -> None:
 
 
 def test_little_to_tell() -> None:
-    page = Page(render(facts={}, metrics={}, per_class=[], events=[], overlays=[], config={}))
+    page = Page(render(facts={}, metrics={}, per_class=[], events=[], overlays=[], attention={},
+                       attention_pictures=[], config={}))  # fmt: skip
     assert page.text.count("–") == 9 + 3 and page.all("svg") == page.all("table") == page.all("img") == []
     assert not Page(render(events=[{"step": 1, "loss": 2.0}])).all("polyline"), "one point makes no curve"
 

@@ -1,0 +1,77 @@
+"""The verb `export`: what it writes, what `predict` makes of it, and when it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from aunet import Predictor, build_model
+from aunet.config import AugmentConfig, FusionConfig
+from aunet.data.coco_panoptic import encode_panoptic
+from aunet.errors import InputError, Refused
+from pipelines.checkpoint import save_model
+from pipelines.export import TOLERANCE, _check, export
+from pipelines.predict import predict
+from tests.cityscapes import png
+from tests.tiny import CATEGORIES, TINY
+
+EXACT = {**dict.fromkeys(TOLERANCE, 0.0), "panoptic": 1.0}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder as training writes it."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    augment, fusion = AugmentConfig(short_sides=(96,), max_size=128), FusionConfig(score_threshold=0.3, stuff_area=16)
+    predictor = Predictor(build_model(TINY, CATEGORIES), TINY, CATEGORIES, augment, fusion)
+    save_model(folder, predictor.model.state_dict(), predictor.settings())
+    return folder
+
+
+def test_an_exported_model_predicts_as_before(trained: Path, tmp_path: Path) -> None:
+    result = export(str(trained), str(tmp_path / "exported"))
+    file = Path(result["file"])
+    assert sorted(p.name for p in file.parent.iterdir()) == ["config.json", "model.pt2", "sha256.json"]
+    assert (file.parent / "config.json").read_text() == (trained / "config.json").read_text()
+    assert result["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert result["bytes"] == file.stat().st_size
+    parity = result["parity"]
+    assert parity["images"] == 4 and parity["detections"] > 20
+    assert parity["panoptic"] == 1.0 and all(parity[name] < 1e-4 for name in TOLERANCE)
+
+    (tmp_path / "images").mkdir()
+    picture = torch.randint(0, 256, (70, 90, 3), dtype=torch.uint8).numpy()
+    (tmp_path / "images" / "a.png").write_bytes(png(picture))
+    found = predict(result["uri"], str(tmp_path / "images"), str(tmp_path / "out"))
+    wanted = Predictor.from_folder(trained)([picture])[0].panoptic
+    assert (tmp_path / "out" / "panoptic" / "a.png").read_bytes() == encode_panoptic(wanted.ids.numpy())
+    (annotation,) = json.loads(Path(found["panoptic_json"]).read_text())["annotations"]
+    assert annotation["segments_info"] == [segment.to_json() for segment in wanted.segments]
+    assert any(segment.is_thing for segment in wanted.segments)
+    with pytest.raises(InputError, match=r"model\.pt2 is an export already; give the model folder"):
+        export(result["uri"], str(tmp_path / "again"))
+
+
+def test_the_model_folder_is_not_written_to(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the model folder itself; give another one"):
+        export(str(trained), str(trained))
+    with pytest.raises(InputError, match=r"no model\.safetensors or model\.pt2 there"):
+        export(str(tmp_path), str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"boxes": 0.02}, r"differs from m in boxes by 0\.02 \(at most 0\.01\); nothing was written"),
+        ({"logits": float("inf"), "panoptic": 0.9}, r"logits by inf .*, 10\.00% of the pixels \(at most 0\.10%\)"),
+    ],
+)
+def test_a_program_that_differs_is_refused(change: dict[str, float], said: str) -> None:
+    _check(EXACT, "m")
+    with pytest.raises(Refused, match=said):
+        _check({**EXACT, **change}, "m")
