@@ -22,7 +22,7 @@ demo: $(READY)  ## the main job on generated scenes: data, training, evaluation,
 	@$(BIN)/python -m jobs run shapes_smoke
 
 test: $(READY)  ## the test suite, in two processes (TEST_ARGS="tests/aunet -k fusion" narrows it)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(TEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 $(TEST_ARGS)
 
 test-slow: $(READY)  ## the tests that train for minutes; AUNET_SAMPLE_DATA names the real images
 	@$(BIN)/python -m pytest -q -m slow $(TEST_ARGS)

@@ -20,13 +20,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import RESULTS, cpu_name
 from pipelines import presets, storage
 from pipelines.config import RunConfig
-from pipelines.evaluate import REPORT, evaluate
+from pipelines.evaluate import evaluate
 from pipelines.train import train
 from pipelines.variants import TABLE_1, table_1_row
 
@@ -101,21 +102,32 @@ def main() -> None:
         sys.exit("a run failed; see above. The same command goes on with the others.")
     runs = {row: [reported(row_config(row, seed, weights)) for seed in arguments.seeds] for row in TABLE_1}
     table = {row: {m: summary([run[m] for run in found]) for m in METRICS} for row, found in runs.items()}
-    print("| row | " + " | ".join(METRICS) + " |\n|---" * (len(METRICS) + 1) + "|")
+    print("| row | " + " | ".join(METRICS) + " |\n" + "|---" * (len(METRICS) + 1) + "|")
     for row, figures in table.items():
         print(f"| `{row}` | " + " | ".join(f"{f['mean']:.1f} ± {f['sd']:.1f}" for f in figures.values()) + " |")
+    attention = {row: contrast([run["attention"] for run in found]) for row, found in runs.items()}
+    print("\nmean M' on things / stuff")
+    for row, maps in attention.items():
+        print(f"{row:8}", *(f"{name} {m['things']:.3f} / {m['stuff']:.3f}" for name, m in maps.items()), sep="   ")
     document = {
         "date": datetime.date.today().isoformat(), "device": cpu_name(), "seeds": arguments.seeds, "table": table,
-        "runs": runs,
+        "attention": attention, "runs": runs,
     }  # fmt: skip
     (RESULTS / "table1.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
-def reported(config: RunConfig) -> dict[str, float]:
-    """The figures of a finished run."""
+def reported(config: RunConfig) -> dict[str, Any]:
+    """The figures of a finished run, and M' on things and stuff of each of its attention maps."""
     report = json.loads(storage.read_bytes(evaluate(config).uri))
-    assert report["report"]["uri"].endswith(REPORT)
-    return {name: round(report[name], 3) for name in METRICS}
+    return {name: round(report[name], 3) for name in METRICS} | {"attention": report["attention"]}
+
+
+def contrast(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """The mean over the seeds, map by map."""
+    return {
+        name: {where: round(statistics.mean(run[name][where] for run in runs), 4) for where in ("things", "stuff")}
+        for name in runs[0]
+    }
 
 
 if __name__ == "__main__":

@@ -36,12 +36,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(NEEDS_GPU)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     """Where several processes share the work: whole flows one after the other in one of them, a file each elsewhere."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        whole = folder in ("end_to_end", "faults")
-        item.add_marker(pytest.mark.xdist_group("whole flows" if whole else str(item.path)))
+    from xdist.scheduler import LoadFileScheduling
+
+    class WholeFlowsTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "whole flows" if file.startswith(("tests/end_to_end/", "tests/faults/")) else file
+
+    return WholeFlowsTogether(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
