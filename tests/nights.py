@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aunet.data.shapes import write_scenes
+from aunet.evaluation.attention_contrast import AttentionContrast
 from pipelines import preprocess, presets, register, retrain, storage, tracking, train
 from pipelines.artifacts import TrainedRun
 from pipelines.config import RunConfig, to_json
@@ -17,7 +18,7 @@ class Measured:
     """What measuring a model gives."""
 
     def __init__(self, pq: float) -> None:
-        self.pq = pq
+        self.pq, self.attention = pq, AttentionContrast()
 
     def metrics(self) -> dict[str, float]:
         return {"PQ": self.pq, "PQ_th": self.pq / 2}
@@ -63,9 +64,11 @@ class Nights:
         storage.write_bytes(storage.join(uri, train.ARTIFACT), run.to_json().encode())
         return run
 
-    def measure(self, config: RunConfig, run: TrainedRun, prepared_uri: str, _: int) -> tuple[Measured, list[Any]]:
+    def measure(
+        self, config: RunConfig, run: TrainedRun, prepared_uri: str, _: int
+    ) -> tuple[Measured, dict[str, bytes]]:
         self.measured.append((run.model_uri, prepared_uri))
-        return Measured(self.pq.get(run.uri, 40.0)), []
+        return Measured(self.pq.get(run.uri, 40.0)), {}
 
     @property
     def versions(self) -> dict[str, dict[str, str]]:
