@@ -26,9 +26,9 @@ RUN AUNET_OPS_BUILD=require-cuda TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST}" 
 
 # --- libraries and code -------------------------------------------------------------------------------------------
 FROM python:${PYTHON_VERSION}-slim AS base
-# rsync and ssh for Ray's cluster launcher, wget for KubeRay's probes.
+# rsync and ssh for Ray's cluster launcher, wget for KubeRay's probes, g++ for train.compile.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends openssh-client rsync wget \
+    && apt-get install --yes --no-install-recommends g++ openssh-client rsync wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --gid users --home-dir /ray --create-home --shell /bin/bash ray
 WORKDIR /app

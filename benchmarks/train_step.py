@@ -2,7 +2,8 @@
 
 Three networks with a ResNet-50-FPN, frozen batch norm and three trainable stages, 80 things: torchvision's
 ``maskrcnn_resnet50_fpn``, ``e2e`` (no attention, with the background branch that torchvision lacks) and ``aunet`` (PAM,
-MAM, reweight), by the presets of Table 1. Same images, targets, batch, number format and memory format (channels last);
+MAM, reweight), by the presets of Table 1; and `aunet` a second time with ``train.compile`` (memory is not compared, for
+the compiler needs some itself). Same images, targets, batch, number format and memory format (channels last);
 weights are random, with the last layers of RPN and box head set so that all three get the same proposals, sample the
 same RoIs and find 100 objects per image; the learning rate is 0, which keeps it so. torchvision's resizing is off.
 
@@ -15,7 +16,6 @@ time between synchronisations and peak allocated memory.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import subprocess
 import sys
@@ -44,8 +44,10 @@ from jobs.verbs import presets
 from tests.tiny import make_target
 
 COCO = Categories(tuple(Category(id=n, name=str(n), is_thing=n <= 80) for n in range(1, 134)))
+COMPILED = "aunet compiled"
 NETWORKS = ("torchvision", "e2e", "aunet")
 BARS = {"e2e / torchvision": 1.20, "aunet / e2e": 1.10}
+RATIOS = (*BARS, f"{COMPILED} / aunet")
 NUM_THINGS = 12
 
 
@@ -59,6 +61,8 @@ class Rival:
         self.ours = name != "torchvision"
         self.model = (our_network(name) if self.ours else their_network(self.size)).to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if name == COMPILED:
+            self.model.compile()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=0.0, momentum=0.9, fused=True)
         images = torch.randint(0, 256, (arguments.batch, 3, *self.size), dtype=torch.uint8)
@@ -92,7 +96,7 @@ class Rival:
 
 def our_network(row: str) -> nn.Module:
     """A row of Table 1, without its weights."""
-    config = presets()[f"coco_r50_{row}"]().model
+    config = presets()[f"coco_r50_{row.split()[0]}"]().model
     model = build_model(replace(config, backbone=replace(config.backbone, weights=None)), COCO)
     return alike(model, model.rpn.head, model.foreground.box_predictor)
 
@@ -139,7 +143,7 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 def times_in_turns(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Least seconds per step and per image."""
-    rivals = {name: Rival(name, arguments) for name in NETWORKS}
+    rivals = {name: Rival(name, arguments) for name in (*NETWORKS, COMPILED)}
     runs = {
         "training step": {name: rival.train for name, rival in rivals.items()},
         "inference per image": {name: rival.infer for name, rival in rivals.items()},
@@ -207,7 +211,6 @@ def main() -> None:
     for name in NETWORKS:
         command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
         measured["peak memory"][name] = float(subprocess.run(command, check=True, capture_output=True).stdout)
-    ratio = functools.partial(_ratio, measured)
     record = {
         "hardware": torch.cuda.get_device_name() if arguments.device == "cuda" else cpu_name(),
         "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "torchvision": torchvision.__version__,
@@ -219,7 +222,7 @@ def main() -> None:
         "seconds per image in inference": _rounded(measured["inference per image"]),
         "peak memory, GB": _rounded({n: v / 1e9 for n, v in measured["peak memory"].items()}),
         "share of RoIUpsample in aunet's training step": round(operator_share(arguments), 4),
-        "ratios": {bar: {what: ratio(bar, what) for what in measured} for bar in BARS}, "bars": BARS,
+        "ratios": {ratio: _ratios(measured, *ratio.split(" / ")) for ratio in RATIOS}, "bars": BARS,
     }  # fmt: skip
     print(json.dumps(record, indent=1))
     if not arguments.no_write:
@@ -227,9 +230,8 @@ def main() -> None:
         (RESULTS / f"train_step_{arguments.device}.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _ratio(measured: dict[str, dict[str, float]], bar: str, what: str) -> float:
-    over, under = bar.split(" / ")
-    return round(measured[what][over] / measured[what][under], 3)
+def _ratios(measured: dict[str, dict[str, float]], over: str, under: str) -> dict[str, float]:
+    return {what: round(of[over] / of[under], 3) for what, of in measured.items() if over in of}
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

@@ -165,6 +165,9 @@ class TrainConfig:
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """`auto`: bf16 autocast where the hardware computes in it, else fp32. `fp16`, with scaled losses, is for GPUs that
     have no bf16 (T4, V100)."""
+    compile: bool = False
+    """Let torch.compile fuse what sees whole images, once for all sizes; the first step then takes a minute or more. A
+    run that is taken up again may differ in the last bits."""
     seed: int = 0
     checkpoint_every: int = 1
     """Epochs between checkpoints."""

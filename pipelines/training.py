@@ -67,6 +67,8 @@ class Worker:
         torch.manual_seed(config.train.seed)
         model = build_model(with_local_weights(config.model), self.categories)
         self.model: AUNet = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.train.compile:
+            self.model.compile()
         replica = ray.train.torch.prepare_model(self.model)
         self.update = TrainingStep(
             config, self.model, replica, self.device, self.rank, self.world_size, self.plan.num_steps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +87,20 @@ class AUNet(nn.Module):
         semantic = semantic_loss(scene.logits, labels, self.hard_pixels)
         box, mask = instances.losses
         return Losses(proposals.loss, box, mask, semantic)
+
+    def compile(self, *args: Any, dynamic: bool = True, **kwargs: Any) -> None:
+        """torch.compile, in place, of the parts that see whole images: backbones, RPN head and background branch.
+
+        Between them, torchvision asks in Python how many boxes there are; that stays as it is. Names of parameters do
+        not change, and copies are not compiled.
+
+        Args:
+            dynamic: compile once for all sizes of images, not once for each.
+            args, kwargs: see `torch.compile`.
+        """
+        for part in (self.backbone, self.background_backbone, self.rpn.head, self.background):
+            if part is not None:
+                part.compile(*args, dynamic=dynamic, **kwargs)
 
 
 def as_rois(boxes: list[Tensor]) -> Tensor:

