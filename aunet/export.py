@@ -6,6 +6,7 @@ height and width are free, multiples of 32 from `SMALLEST` on; so are the number
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,9 @@ def export_network(model: AUNet) -> ExportedProgram:
     height, width = (SIZE_MULTIPLE * Dim(name, min=SMALLEST // SIZE_MULTIPLE) for name in ("rows", "columns"))
     examples = torch.zeros(1, 3, 160, 224, dtype=torch.uint8, device=device), torch.tensor([150, 220], device=device)
     shapes = {"images": {2: height, 3: width}, "size": None}
-    return torch.export.export(InferenceNetwork(model), examples, dynamic_shapes=shapes, strict=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torchvision's own, of how it tells torch.export about nms
+        return torch.export.export(InferenceNetwork(model), examples, dynamic_shapes=shapes, strict=False)
 
 
 class ExportedNetwork(nn.Module):

@@ -133,7 +133,10 @@ def _check(parity: dict[str, float], model: str) -> None:
 
 
 def _pictures(predictor: Predictor, images: str | None) -> Iterator[np.ndarray]:
-    """The first of `images`, or scenes at the network's size: three wide, high and square ones, and a plain one."""
+    """The first of `images`, or scenes at the network's size: a wide, a high and a square one; and noise.
+
+    No plain one: of proposals with exactly the same score, torchvision keeps any.
+    """
     import numpy as np
 
     from aunet.data.shapes import make_scene
@@ -146,4 +149,4 @@ def _pictures(predictor: Predictor, images: str | None) -> Iterator[np.ndarray]:
     long = min(short * 4 // 3, predictor.augment.max_size)
     for number, (height, width) in enumerate(((short, long), (long, short), (short, short))):
         yield make_scene(0, "val", number, height, width).image
-    yield np.full((short, long, 3), 128, np.uint8)
+    yield np.random.default_rng(0).integers(0, 256, (short, long, 3), np.uint8)

@@ -196,13 +196,15 @@ def delete(uri: str) -> None:
 
 def upload_folder(local: Path, uri: str) -> None:
     """Copy all files of a local folder to `uri`. Not one step: commit by a file written afterwards."""
-    if not _is_remote(uri):
-        shutil.copytree(local, absolute(uri), dirs_exist_ok=True)
-        return
 
     def send(path: Path) -> None:
+        target = join(uri, path.relative_to(local).as_posix())
+        if not _is_remote(uri):  # contents only: a temporary folder's mode would lock other users out
+            Path(absolute(target)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, absolute(target))
+            return
         with open(path, "rb") as content:
-            put_object(join(uri, path.relative_to(local).as_posix()), content)
+            put_object(target, content)
 
     with ThreadPoolExecutor(TRANSFERS) as pool:
         list(pool.map(send, [path for path in local.rglob("*") if path.is_file()]))

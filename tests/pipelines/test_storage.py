@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -136,6 +137,14 @@ def test_folders_go_up_and_down(root: str, tmp_path: Path) -> None:
     assert [(f.path, f.size) for f in storage.list_files(uri)] == [("a.txt", 1), ("sub/b.bin", 100_000)]
     storage.download_folder(uri, back)
     assert (back / "sub" / "b.bin").read_bytes() == bytes(100_000) and (back / "a.txt").read_bytes() == b"a"
+
+
+def test_a_temporary_folders_mode_does_not_go_along(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "weights").write_bytes(b"w")
+        storage.upload_folder(Path(scratch), str(tmp_path / "store" / "model"))
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "store" / "model").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_folder_is_renamed_once(tmp_path: Path) -> None:
