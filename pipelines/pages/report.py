@@ -12,7 +12,8 @@ from pipelines.pages.line_chart import line_chart
 
 MAX_PICTURE_WIDTH = 1500
 """Wider overlays are made smaller before they go into the page, in pixels."""
-_NO_CURVE = {"kind", "step", "steps", "epoch", "lr", "images_per_s", "eta_s"}
+_LOSSES = ("loss", "rpn", "box", "mask", "semantic")
+"""The total and the parts of Eq. 7, as a step's event names them."""
 _GROUPS = (("all", ""), ("things", "_th"), ("stuff", "_st"))
 
 
@@ -96,20 +97,19 @@ def _cards(metrics: dict[str, float]) -> str:
 
 def _curves(events: list[dict[str, Any]]) -> str:
     curves: dict[str, list[tuple[float, float]]] = {}
+    qualities = tuple(f"PQ{suffix}" for _, suffix in _GROUPS)
     for event in events:
-        if event.get("kind", "step") != "step":
-            names = [f"PQ{suffix}" for _, suffix in _GROUPS]
-        else:
-            names = [name for name in event if name not in _NO_CURVE] + ["lr"]
-        for name in names:
+        for name in (*_LOSSES, "lr") if event.get("kind", "step") == "step" else qualities:
             if isinstance(value := event.get(name), int | float) and not isinstance(value, bool):
                 curves.setdefault(name, []).append((float(event.get("step", 0)), float(value)))
-    quality = {name: curves.pop(name) for name in [f"PQ{suffix}" for _, suffix in _GROUPS] if name in curves}
-    rate = {"lr": curves.pop("lr")} if "lr" in curves else {}
-    return (
-        line_chart("Losses", curves, "step")
-        + line_chart("Panoptic quality on the validation split", quality, "step")
-        + line_chart("Learning rate", rate, "step")
+    charts = {
+        "Losses": _LOSSES,
+        "Panoptic quality on the validation split": qualities,
+        "Learning rate": ("lr",),
+    }
+    return "".join(
+        line_chart(title, {name: curves[name] for name in names if name in curves}, "step")
+        for title, names in charts.items()
     )
 
 

@@ -136,7 +136,7 @@ UNUSUAL = {
 }
 
 
-@pytest.mark.parametrize("precision", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16], ids=["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("void", [False, True], ids=["labelled", "all void"])
 @pytest.mark.parametrize("case", UNUSUAL)
 def test_unusual_images_train(case: str, void: bool, precision: torch.dtype | None) -> None:

@@ -44,7 +44,7 @@ def render(**changes: Any) -> str:
         "per_class": [row("disc", 1, 40.0) | {"IoU": 55.5}, row("sky", 0, 82.5), row("never", 1, 0.0, tp=0)],
         "events": [
             *(
-                {"kind": "step", "step": n, "epoch": n / 4, "loss": 3 / n, "mask": 1 / n, "lr": 0.1}
+                {"kind": "step", "step": n, "epoch": n / 4, "loss": 3 / n, "memory_gb": 1.0, "mask": 1 / n, "lr": 0.1}
                 for n in range(1, 9)
             ),
             *({"kind": "evaluation", "step": n, "PQ": 10.0 * n, "mIoU": 1.0} for n in (4, 8)),
@@ -74,7 +74,6 @@ def test_all_texts_are_escaped() -> None:
             title=EVIL,
             facts={EVIL: EVIL},
             per_class=[row(EVIL, 1, 5.0)],
-            events=[{"step": n, EVIL: 1.0} for n in range(3)],
             overlays=[(EVIL, picture())],
             attention={EVIL: {"things": None, "stuff": 1.0, "difference": None}},
             config={EVIL: EVIL},
