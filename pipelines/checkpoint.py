@@ -46,8 +46,6 @@ def save_checkpoint(folder: Path, step: int, parts: Mapping[str, Stateful | None
 def load_checkpoint(folder: Path, parts: Mapping[str, Stateful | None]) -> int:
     """Put a checkpoint's state into the given objects; returns the number of steps that are done.
 
-    What the checkpoint does not know, as one that is older than the scaler of fp16, stays as it is.
-
     Raises:
         InputError: a file is missing or not what was written.
     """
@@ -56,7 +54,7 @@ def load_checkpoint(folder: Path, parts: Mapping[str, Stateful | None]) -> int:
     check_hashes(folder)
     state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
     for name, part in parts.items():
-        if part is not None and name in state:
+        if part is not None:
             part.load_state_dict(state[name])
     return int(state["step"])
 

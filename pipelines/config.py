@@ -142,8 +142,8 @@ class TrainConfig:
     batch_size: int = 16
     """Images per step over all workers, and over all forward passes of each."""
     micro_batch_size: int | None = None
-    """Images of one forward pass; a worker whose part of a step holds more of them takes several passes and adds up
-    their gradients. None: its whole part in one pass."""
+    """Most images of one forward pass; a worker whose part of a step holds more of them takes several passes and adds
+    up their gradients. None: its whole part in one pass."""
     epochs: int = 18
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.02
@@ -166,8 +166,8 @@ class TrainConfig:
     """`auto`: bf16 autocast where the hardware computes in it, else fp32. `fp16`, with scaled losses, is for GPUs that
     have no bf16 (T4, V100)."""
     compile: bool = False
-    """Let torch.compile fuse what sees whole images, once for all sizes; the first step then takes a minute or more. A
-    run that is taken up again may differ in the last bits."""
+    """Let torch.compile fuse what sees whole images, of any size; the first step then takes a minute or more. A run
+    that is taken up again may differ in the last bits."""
     seed: int = 0
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
@@ -188,7 +188,7 @@ class TrainConfig:
         )
         part, size = self.batch_size // self.num_workers, self.micro_batch_size
         check(
-            size is None or (size >= 1 and part % size == 0),
+            size is None or (size >= 1 and part % min(size, part) == 0),
             "train.micro_batch_size",
             size,
             f"take a divisor of the {part} images of each worker (train.batch_size / train.num_workers), or None",
@@ -203,7 +203,7 @@ class TrainConfig:
     def accumulate(self) -> int:
         """Forward passes of each worker in a step, whose gradients are added up."""
         part = self.batch_size // self.num_workers
-        return part // (self.micro_batch_size or part)
+        return part // min(self.micro_batch_size or part, part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

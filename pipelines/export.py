@@ -15,6 +15,7 @@ from pipelines import storage
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from aunet.model import Output
     from aunet.predictor import Predictor
@@ -44,20 +45,20 @@ def export(model: str, out: str, images: str | None = None) -> dict[str, Any]:
         the share of pixels with the same segment; and how many `images` and `detections` that was measured on.
 
     Raises:
-        InputError: there is no such model, or it is an exported one, or there are no pictures.
+        InputError: there is no such model, or it is an exported one, or there are no pictures, or `out` is a model.
         Refused: the program differs from the network by more than `TOLERANCE` and `AGREEMENT`. Nothing is written.
     """
     import torch
 
     from aunet.export import PROGRAM, export_network
     from aunet.model import AUNet
-    from aunet.predictor import CONFIG, Predictor
+    from aunet.predictor import CONFIG, WEIGHTS, Predictor
     from pipelines.checkpoint import HASHES, check_hashes, write_hashes
     from pipelines.predict import model_folder
 
     source = model_folder(model)
-    if storage.absolute(source) == storage.absolute(out):
-        raise InputError(f"--out {out}: the model folder itself; give another one")
+    if storage.exists(storage.join(out, WEIGHTS)):
+        raise InputError(f"--out {out}: a model folder, which has a {WEIGHTS}; give another one")
     with storage.local_folder(source) as folder, tempfile.TemporaryDirectory() as scratch:
         check_hashes(folder)
         network, target = Predictor.from_folder(folder), Path(scratch)
@@ -102,7 +103,7 @@ def measure_parity(network: Predictor, program: Predictor, pictures: list[np.nda
 
 
 def _differences(wanted: Output, found: Output) -> dict[str, float]:
-    """The largest absolute difference of each of `TOLERANCE`, for a batch of one image."""
+    """The largest absolute difference of each of `TOLERANCE`, for one image; infinite where it is no number."""
     import torch
 
     (labels,), (others,) = wanted.instances.labels, found.instances.labels
@@ -112,13 +113,16 @@ def _differences(wanted: Output, found: Output) -> dict[str, float]:
         if not alike:
             return float("inf")
         (ours,), (theirs,) = getattr(wanted.instances, name), getattr(found.instances, name)
-        return float((ours - theirs).abs().max()) if len(ours) else 0.0
+        return largest(ours - theirs)
 
-    maps = wanted.scene.attention
+    def largest(difference: Tensor) -> float:
+        return float(difference.abs().nan_to_num(nan=torch.inf).max()) if difference.numel() else 0.0
+
+    ours, theirs = wanted.scene, found.scene
     return {
         **{name: apart(name) for name in ("boxes", "scores", "mask_probs")},
-        "logits": float((wanted.scene.logits - found.scene.logits).abs().max()),
-        "attention": max((float((maps[n] - found.scene.attention[n]).abs().max()) for n in maps), default=0.0),
+        "logits": largest(ours.logits - theirs.logits),
+        "attention": max((largest(m - theirs.attention[name]) for name, m in ours.attention.items()), default=0.0),
     }
 
 

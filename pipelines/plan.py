@@ -222,10 +222,8 @@ def _measured(config: RunConfig) -> tuple[dict[str, float] | None, str]:
 
 def _what_costs(plain: dict[str, Any]) -> Any:
     """The settings that time and memory of a step depend on."""
-    train = [
-        plain["train"].get(key) for key in ("num_workers", "use_gpu", "batch_size", "micro_batch_size", "precision")
-    ]
-    return [plain["model"], plain["augment"], train, plain.get("feed")]
+    names = "num_workers", "use_gpu", "batch_size", "micro_batch_size", "precision", "compile"
+    return [plain["model"], plain["augment"], [plain["train"].get(name) for name in names], plain.get("feed")]
 
 
 def _show(config: RunConfig, result: dict[str, Any]) -> None:

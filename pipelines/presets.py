@@ -225,7 +225,7 @@ def _table_1(base: Callable[[], RunConfig]) -> Iterator[Callable[[], RunConfig]]
 coco_r101 = _variant(coco_r50, "coco_r101", "MS-COCO as in the paper: ResNet-101.", with_backbone, "resnet101")
 coco_r152 = _variant(
     coco_r50, "coco_r152",
-    "MS-COCO as in the paper: ResNet-152 (one image per GPU: --train.batch_size 8 --train.micro_batch_size 1).",
+    "MS-COCO as in the paper: ResNet-152 (one image per GPU: --train.batch_size 8).",
     with_backbone, "resnet152",
 )  # fmt: skip
 coco_x152 = _variant(

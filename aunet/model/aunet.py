@@ -95,7 +95,8 @@ class AUNet(nn.Module):
         not change, and copies are not compiled.
 
         Args:
-            dynamic: compile once for all sizes of images, not once for each.
+            dynamic: compile for any size of images and number of RoIs, not for each; a few special cases, as no RoI at
+                all, are compiled on their own.
             args, kwargs: see `torch.compile`.
         """
         for part in (self.backbone, self.background_backbone, self.rpn.head, self.background):

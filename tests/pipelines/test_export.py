@@ -13,8 +13,9 @@ from aunet import Predictor, build_model
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.data.coco_panoptic import encode_panoptic
 from aunet.errors import InputError, Refused
+from aunet.model.background import Scene
 from pipelines.checkpoint import save_model
-from pipelines.export import TOLERANCE, _check, export
+from pipelines.export import TOLERANCE, _check, _differences, export
 from pipelines.predict import predict
 from tests.cityscapes import png
 from tests.tiny import CATEGORIES, TINY
@@ -58,10 +59,19 @@ def test_an_exported_model_predicts_as_before(trained: Path, tmp_path: Path) -> 
 
 
 def test_the_model_folder_is_not_written_to(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the model folder itself; give another one"):
+    with pytest.raises(InputError, match=r"a model folder, which has a model\.safetensors; give another one"):
         export(str(trained), str(trained))
     with pytest.raises(InputError, match=r"no model\.safetensors or model\.pt2 there"):
         export(str(tmp_path), str(tmp_path / "out"))
+
+
+def test_what_is_no_number_is_far_apart(trained: Path) -> None:
+    picture = torch.randint(0, 256, (70, 90, 3), dtype=torch.uint8).numpy()
+    output = Predictor.from_folder(trained).run([picture])[0]
+    assert _differences(output, output) == dict.fromkeys(TOLERANCE, 0.0)
+    nothing = {name: m * float("nan") for name, m in output.scene.attention.items()}
+    broken = output._replace(scene=Scene(output.scene.logits, nothing))
+    assert _differences(output, broken) == {**dict.fromkeys(TOLERANCE, 0.0), "attention": float("inf")}
 
 
 @pytest.mark.parametrize(

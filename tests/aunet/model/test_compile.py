@@ -36,20 +36,20 @@ def networks(backend: str) -> tuple[AUNet, AUNet]:
     return network, twin
 
 
-def step(network: AUNet, size: tuple[int, int]) -> tuple[list[float], dict[str, Tensor]]:
+def step(network: AUNet, size: tuple[int, int], boxes: list[list[int]]) -> tuple[list[float], dict[str, Tensor]]:
     """Losses and gradients for two images."""
     images = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)
     network.zero_grad()
-    losses = network.train()(Batch(images, [size] * 2, [make_target(size, BOXES, n) for n in range(2)]))
+    losses = network.train()(Batch(images, [size] * 2, [make_target(size, boxes, n) for n in range(2)]))
     losses.total(LossWeights()).backward()
     gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
     return [float(loss.detach()) for loss in losses], gradients
 
 
-def assert_same_step(network: AUNet, twin: AUNet, size: tuple[int, int]) -> None:
+def assert_same_step(network: AUNet, twin: AUNet, size: tuple[int, int], boxes: list[list[int]] = BOXES) -> None:
     """Gradients to 2 %: a factor of 1 + 1e-7 on the input, which moves a ReLU over its kink, changes some by 1 %."""
-    (losses, wanted), (others, found) = step(network, size), step(twin, size)
+    (losses, wanted), (others, found) = step(network, size, boxes), step(twin, size, boxes)
     assert others == pytest.approx(losses, rel=1e-5)
     assert found.keys() == wanted.keys()
     for name, gradient in wanted.items():
@@ -64,9 +64,12 @@ def test_compiled_once_for_all_sizes() -> None:
     for size in SIZES[1:]:
         assert_same_step(network, twin, size)
     assert counters["stats"]["unique_graphs"] == 3
+    for size in SIZES[:2]:
+        assert_same_step(network, twin, size, boxes=[])
+    assert counters["stats"]["unique_graphs"] == 4, "one more for batches without things"
     copied = copy.deepcopy(twin).eval()
     copied(Batch(torch.zeros(1, 3, 96, 96, dtype=torch.uint8), [(96, 96)], []))
-    assert counters["stats"]["unique_graphs"] == 3, "copies are not compiled"
+    assert counters["stats"]["unique_graphs"] == 4, "copies are not compiled"
 
 
 @pytest.mark.slow
