@@ -10,10 +10,10 @@ from typing import Any, Literal
 from aunet.errors import InputError
 
 VOID = -1
-"""Semantic label of a pixel that carries no annotation; ignored by the semantic loss."""
+"""Semantic label of a pixel without annotation; ignored by the semantic loss."""
 
 ThingLabels = Literal["one", "each"]
-"""Whether the background branch sees all things as one class (COCO) or as a class each (Cityscapes)."""
+"""Whether the background branch has one label for all things (COCO) or one for each (Cityscapes)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,21 +42,23 @@ class Categories:
 
     def __post_init__(self) -> None:
         ids = [c.id for c in self.entries]
-        doubled = sorted({i for i in ids if ids.count(i) > 1})
-        if doubled:
-            raise InputError(f"categories: id {doubled[0]} is given twice; every category needs an id of its own")
+        repeated = sorted({i for i in ids if ids.count(i) > 1})
+        if repeated:
+            raise InputError(f"categories: id {repeated[0]} is given twice; every category needs an id of its own")
         if not ids:
             raise InputError("categories: the list is empty; name at least one category")
         object.__setattr__(self, "entries", tuple(sorted(self.entries, key=lambda c: c.id)))
 
     @classmethod
-    def from_json(cls, entries: Iterable[Mapping[str, Any]], place: str = "categories") -> Categories:
-        """Read the `categories` list of a panoptic JSON. `place` names the file in error messages."""
+    def from_json(cls, entries: Iterable[Mapping[str, Any]], source_name: str = "categories") -> Categories:
+        """Read the `categories` list of a panoptic JSON. `source_name` names the file in messages."""
         read, problems = [], []
         for number, entry in enumerate(entries):
             missing = [key for key in ("id", "name", "isthing") if key not in entry]
             if missing:
-                problems.append(f"{place}: category {number} ({dict(entry)!r:.80}) lacks {', '.join(missing)}; add it")
+                problems.append(
+                    f"{source_name}: category {number} ({dict(entry)!r:.80}) lacks {', '.join(missing)}; add it"
+                )
                 continue
             color = entry.get("color")
             read.append(
@@ -103,13 +105,13 @@ class Categories:
         return {c.id: label for label, c in enumerate(self.things, start=1)}
 
     def semantic_labels(self, thing_labels: ThingLabels) -> dict[int, int]:
-        """category_id → semantic label. Things take 0 ("one") or 0 … T-1 ("each"), stuff follows."""
+        """category_id → semantic label. Things have 0 ("one") or 0 … T-1 ("each"), stuff follows."""
         things = {c.id: 0 if thing_labels == "one" else n for n, c in enumerate(self.things)}
         offset = self.num_thing_labels(thing_labels)
         return things | {c.id: offset + n for n, c in enumerate(self.stuff)}
 
     def num_thing_labels(self, thing_labels: ThingLabels) -> int:
-        """How many semantic labels the things take; the stuff starts there."""
+        """How many semantic labels the things have; those of the stuff start there."""
         return 1 if thing_labels == "one" else len(self.things)
 
     def num_semantic(self, thing_labels: ThingLabels) -> int:

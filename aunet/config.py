@@ -16,24 +16,24 @@ class BackboneConfig:
     name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext152_64x4d_dcn_nl"] = "resnet50"
     """The last one has deformable convolutions and a non-local block (Table 2)."""
     norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
-    """`frozen_bn` with pretrained weights (section 3.4); `gn` or `bn` to learn from scratch, where a frozen random
-    batch norm does not learn."""
+    """`frozen_bn` with pretrained weights (section 3.4); `gn` or `bn` from scratch, where a frozen random batch
+    norm does not learn."""
     weights: str | None = None
     """A torchvision weight name (`IMAGENET1K_V1`), or a state dict in torchvision's names: a path, or in the pipelines
     an object-store URI. A file name such as `resnet50-0676ba61.pth` carries the first digits of the content's SHA-256,
-    which is checked; a URI needs them. None: He initialisation."""
+    which is checked; a URI needs them. None: random (He) initialisation."""
     trainable_stages: int = 3
-    """How many of the five stages learn, counted from the top; the rest is frozen. 5 from scratch."""
+    """How many of the five stages are trained, counted from the top; the others are frozen. 5 from scratch."""
     fpn_channels: int = 256
 
     def __post_init__(self) -> None:
-        check(0 <= self.trainable_stages <= 5, "backbone.trainable_stages", self.trainable_stages, "take 0 … 5")
-        check(self.fpn_channels >= 8, "backbone.fpn_channels", self.fpn_channels, "take 8 or more")
+        check(0 <= self.trainable_stages <= 5, "backbone.trainable_stages", self.trainable_stages, "use 0 … 5")
+        check(self.fpn_channels >= 8, "backbone.fpn_channels", self.fpn_channels, "use 8 or more")
         check(
             not (self.norm == "frozen_bn" and self.weights is None and self.trainable_stages == 5),
             "backbone.norm",
             self.norm,
-            "a frozen batch norm without pretrained weights does not learn; take gn or bn, or give weights",
+            "a frozen batch norm without pretrained weights does not learn; use gn or bn, or give weights",
         )
 
 
@@ -54,7 +54,7 @@ class RPNConfig:
 
     def __post_init__(self) -> None:
         check(len(self.anchor_sizes) == 5, "rpn.anchor_sizes", self.anchor_sizes, "give five sizes, for P2 … P6")
-        check(self.num_samples >= 2, "rpn.num_samples", self.num_samples, "take 2 or more")
+        check(self.num_samples >= 2, "rpn.num_samples", self.num_samples, "use 2 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,8 +74,13 @@ class ForegroundConfig:
     max_detections: int = 100
 
     def __post_init__(self) -> None:
-        check(0 < self.positive_fraction <= 1, "foreground.positive_fraction", self.positive_fraction, "take (0, 1]")
-        check(self.mask_convs >= 1, "foreground.mask_convs", self.mask_convs, "take 1 or more")
+        check(
+            0 < self.positive_fraction <= 1,
+            "foreground.positive_fraction",
+            self.positive_fraction,
+            "use a share in (0, 1]",
+        )
+        check(self.mask_convs >= 1, "foreground.mask_convs", self.mask_convs, "use 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,14 +92,14 @@ class BackgroundConfig:
     convs: tuple[int, int, int, int] = (1, 1, 2, 3)
     """3×3 convolutions on P2, P3, P4 and P5, each at its own resolution."""
     thing_labels: ThingLabels = "one"
-    """All things as one class (COCO) or each as its own (Cityscapes); section 4.3."""
+    """One label for all things (COCO) or one for each (Cityscapes); section 4.3."""
     hard_pixels: float = 1.0
     """Share of the pixels, those with the highest loss, that L_Seg averages; 1: all, as in the paper. Less than 1 helps
-    rare and thin classes."""
+    rare and thin categories."""
 
     def __post_init__(self) -> None:
-        check(0 < self.hard_pixels <= 1, "background.hard_pixels", self.hard_pixels, "take a share in (0, 1]")
-        check(self.channels >= 8, "background.channels", self.channels, "take 8 or more")
+        check(0 < self.hard_pixels <= 1, "background.hard_pixels", self.hard_pixels, "use a share in (0, 1]")
+        check(self.channels >= 8, "background.channels", self.channels, "use 8 or more")
         check(min(self.convs) >= 1, "background.convs", self.convs, "every level needs at least one convolution")
 
 
@@ -148,7 +153,7 @@ class LossWeights:
     def __post_init__(self) -> None:
         for name in ("rpn", "box", "mask", "semantic"):
             value = getattr(self, name)
-            check(value >= 0, f"loss.{name}", value, "a loss weight must not be negative; take 0 to switch a loss off")
+            check(value >= 0, f"loss.{name}", value, "a loss weight must not be negative; use 0 to switch a loss off")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,26 +161,26 @@ class FusionConfig:
     """From instances and semantics to one panoptic map (section 3.4)."""
 
     score_threshold: float = 0.5
-    """Instances below are not painted."""
+    """Instances with a lower score are not painted."""
     overlap_threshold: float = 0.5
-    """An instance is dropped when more than this share of it is already taken."""
+    """An instance is dropped when more than this share of it is already occupied."""
     stuff_area: int = 4096
-    """Stuff categories covering fewer pixels of the image become void. COCO 4096, Cityscapes 2048; follow the size of
-    your images."""
+    """Stuff categories covering fewer pixels of the image become void. COCO 4096, Cityscapes 2048; choose it to suit
+    the size of your images."""
     relations: tuple[tuple[str, str], ...] = ()
-    """Pairs (over, under) of thing names, such as ("tie", "person"): an instance of the first is painted over, and not
-    crowded out by, instances of the second, whatever their scores."""
+    """Pairs (over, under) of thing names, such as ("tie", "person"): an instance of the first is painted over those of
+    the second, and not crowded out by them, whatever their scores."""
 
     def __post_init__(self) -> None:
         for name in ("score_threshold", "overlap_threshold"):
             value = getattr(self, name)
-            check(0 <= value <= 1, f"fusion.{name}", value, "take a share between 0 and 1")
-        check(self.stuff_area >= 0, "fusion.stuff_area", self.stuff_area, "take 0 or more pixels")
+            check(0 <= value <= 1, f"fusion.{name}", value, "use a share between 0 and 1")
+        check(self.stuff_area >= 0, "fusion.stuff_area", self.stuff_area, "use 0 or more pixels")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """What happens to an image on its way into the network."""
+    """How images are resized and augmented before the network sees them."""
 
     short_sides: tuple[int, ...] = (600,)
     """Length of the shorter side in pixels, drawn per sample in training; the last one is used in evaluation."""
@@ -190,7 +195,7 @@ class AugmentConfig:
     color: float = 0.0
     """Strength of random brightness, contrast, saturation (± this share) and hue (a quarter of it)."""
     test_scales: tuple[float, ...] = (1.0,)
-    """Multi-scale testing: factors on the size in evaluation; what they find is merged before fusion."""
+    """Multi-scale testing: factors on the size in evaluation; their predictions are merged before fusion."""
     test_flip: bool = False
     """Also test every scale mirrored."""
 
@@ -202,6 +207,6 @@ class AugmentConfig:
             "give at least one size of 32 pixels or more",
         )
         check(0 < self.scale[0] <= self.scale[1], "augment.scale", self.scale, "give (low, high) with 0 < low <= high")
-        check(0 <= self.color <= 1, "augment.color", self.color, "take a strength between 0 and 1")
+        check(0 <= self.color <= 1, "augment.color", self.color, "use a strength between 0 and 1")
         scales = self.test_scales
         check(len(scales) > 0 and min(scales) > 0, "augment.test_scales", scales, "give at least one positive factor")

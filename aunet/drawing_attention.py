@@ -15,11 +15,9 @@ from aunet.drawing import Picture
 SIDE = 480
 """Longer side of each panel, in pixels."""
 MIN_SPAN = 0.1
-"""A map that varies less is drawn as nearly one colour: what is as good as constant must not look like a pattern."""
-_COLORS = np.array(
-    [(68, 1, 84), (72, 40, 120), (62, 74, 137), (49, 104, 142), (38, 130, 142), (31, 158, 137), (53, 183, 121),
-     (110, 206, 88), (181, 222, 43), (253, 231, 37)], np.float32,
-)  # fmt: skip
+"""A map that varies less is drawn in nearly one colour: what is practically constant must not look like a pattern."""
+_VIRIDIS = "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725"
+_COLORS = np.array([tuple(bytes.fromhex(color)) for color in _VIRIDIS.split()], np.float32)
 """Ten steps of viridis, in which equal differences look equal: dark violet is low, yellow is high."""
 _STRIP, _GAP, _BAR, _LEAST_WIDTH = 30, 6, 84, 240
 _OPACITY = 0.65
@@ -27,7 +25,7 @@ _INK, _PAPER = (30, 30, 30), (250, 250, 250)
 
 
 def draw_attention(image: Picture, attention: Mapping[str, Tensor]) -> Picture:
-    """The image, then each map in colours over it, in rows; above each its name and what its colours stand for.
+    """The image, then each map in colours over it, in rows; above each its name and a legend of its colours.
 
     Every map has a range of its own, from its least to its greatest value but at least `MIN_SPAN` wide.
 
@@ -36,7 +34,7 @@ def draw_attention(image: Picture, attention: Mapping[str, Tensor]) -> Picture:
         attention: M' by name, each Tensor[H, W] in [0, 1].
 
     Returns:
-        uint8[h, w, 3]; the panels are `SIDE` pixels on their longer side, whatever the image's size.
+        uint8[h, w, 3]; the longer side of each panel has `SIDE` pixels, whatever the image's size.
     """
     scale = SIDE / max(image.shape[:2])
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
@@ -67,7 +65,7 @@ def draw_attention(image: Picture, attention: Mapping[str, Tensor]) -> Picture:
 
 
 def value_range(values: npt.NDArray[np.floating]) -> tuple[float, float]:
-    """The least and the greatest value; the former is lowered where they are less than `MIN_SPAN` apart."""
+    """The least and the greatest value, spread to `MIN_SPAN` where they are closer to each other."""
     low, high = float(values.min()), float(values.max())
     high = max(high, MIN_SPAN)
     return min(low, high - MIN_SPAN), high

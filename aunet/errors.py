@@ -1,4 +1,4 @@
-"""The three ways a request can fail through no fault of the program."""
+"""The three ways in which a request can fail without a fault of the program."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class InputError(ValueError):
     """The input or the configuration is wrong: the command line prints each problem and exits with code 2.
 
     Args:
-        problems: one message, or several; each names the field or file, the value, the place and the cure.
+        problems: one message, or several; each names the field or file, the value, where it is and the cure.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
@@ -21,13 +21,13 @@ class InputError(ValueError):
 
 
 class Refused(RuntimeError):
-    """A gate or a plan says no, for a reason it states: the command line exits with code 3."""
+    """A gate or a plan refuses, and gives its reason: the command line exits with code 3."""
 
 
 class Unavailable(RuntimeError):
-    """A server does not answer, or refuses: the command line says so and exits with code 2.
+    """A server does not answer, or refuses: the command line reports it and exits with code 2.
 
-    No `InputError`, which is collected or skipped where data are looked at: nothing is wrong with the data.
+    Not an `InputError`, which is collected or skipped where data are checked: nothing is wrong with the data.
     """
 
 

@@ -1,7 +1,7 @@
 """The inference network as one file: a program of torch.export, which runs without this package's model code.
 
-What it takes to run is torch, torchvision and aunet_ops, imported for their operators. Weights are inside. The image's
-height and width are free, multiples of 32 from `SMALLEST` on; so are the numbers of proposals and detections.
+It needs torch, torchvision and aunet_ops, imported for their operators. Weights are inside. The image's height and
+width are free, multiples of 32 from `SMALLEST` on; so are the numbers of proposals and detections.
 """
 
 from __future__ import annotations
@@ -14,28 +14,29 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.passes import move_to_device_pass
-from torchvision.ops import nms, roi_align
+from torchvision.ops import MultiScaleRoIAlign, nms, roi_align
 
 from aunet.data.sample import SIZE_MULTIPLE
 from aunet.errors import InputError
 from aunet.model.aunet import AUNet, Output, as_rois
-from aunet.model.background import Scene
-from aunet.model.foreground import LEVELS, Instances
+from aunet.model.background import SemanticOutput
+from aunet.model.foreground import Instances
+from aunet.model.levels import MIN_LEVEL
 from aunet.structures import Batch
 from aunet_ops import assign_levels
 
 PROGRAM = "model.pt2"
 SMALLEST = 3 * SIZE_MULTIPLE
-"""Least height and width of a program's input: in a smaller one P6 has a side of 1, which torch.export fixes."""
-APART = 2.0**16
-"""More than any coordinate in pixels: shifts the boxes of different groups so far that they cannot overlap."""
+"""Least height and width of a program's input: in a smaller one P6 has a side of 1, which torch.export would fix."""
+GROUP_SHIFT = 2.0**16
+"""More than any coordinate in pixels: boxes of different groups, shifted by multiples of it, cannot overlap."""
 
 
 class InferenceNetwork(nn.Module):
     """AUNet in evaluation on one image, written so that torch.export can follow it.
 
-    The modules and the rules are those of `AUNet.forward`. Torchvision's own code between them asks in Python how many
-    boxes there are; here those numbers stay symbols.
+    The modules and their settings are the model's. Torchvision's code that chooses proposals and detections asks in
+    Python how many boxes there are; it is replaced by code in which those numbers stay symbols.
 
     Args:
         model: the network; put into evaluation mode.
@@ -55,25 +56,24 @@ class InferenceNetwork(nn.Module):
 
         Returns:
             `boxes` Tensor[K, 4], `scores` [K], `labels` [K], `mask_probs` [K, 1, 28, 28], `logits` [1, S, H/4, W/4] and
-            `attention`, a dictionary of M': as `Instances` and `Scene` describe them.
+            `attention`, a dictionary of M': as `Instances` and `SemanticOutput` describe them.
         """
         model = self.model
-        inputs = ((images - model.pixel_mean) / model.pixel_std).contiguous(memory_format=torch.channels_last)
+        inputs = model.normalize(images)
         features = model.backbone(inputs)
         hidden, proposals = self._propose(features, images.shape, size)
         boxes, scores, labels = self._detect(features, proposals, size)
-        mask_features, mask_logits = model.foreground.segment(_pool(features, boxes, 14))
+        mask_features, mask_logits = model.foreground.segment(_pool(model.foreground.mask_roi_pool, features, boxes))
+        semantic = model.label(inputs, features, hidden, mask_features, [boxes])
         chosen = torch.arange(labels.shape[0], device=labels.device), labels
-        scene_features = features if model.background_backbone is None else model.background_backbone(inputs)
-        scene = model.background(
-            [scene_features[level] for level in LEVELS],
-            hidden[: len(LEVELS)],
-            mask_features[model.mask_size],
-            as_rois([boxes]),
-        )
-        mask_probs = mask_logits.sigmoid()[chosen][:, None]
-        found = {"boxes": boxes, "scores": scores, "labels": labels, "mask_probs": mask_probs}
-        return {**found, "logits": scene.logits, "attention": scene.attention}
+        return {
+            "boxes": boxes,
+            "scores": scores,
+            "labels": labels,
+            "mask_probs": mask_logits.sigmoid()[chosen][:, None],
+            "logits": semantic.logits,
+            "attention": semantic.attention,
+        }
 
     def _propose(self, features: dict[str, Tensor], shape: torch.Size, size: Tensor) -> tuple[list[Tensor], Tensor]:
         """P_i of Eq. 1 and the proposals, Tensor[n, 4]: `ProposalNetwork.forward`."""
@@ -83,14 +83,14 @@ class InferenceNetwork(nn.Module):
         strides: Any = [[shape[2] // rows, shape[3] // columns] for rows, columns in grids]
         anchors = rpn.anchor_generator.grid_anchors(grids, strides)
         best = []
-        for level in zip(objectness, deltas, anchors, strict=True):
-            logits = level[0][0].permute(1, 2, 0).flatten()
-            regression = level[1][0].unflatten(0, (-1, 4)).permute(2, 3, 0, 1).flatten(0, 2)
+        for (level_objectness,), (level_deltas,), level_anchors in zip(objectness, deltas, anchors, strict=True):
+            logits = level_objectness.permute(1, 2, 0).flatten()
+            regression = level_deltas.unflatten(0, (-1, 4)).permute(2, 3, 0, 1).flatten(0, 2)
             count: Any = torch.sym_min(logits.shape[0], rpn.pre_nms_top_n())
-            logits, places = logits.topk(count)
-            decoded = rpn.box_coder.decode_single(regression[places], level[2][places])
-            best.append((_clip(decoded, size), logits.sigmoid(), torch.full_like(places, len(best))))
-        boxes, scores, levels = (torch.cat(part) for part in zip(*best, strict=True))
+            logits, indices = logits.topk(count)
+            decoded = rpn.box_coder.decode_single(regression[indices], level_anchors[indices])
+            best.append((_clip(decoded, size), logits.sigmoid(), torch.full_like(indices, len(best))))
+        boxes, scores, levels = (torch.cat(per_level) for per_level in zip(*best, strict=True))
         (large,) = _has_sides(boxes, rpn.min_size).nonzero(as_tuple=True)
         boxes, scores, levels = boxes[large], scores[large], levels[large]
         return hidden, boxes[_suppress(boxes, scores, levels, rpn.nms_thresh)[: rpn.post_nms_top_n()]]
@@ -98,11 +98,11 @@ class InferenceNetwork(nn.Module):
     def _detect(self, features: dict[str, Tensor], proposals: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes Tensor[K, 4], scores [K] and labels [K]: `RoIHeads.postprocess_detections`."""
         heads = self.model.foreground
-        logits, regression = heads.classify(_pool(features, proposals, 7))
+        logits, regression = heads.classify(_pool(heads.box_roi_pool, features, proposals))
         boxes = _clip(heads.box_coder.decode_single(regression, proposals).unflatten(1, (-1, 4)), size)[:, 1:]
         scores = logits.softmax(-1)[:, 1:]
-        found = ((scores > heads.score_thresh) & _has_sides(boxes, 1e-2)).nonzero(as_tuple=True)
-        boxes, scores, labels = boxes[found], scores[found], found[1] + 1
+        candidates = ((scores > heads.score_thresh) & _has_sides(boxes, 1e-2)).nonzero(as_tuple=True)
+        boxes, scores, labels = boxes[candidates], scores[candidates], candidates[1] + 1
         kept = _suppress(boxes, scores, labels, heads.nms_thresh)[: heads.detections_per_img]
         return boxes[kept], scores[kept], labels[kept]
 
@@ -119,24 +119,28 @@ def _has_sides(boxes: Tensor, length: float) -> Tensor:
 
 
 def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -> Tensor:
-    """Non-maximum suppression inside each group: indices by falling score. In float64, for the shifts to be exact.
+    """Non-maximum suppression inside each group: indices by falling score. In float64, so that the shifts are exact.
 
-    Torchvision tells torch.export that nms keeps two boxes or more; two outside the image, always kept and last, make
-    that true.
+    Torchvision promises torch.export that nms keeps two boxes or more; two outside the image, always kept and last,
+    make that true.
     """
-    shifted = boxes.double() + APART * groups[:, None]
+    shifted = boxes.double() + GROUP_SHIFT * groups[:, None]
     outside = shifted.new_tensor([[-2, -2, -1, -1], [-4, -4, -3, -3]])
     last = scores.new_full((2,), -1)
     return nms(torch.cat([shifted, outside]), torch.cat([scores, last]).double(), threshold)[:-2]
 
 
-def _pool(features: dict[str, Tensor], boxes: Tensor, side: int) -> Tensor:
-    """RoIAlign of every box Tensor[K, 4] at its level, as `MultiScaleRoIAlign`: Tensor[K, C, side, side]."""
-    rois, levels = as_rois([boxes]), assign_levels(boxes, 2, 1 + len(LEVELS))
-    pooled = boxes.new_zeros((boxes.shape[0], features[LEVELS[0]].shape[1], side, side))
-    for level, name in enumerate(LEVELS, start=2):
-        (there,) = (levels == level).nonzero(as_tuple=True)
-        pooled = pooled.index_copy(0, there, roi_align(features[name], rois[there], side, 2.0**-level, 2))
+def _pool(pool: MultiScaleRoIAlign, features: dict[str, Tensor], boxes: Tensor) -> Tensor:
+    """What `pool` gives for the boxes Tensor[K, 4] of one image, RoIAlign of each at its level: Tensor[K, C, m, m]."""
+    names, size = pool.featmap_names, pool.output_size
+    max_level = MIN_LEVEL + len(names) - 1
+    rois = as_rois([boxes])
+    levels = assign_levels(boxes, MIN_LEVEL, max_level, pool.canonical_scale, pool.canonical_level)
+    pooled = boxes.new_zeros((boxes.shape[0], features[names[0]].shape[1], *size))
+    for level, name in enumerate(names, start=MIN_LEVEL):
+        (on_level,) = (levels == level).nonzero(as_tuple=True)
+        aligned = roi_align(features[name], rois[on_level], size, 2.0**-level, pool.sampling_ratio)
+        pooled = pooled.index_copy(0, on_level, aligned)
     return pooled
 
 
@@ -145,22 +149,24 @@ def export_network(model: AUNet) -> ExportedProgram:
     """The inference network of `model`, which is put into evaluation mode, on the model's device in float32.
 
     Returns:
-        What `torch.export.save` writes; it takes and gives what `InferenceNetwork.forward` does.
+        What `torch.export.save` writes; called like `InferenceNetwork.forward`, it returns the same.
     """
     device = model.pixel_mean.device
     height, width = (SIZE_MULTIPLE * Dim(name, min=SMALLEST // SIZE_MULTIPLE) for name in ("rows", "columns"))
     examples = torch.zeros(1, 3, 160, 224, dtype=torch.uint8, device=device), torch.tensor([150, 220], device=device)
     shapes = {"images": {2: height, 3: width}, "size": None}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torchvision's own, of how it tells torch.export about nms
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # torchvision's own, about how it registers nms with torch.export
         return torch.export.export(InferenceNetwork(model), examples, dynamic_shapes=shapes, strict=False)
 
 
 class ExportedNetwork(nn.Module):
-    """An exported program in the place of `AUNet`, for evaluation: it takes the images of a batch one by one.
+    """An exported program in place of `AUNet`, for evaluation; it labels the images of a batch one by one.
 
     Args:
-        file: what `torch.export.save` wrote.
+        file: written by `torch.export.save`.
         device: where it runs.
     """
 
@@ -172,11 +178,11 @@ class ExportedNetwork(nn.Module):
         self.program = program.module()
 
     def train(self, mode: bool = True) -> ExportedNetwork:
-        """Nothing to switch: a program is in evaluation mode for good."""
+        """Does nothing: a program stays in evaluation mode."""
         return self
 
     def forward(self, batch: Batch) -> Output:
-        """What the branches found.
+        """The predictions for a batch.
 
         Raises:
             InputError: the batch is smaller than `SMALLEST`.
@@ -184,16 +190,16 @@ class ExportedNetwork(nn.Module):
         height, width = batch.images.shape[2:]
         if min(height, width) < SMALLEST:
             raise InputError(
-                f"the network's input has {height}×{width} pixels, an exported program takes {SMALLEST}×{SMALLEST} and "
-                "more; take a larger augment.short_sides or the model folder it was made from"
+                f"the network's input has {height}×{width} pixels, an exported program needs {SMALLEST}×{SMALLEST} or "
+                "more; choose a larger augment.short_sides or use the model folder it was exported from"
             )
         sizes = torch.tensor(batch.image_sizes, device=batch.images.device)
-        found = [self.program(batch.images[n : n + 1], size) for n, size in enumerate(sizes)]
+        outputs = [self.program(batch.images[n : n + 1], size) for n, size in enumerate(sizes)]
         boxes, scores, labels, mask_probs = (
-            [image[name] for image in found] for name in ("boxes", "scores", "labels", "mask_probs")
+            [output[name] for output in outputs] for name in ("boxes", "scores", "labels", "mask_probs")
         )
-        scene = Scene(
-            torch.cat([image["logits"] for image in found]),
-            {name: torch.cat([image["attention"][name] for image in found]) for name in found[0]["attention"]},
+        semantic = SemanticOutput(
+            torch.cat([output["logits"] for output in outputs]),
+            {name: torch.cat([output["attention"][name] for output in outputs]) for name in outputs[0]["attention"]},
         )
-        return Output(Instances(boxes, scores, labels, mask_probs, {}, None), scene)
+        return Output(Instances(boxes, scores, labels, mask_probs, {}, None), semantic)

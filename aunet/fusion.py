@@ -12,7 +12,8 @@ from torch import Tensor
 from aunet.categories import Categories, ThingLabels
 from aunet.config import FusionConfig
 from aunet.errors import InputError
-from aunet.structures import Detections, PanopticMap, Segment
+from aunet.segments import Segment
+from aunet.structures import Detections, PanopticMap
 
 _Bools = npt.NDArray[np.bool_]
 _Ids = npt.NDArray[np.int32]
@@ -29,8 +30,8 @@ def fuse_panoptic(
 ) -> PanopticMap:
     """Give every pixel one segment, or void.
 
-    1. Instances of at least `score_threshold` are taken by falling score. One is dropped when more than
-       `overlap_threshold` of its mask is already taken, else it is pasted into what is free.
+    1. Instances of at least `score_threshold` are painted by falling score. One is dropped when more than
+       `overlap_threshold` of its mask is already occupied, else it is pasted into what is free.
     2. What is left goes to the stuff of highest logit. A pixel whose highest logit is a thing label stays void, and so
        does a stuff category that is left with fewer than `stuff_area` pixels.
 
@@ -42,15 +43,15 @@ def fuse_panoptic(
         semantic_logits: Tensor[S, H, W], S = `categories.num_semantic(thing_labels)`.
         categories: of the data set.
         config: thresholds, area limit and relations.
-        thing_labels: the numbering of S, as the background branch was built with.
+        thing_labels: the numbering of S that the background branch was built with.
 
     Returns:
         The map, on the device of the logits. Segments are numbered 1 … n without gaps: things by falling score, then
         stuff in the order of `categories`; every segment owns at least one pixel.
 
     Raises:
-        InputError: a relation names something that is no thing category, or contradicts another.
-        ValueError: the shapes do not fit each other or the categories.
+        InputError: a relation names something that is not a thing category, or contradicts another.
+        ValueError: the shapes do not match each other or the categories.
     """
     size = _check_shapes(detections, semantic_logits, categories, thing_labels)
     under = _under_labels(categories, config.relations)
@@ -67,20 +68,20 @@ def fuse_panoptic(
     numbers = np.zeros(len(areas), np.int32)
     numbers[segment_owners] = np.arange(1, len(segment_owners) + 1)
 
-    found = [(categories.things[instances.labels[k] - 1], instances.scores[k]) for k in things]
-    found += [(categories.stuff[n - first_stuff], None) for n in stuff]
+    owned = [(categories.things[instances.labels[k] - 1], instances.scores[k]) for k in things]
+    owned += [(categories.stuff[n - first_stuff], None) for n in stuff]
     segments = [
         Segment(id=n, category_id=category.id, is_thing=category.is_thing, area=area, score=score)
-        for n, ((category, score), area) in enumerate(zip(found, areas[segment_owners].tolist(), strict=True), start=1)
+        for n, ((category, score), area) in enumerate(zip(owned, areas[segment_owners].tolist(), strict=True), start=1)
     ]
     return PanopticMap(torch.from_numpy(numbers[owners]).to(semantic_logits.device), segments)
 
 
 def best_labels(logits: Tensor) -> _Ids:
-    """int32[H, W]: the label of the highest logit, the first of equals.
+    """int32[H, W]: the label of the highest logit, the first among equals.
 
-    On a CPU in strips that stay in its cache, a fraction of the time of `argmax(0)`: as labels rise, the larger of the
-    best so far and of `label · (higher)` is the best one.
+    On a CPU in strips that stay in its cache, in a fraction of the time of `argmax(0)`: as labels rise, the maximum of
+    the best label so far and `label · (logit is higher)` is the new best one.
     """
     if logits.is_cuda:
         return logits.argmax(0).to(torch.int32).cpu().numpy()
@@ -96,7 +97,7 @@ def best_labels(logits: Tensor) -> _Ids:
     return best.reshape(logits.shape[1:]).astype(np.int32)
 
 
-class _Instances(NamedTuple):
+class _RankedInstances(NamedTuple):
     """Instances above the score threshold, by falling score, in main memory."""
 
     scores: list[float]
@@ -105,7 +106,7 @@ class _Instances(NamedTuple):
     """Each [H, W]."""
 
 
-def _rank(detections: Detections, score_threshold: float) -> _Instances:
+def _rank(detections: Detections, score_threshold: float) -> _RankedInstances:
     scores, order = detections.scores.sort(descending=True, stable=True)
     order = order[scores >= score_threshold]
     masks = detections.masks.bool()
@@ -113,11 +114,11 @@ def _rank(detections: Detections, score_threshold: float) -> _Instances:
         chosen = list(masks[order].cpu().numpy())
     else:  # no copy
         chosen = [masks[k].numpy() for k in order.tolist()]
-    return _Instances(detections.scores[order].float().tolist(), detections.labels[order].tolist(), chosen)
+    return _RankedInstances(detections.scores[order].float().tolist(), detections.labels[order].tolist(), chosen)
 
 
 def _paint_things(
-    instances: _Instances, size: tuple[int, int], under: dict[int, list[int]], overlap_threshold: float
+    instances: _RankedInstances, size: tuple[int, int], under: dict[int, list[int]], overlap_threshold: float
 ) -> _Ids:
     """int32[H, W]: 0 where free, else 1 + the rank of the instance. Each instance is handled within its extent."""
     canvas = np.zeros(size, np.int32)
@@ -130,12 +131,12 @@ def _paint_things(
         columns: _Bools = np.any(mask[y], axis=0)
         x = _extent(columns)
         mask, painted = mask[y, x], canvas[y, x]
-        taken = painted != 0
+        occupied = painted != 0
         if label in under:
-            taken &= ~np.isin(label_of, under[label])[painted]
-        taken &= mask
-        if np.count_nonzero(taken) / np.count_nonzero(mask) <= overlap_threshold:
-            np.copyto(painted, rank + 1, where=mask & ~taken)
+            occupied &= ~np.isin(label_of, under[label])[painted]
+        occupied &= mask
+        if np.count_nonzero(occupied) / np.count_nonzero(mask) <= overlap_threshold:
+            np.copyto(painted, rank + 1, where=mask & ~occupied)
     return canvas
 
 
@@ -153,7 +154,7 @@ def _under_labels(categories: Categories, relations: tuple[tuple[str, str], ...]
         if unknown:
             names = ", ".join(c.name for c in categories.things[:12]) or "none"
             more = f" and {len(categories.things) - 12} more" if len(categories.things) > 12 else ""
-            problems += [f'{pair}: "{n}" is no thing category; there are {names}{more}' for n in unknown]
+            problems += [f'{pair}: "{n}" is not a thing category; there are {names}{more}' for n in unknown]
         elif (under_name, over_name) in relations:
             problems.append(f"{pair} contradicts the reverse pair; keep one of the two")
         else:

@@ -1,4 +1,4 @@
-"""From pictures to panoptic maps with a trained model."""
+"""From images to panoptic maps with a trained model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor
 
 from aunet.categories import Categories
@@ -44,32 +45,32 @@ ImageLike = NDArray[np.uint8] | bytes | str | Path | BinaryIO
 
 @dataclass
 class Result:
-    """What the predictor says of one image, at its original size."""
+    """The prediction for one image, at its original size."""
 
     panoptic: PanopticMap
     prediction: Prediction
     """Instances and semantic logits before fusion."""
     views: Sequence[AttentionView] = ()
-    """What `attention` is made of, one per scale and mirroring."""
+    """What `attention` averages, one per scale and mirroring."""
 
     @cached_property
     def attention(self) -> dict[str, Tensor]:
         """M' of `pam2` … `pam5` and `mam` (Figure 6), Tensor[H, W] float32 in [0, 1], meant to be high on background.
 
-        The mean over scales and mirroring; empty for a network without attention. Made when it is first asked for.
+        The mean over scales and mirroring; empty for a network without attention. Computed on first use.
         """
         height, width = self.panoptic.ids.shape
         return merge_attention(self.views, (height, width))
 
 
 class Predictor:
-    """A network with all it needs to label pictures.
+    """A network with all it needs to label images.
 
     Args:
         model: the network; put into evaluation mode and moved to `device`.
-        augment: gives the input size.
+        augment: its settings for evaluation give the input size.
         fusion: how instances and semantics become one map.
-        precision: `torch.bfloat16` runs the network under autocast; None in float32.
+        precision: `torch.bfloat16` runs the network under autocast; None: in float32.
     """
 
     def __init__(
@@ -91,10 +92,10 @@ class Predictor:
     def from_folder(
         cls, folder: str | Path, *, device: torch.device | str = "cpu", precision: torch.dtype | None = None
     ) -> Predictor:
-        """Load the `model.safetensors` and `config.json` that training wrote, or the `model.pt2` of an export.
+        """Load the `model.safetensors` and `config.json` of a training, or the `model.pt2` of an export.
 
         Args:
-            precision: as above; an exported program is in float32 whatever it says.
+            precision: as above; an exported program always runs in float32.
 
         Raises:
             InputError: one of the files is missing, or they do not belong together.
@@ -133,7 +134,7 @@ class Predictor:
             images: of any sizes. The alpha channel and orientation tags are ignored, as in training.
 
         Raises:
-            InputError: a file is missing, cannot be decoded, or an array is no picture; every problem is named.
+            InputError: a file is missing, cannot be decoded, or an array is not an image; every problem is named.
         """
         arrays = _load_all(images)
         if not arrays:
@@ -155,21 +156,23 @@ class Predictor:
         return results
 
     def _views(self, arrays: Sequence[NDArray[np.uint8]]) -> Iterator[list[tuple[Prediction, AttentionView]]]:
-        """What the network says of all images, once per scale and mirroring; predictions in pixels of the originals."""
+        """The predictions for all images, once per scale and mirroring, in pixels of the originals."""
         originals = [(a.shape[0], a.shape[1]) for a in arrays]
         for scale in self.augment.test_scales:
             for flip in (False, True) if self.augment.test_flip else (False,):
-                seen = [np.ascontiguousarray(a[:, ::-1]) for a in arrays] if flip else arrays
-                output, input_size, image_sizes = self.run(seen, scale)
-                found = to_predictions(output, input_size, image_sizes, originals)
+                flipped = [np.ascontiguousarray(a[:, ::-1]) for a in arrays] if flip else arrays
+                output, input_size, image_sizes = self.run(flipped, scale)
+                predictions = to_predictions(output, input_size, image_sizes, originals)
+                if flip:
+                    predictions = [mirror(prediction) for prediction in predictions]
                 attention = attention_views(output, input_size, image_sizes, flip=flip)
-                yield list(zip([mirror(p) for p in found] if flip else found, attention, strict=True))
+                yield list(zip(predictions, attention, strict=True))
 
     @torch.inference_mode()
     def run(
         self, arrays: Sequence[NDArray[np.uint8]], scale: float = 1.0
     ) -> tuple[Output, tuple[int, int], list[tuple[int, int]]]:
-        """The network's raw output with the padded input size and each image's size inside it."""
+        """The network's raw output, the (H, W) of its padded input and the (height, width) of each image inside it."""
         resized = [resize(a, evaluation_size(a.shape[0], a.shape[1], self.augment, scale)) for a in arrays]
         batch = collate(resized).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
@@ -178,8 +181,6 @@ class Predictor:
 
 
 def _load_network(folder: Path, config: AUNetConfig, categories: Categories) -> AUNet:
-    from safetensors.torch import load_file
-
     model = build_model(config, categories, load_weights=False)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
@@ -222,8 +223,8 @@ def _load(image: ImageLike) -> NDArray[np.uint8]:
 
 
 def _as_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:
-    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    if array.dtype != np.uint8 or not is_picture or not array.size:
+    is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_image or not array.size:
         raise InputError(
             f"{array.dtype}{list(array.shape)}; give uint8[H, W, 3] RGB with values 0 … 255, [H, W] grey or [H, W, 4]"
         )

@@ -1,4 +1,4 @@
-"""What flows between the parts: targets into the network, predictions out of it, panoptic maps at the end."""
+"""What flows between the modules: targets into the network, predictions out of it, panoptic maps at the end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aunet.segments import Segment
+
 
 class Target(TypedDict):
-    """The ground truth of one image, in the form torchvision's detectors take, plus the semantic map."""
+    """The ground truth of one image, as torchvision's detectors expect it, and its semantic map."""
 
     image_id: int
     boxes: Tensor
@@ -26,7 +28,7 @@ class Target(TypedDict):
 
 @dataclass
 class Batch:
-    """Images of one step, padded at the right and bottom to one size."""
+    """Images of one micro-batch, padded at the right and bottom to one size."""
 
     images: Tensor
     """Tensor[N, 3, H, W] uint8 RGB."""
@@ -36,16 +38,22 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`."""
-        moved: list[Target] = [
-            {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in t.items()}  # type: ignore[misc]
-            for t in self.targets
+        targets = [
+            Target(
+                image_id=target["image_id"],
+                boxes=target["boxes"].to(device, non_blocking=True),
+                labels=target["labels"].to(device, non_blocking=True),
+                masks=target["masks"].to(device, non_blocking=True),
+                semantic=target["semantic"].to(device, non_blocking=True),
+            )
+            for target in self.targets
         ]
-        return Batch(self.images.to(device, non_blocking=True), self.image_sizes, moved)
+        return Batch(self.images.to(device, non_blocking=True), self.image_sizes, targets)
 
 
 @dataclass
 class PackedTarget:
-    """A `Target` before its masks and its semantic map are written out: small enough to hand between processes."""
+    """A `Target` whose masks and semantic map are not expanded yet: small enough to pass between processes."""
 
     image_id: int
     boxes: NDArray[Any]
@@ -60,7 +68,7 @@ class PackedTarget:
     """Tensor[n, H, W] uint8 where the things come from an instances JSON and may overlap."""
 
     def unpack(self, segment_map: Tensor) -> Target:
-        """The whole target, on the device of `segment_map`, Tensor[H, W] of 0 for void and n for the n-th segment."""
+        """The full target, on the device of `segment_map`, Tensor[H, W] of 0 for void and n for the n-th segment."""
         device = segment_map.device
         if self.masks is None:
             numbers = torch.from_numpy(self.numbers).to(device, segment_map.dtype, non_blocking=True)
@@ -79,7 +87,7 @@ class PackedTarget:
 
 @dataclass
 class PackedBatch:
-    """A `Batch` as it comes in, with a byte per pixel of annotation; `to` writes the masks out where they are used."""
+    """A `Batch` with a byte per pixel of annotation; `to` expands the masks on the device where they are used."""
 
     images: Tensor
     """Tensor[N, 3, H, W] uint8 RGB, padded at the right and bottom."""
@@ -90,7 +98,7 @@ class PackedBatch:
     targets: list[PackedTarget]
 
     def pin_memory(self) -> PackedBatch:
-        """The same batch in page-locked memory, from which copies to a GPU do not wait."""
+        """The same batch in page-locked memory, from which copies to a GPU are asynchronous."""
         masks = [None if t.masks is None else t.masks.pin_memory() for t in self.targets]
         return PackedBatch(
             self.images.pin_memory(),
@@ -100,7 +108,7 @@ class PackedBatch:
         )
 
     def to(self, device: torch.device | str) -> Batch:
-        """What the network takes, on `device`."""
+        """The batch that the network is called with, on `device`."""
         maps = self.segment_maps.to(device, non_blocking=True)
         targets = [
             target.unpack(segment_map[:height, :width])
@@ -111,7 +119,7 @@ class PackedBatch:
 
 @dataclass
 class Detections:
-    """Instances found in one image, in pixels of that image."""
+    """Instances detected in one image, in pixels of that image."""
 
     boxes: Tensor
     """Tensor[K, 4] float32, [x1, y1, x2, y2]."""
@@ -125,30 +133,11 @@ class Detections:
 
 @dataclass
 class Prediction:
-    """What the network says about one image, before fusion."""
+    """The network's predictions for one image, before fusion."""
 
     detections: Detections
     semantic_logits: Tensor
     """Tensor[num_semantic, H, W] float32, at the size of the image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One entry of `segments_info`."""
-
-    id: int
-    category_id: int
-    is_thing: bool
-    area: int
-    score: float | None = None
-    """Confidence of the instance; None for stuff and for ground truth."""
-    is_crowd: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry as COCO writes it, and its score where there is one, to four digits."""
-        entry = {"id": self.id, "category_id": self.category_id, "isthing": int(self.is_thing)}
-        entry |= {"iscrowd": int(self.is_crowd), "area": self.area}
-        return entry if self.score is None else entry | {"score": round(self.score, 4)}
 
 
 @dataclass

@@ -1,7 +1,9 @@
-"""CPU minutes of a command with all it starts: `python benchmarks/cpu_minutes.py python -m jobs run camvid_small`.
+"""CPU minutes of a command and all that it starts.
 
-Ray's daemons and workers are not children of the command, so processes are recognised by a mark in their environment
-and their CPU time is read from /proc once a second.
+    python benchmarks/cpu_minutes.py .venv/bin/aunet run camvid_small
+
+Ray's daemons and workers are not children of the command, so processes are recognised by a mark in their environment;
+their CPU time is read from /proc once a second.
 """
 
 from __future__ import annotations
@@ -20,15 +22,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def cpu_seconds(mark: str) -> dict[int, float]:
     """User and system seconds so far of every living process that carries the mark."""
-    found: dict[int, float] = {}
+    seconds: dict[int, float] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (folder / "environ").read_bytes():
                 fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-                found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICKS
+                seconds[int(folder.name)] = (int(fields[11]) + int(fields[12])) / TICKS
         except OSError:  # the process ended meanwhile, or belongs to somebody else
             continue
-    return found
+    return seconds
 
 
 def main(words: list[str]) -> int:

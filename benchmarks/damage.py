@@ -1,8 +1,8 @@
 """Flipped bits and cut ends in the shards of prepared data: how many are noticed, and how many would not be.
 
 `python benchmarks/damage.py` damages copies of shards of generated 640×480 pictures, one bit or one cut at a time,
-reads the shard whole, and prints what became of it: with page checksums and row hashes as `ShardReader` reads, and as
-plain Parquet without either.
+reads the whole shard, and prints the outcomes: with page checksums and row hashes, as `ShardReader` reads, and as plain
+Parquet without either.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from aunet.errors import InputError
 from benchmarks.machine import cpu_name
 from pipelines import presets
-from pipelines.config import DataConfig, ShapesConfig
 from pipelines.data.manifest import Manifest
 from pipelines.data.shards import ShardReader
 from pipelines.preprocess import preprocess
+from pipelines.settings.run_config import DataConfig, ShapesConfig
 
 FLIPS = 1000
 CUTS = (0.1, 0.5, 0.9, 0.999)
 
 
 def outcome(prepared_uri: str, expected: list[dict]) -> str:
-    """What becomes of reading a whole split through `ShardReader`."""
+    """The outcome of reading a whole split through `ShardReader`."""
     try:
         reader = ShardReader(prepared_uri, "val", cache_bytes=0)
         rows = [reader.row(n) for n in range(len(reader))]
     except InputError as error:
-        said = str(error)
-        return "noticed, shard and row named" if " in row " in said else "noticed, shard named"
+        message = str(error)
+        return "noticed, shard and row named" if " in row " in message else "noticed, shard named"
     return "no data changed" if rows == expected else "WRONG DATA, not noticed"
 
 
-def plainly(path: Path, expected: list[dict]) -> str:
-    """What becomes of reading the file as any Parquet."""
+def outcome_as_parquet(path: Path, expected: list[dict]) -> str:
+    """The outcome of reading the file as plain Parquet."""
     try:
         rows = pq.read_table(path).to_pylist()
     except Exception:  # noqa: BLE001 - whatever a decoder stumbles over
@@ -68,19 +68,19 @@ def main() -> None:
             shard = shards[number % len(shards)]
             path = Path(folder) / "prepared/shards" / shard.name
             first = sum(s.num_rows for s in shards[: number % len(shards)])
-            whole = path.read_bytes()
-            position, bit = int(rng.integers(len(whole))), int(rng.integers(8))
-            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+            content = path.read_bytes()
+            position, bit = int(rng.integers(len(content))), int(rng.integers(8))
+            path.write_bytes(content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :])
             ours[outcome(uri, expected)] += 1
-            plain[plainly(path, expected[first : first + shard.num_rows])] += 1
-            path.write_bytes(whole)
+            plain[outcome_as_parquet(path, expected[first : first + shard.num_rows])] += 1
+            path.write_bytes(content)
         for shard in shards:
             path = Path(folder) / "prepared/shards" / shard.name
-            whole = path.read_bytes()
+            content = path.read_bytes()
             for share in CUTS:
-                path.write_bytes(whole[: int(len(whole) * share)])
+                path.write_bytes(content[: int(len(content) * share)])
                 cut[outcome(uri, expected)] += 1
-            path.write_bytes(whole)
+            path.write_bytes(content)
     result = {
         "hardware": cpu_name(),
         "date": time.strftime("%Y-%m-%d"),

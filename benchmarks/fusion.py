@@ -1,9 +1,9 @@
 """Fusion against the published per-instance loop, in one run: ``python benchmarks/fusion.py``.
 
 Setting: 100 instances of 16 to 512 pixels on a side and 19 semantic classes at 1024 x 2048, one thread. The rival is
-detectron2's merging written plainly (tests/published_fusion.py); both give the same map, which is checked. Two ratios:
-of the merging alone, from a map of labels, and of everything from the logits, where detectron2 takes ``argmax(0)``. The
-time is the thread's own CPU time, the least of the repetitions, so other jobs disturb little.
+detectron2's merging, rewritten in its simplest form (tests/published_fusion.py); the two maps are checked to be equal.
+Two ratios: of the merging alone, from a map of labels, and of everything from the logits, where detectron2 uses
+``argmax(0)``. The time is the thread's own CPU time, the least of the repetitions, so other jobs disturb it little.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONFIG = FusionConfig(stuff_area=2048)
 
 
 def scene() -> tuple[Detections, Tensor]:
-    """Ellipses anywhere, all above the score threshold, over smooth semantic logits."""
+    """Random ellipses, all above the score threshold, over smooth semantic logits."""
     g = torch.Generator().manual_seed(0)
     masks = torch.zeros(NUM_INSTANCES, HEIGHT, WIDTH, dtype=torch.bool)
     for mask in masks:
@@ -65,17 +65,17 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true", help="print only")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found, logits = scene()
+    detections, logits = scene()
     label_map = logits.argmax(0)
-    ours = fuse_panoptic(found, logits, CATEGORIES, CONFIG, "each")
-    rival = published_fusion(found, label_map, CATEGORIES, CONFIG, "each")
+    ours = fuse_panoptic(detections, logits, CATEGORIES, CONFIG, "each")
+    rival = published_fusion(detections, label_map, CATEGORIES, CONFIG, "each")
     assert torch.equal(ours.ids, rival.ids) and ours.segments == rival.segments, "the two maps differ"
 
     times = seconds(
         {
-            "ours from logits": lambda: fuse_panoptic(found, logits, CATEGORIES, CONFIG, "each"),
+            "ours from logits": lambda: fuse_panoptic(detections, logits, CATEGORIES, CONFIG, "each"),
             "best labels": lambda: best_labels(logits),
-            "published loop": lambda: published_fusion(found, label_map, CATEGORIES, CONFIG, "each"),
+            "published loop": lambda: published_fusion(detections, label_map, CATEGORIES, CONFIG, "each"),
             "argmax(0)": lambda: logits.argmax(0),
         },
         repetitions=10,
@@ -85,11 +85,15 @@ def main() -> None:
         "from logits": (times["published loop"] + times["argmax(0)"]) / times["ours from logits"],
     }
     record = {
-        "hardware": cpu_name(), "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__,
-        "size": [HEIGHT, WIDTH], "instances": NUM_INSTANCES, "segments": len(ours.segments),
+        "hardware": cpu_name(),
+        "date": time.strftime("%Y-%m-%d"),
+        "torch": torch.__version__,
+        "size": [HEIGHT, WIDTH],
+        "instances": NUM_INSTANCES,
+        "segments": len(ours.segments),
         "milliseconds, one thread": {name: round(1e3 * value, 1) for name, value in times.items()},
         "times faster": {name: round(value, 2) for name, value in ratios.items()},
-    }  # fmt: skip
+    }
     print(json.dumps(record, indent=1))
     if not arguments.no_write:
         RESULTS.mkdir(exist_ok=True)

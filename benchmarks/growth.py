@@ -1,8 +1,8 @@
 """How time and memory of `preprocess` grow with the data: `python benchmarks/growth.py`.
 
-One thousand generated scenes of 128×160 under as many names as there are to be images, each size prepared by a process
-of its own with Ray on all cores. Memory is the most that the driver, and the largest of Ray's tasks, held (PSS). The
-last run adds 1 % of new images to the largest set. Takes five minutes on two cores.
+One thousand generated scenes of 128×160, under as many names as there should be images; each size is prepared by a
+process of its own with Ray on all cores. Memory is the most that the driver and the largest of Ray's tasks used (PSS).
+The last run adds 1 % of new images to the largest set. Runs for five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from aunet.data.shapes import write_scenes
-from benchmarks.machine import cpu_name
+from benchmarks.machine import cpu_name, proportional_bytes
 
 DISTINCT = 1000
 RESULTS = Path(__file__).parent / "results" / "growth.json"
 
 
 def name_images(base: Path, root: Path, count: int) -> None:
-    """A data set of `count` images below `root`: the scenes of `base` over and over, as hard links."""
+    """A data set of `count` images below `root`: the scenes of `base` in turn, as hard links."""
     for split, number in (("train", count), ("val", 8)):
-        whole = json.loads((base / "annotations" / f"panoptic_{split}.json").read_bytes())
+        document = json.loads((base / "annotations" / f"panoptic_{split}.json").read_bytes())
         images, annotations = [], []
         for folder in (root / split, root / "annotations" / f"panoptic_{split}"):
             folder.mkdir(parents=True, exist_ok=True)
         for n in range(number):
-            image, annotation = (whole[key][n % len(whole["images"])] for key in ("images", "annotations"))
+            image, annotation = (document[key][n % len(document["images"])] for key in ("images", "annotations"))
             names = f"{n:06d}.jpg", f"{n:06d}.png"
             sources = (
                 base / split / image["file_name"],
@@ -47,17 +47,8 @@ def name_images(base: Path, root: Path, count: int) -> None:
                     os.link(source, target)
             images.append({**image, "id": n + 1, "file_name": names[0]})
             annotations.append({**annotation, "image_id": n + 1, "file_name": names[1]})
-        place = root / "annotations" / f"panoptic_{split}.json"
-        place.write_text(json.dumps({**whole, "images": images, "annotations": annotations}))
-
-
-def held(pid: int) -> int:
-    """Bytes that a process holds, shared pages in parts (PSS); 0 when it is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        annotation_path = root / "annotations" / f"panoptic_{split}.json"
+        annotation_path.write_text(json.dumps({**document, "images": images, "annotations": annotations}))
 
 
 def descendants(pid: int) -> list[int]:
@@ -69,11 +60,11 @@ def descendants(pid: int) -> list[int]:
         except OSError:
             continue
         parents[int(path.parent.name)] = int(rest.split()[1]), name
-    found, new = {pid}, {pid}
+    family, new = {pid}, {pid}
     while new:
-        new = {child for child, (parent, _) in parents.items() if parent in new} - found
-        found |= new
-    return [child for child in found if child != pid and parents[child][1].startswith("ray::")]
+        new = {child for child, (parent, _) in parents.items() if parent in new} - family
+        family |= new
+    return [child for child in family if child != pid and parents[child][1].startswith("ray::")]
 
 
 def prepare(root: Path, store: Path) -> dict[str, Any]:
@@ -88,8 +79,8 @@ def prepare(root: Path, store: Path) -> dict[str, Any]:
 
     def watch() -> None:
         while not done.wait(0.5):
-            peak["driver"] = max(peak["driver"], held(process.pid))
-            peak["task"] = max(peak["task"], *(held(pid) for pid in descendants(process.pid)), 0)
+            peak["driver"] = max(peak["driver"], proportional_bytes(process.pid))
+            peak["task"] = max(peak["task"], *(proportional_bytes(pid) for pid in descendants(process.pid)), 0)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

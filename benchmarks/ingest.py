@@ -2,10 +2,10 @@
 
     python benchmarks/ingest.py
 
-Generated scenes of 640×480 (JPEG and panoptic PNG), resized to a short side of 600 as `coco_r50` does, two images per
+Generated scenes of 640×480 (JPEG and panoptic PNG), resized to a short side of 600 as in `coco_r50`, two images per
 batch as on each of eight GPUs, two decoding processes or tasks. Feeds take turns, three times each; the median counts.
-The time of a batch ends where the network could take it: masks written out, on the CPU. Prints tables and writes
-`benchmarks/results/ingest.json`. Takes five minutes on two cores.
+The time of a batch ends when the network could use it: masks expanded, on the CPU. Prints tables and writes
+`benchmarks/results/ingest.json`. Runs for five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from aunet.data.augment import Geometry, augment
 from aunet.data.coco_panoptic import decode_image, decode_panoptic
 from aunet.data.sample import decode_sample, pack, pack_target
-from pipelines import presets, storage
-from pipelines.config import DataConfig, FeedConfig, RunConfig, SplitConfig
+from benchmarks.machine import cpu_name, proportional_bytes, with_descendants
+from pipelines import presets
 from pipelines.data.ingest import FIRST_BATCHES, StepDecoder, training_batches
 from pipelines.data.sample_plan import SamplePlan
 from pipelines.data.shards import ShardReader
+from pipelines.settings.run_config import DataConfig, FeedConfig, RunConfig, SplitConfig
+from pipelines.store import storage
 
 HEIGHT, WIDTH, RESIZED = 480, 640, (600, 800)
 BATCH, WORKERS, ROUNDS = 2, 2, 3
 SETTLED = FIRST_BATCHES + 4 * WORKERS
-"""Batches that are not counted for the rate: until the helpers are there and their queues are full."""
+"""Batches that do not count for the rate: until the helpers have started and their queues are full."""
 AUGMENT = presets.coco_r50().augment
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 
@@ -64,7 +66,7 @@ def decoder_of(prepared_uri: str, epochs: int, *, verify: bool = True) -> StepDe
 
 
 class Plain(Dataset[Any]):
-    """Files and PIL, and whole targets from the worker, as detection training is usually written."""
+    """Files, PIL, and complete targets from the worker, as detection training is usually written."""
 
     def __init__(self, raw: Path) -> None:
         self.raw, plain = raw, json.loads((raw / "annotations/panoptic_train.json").read_text())
@@ -132,16 +134,16 @@ def compare_feeds(raw: Path, prepared_uri: str, epochs: int) -> dict[str, Any]:
         "torch": functools.partial(feed_batches, prepared_uri, "torch", epochs),
         "ray": functools.partial(feed_batches, prepared_uri, "ray", epochs),
     }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in feeds}
+    timings: dict[str, list[tuple[float, float]]] = {name: [] for name in feeds}
     for _ in range(ROUNDS):
         for name, start in feeds.items():
-            found[name].append(rate(start, count))
+            timings[name].append(rate(start, count))
     first, rates = (
-        {name: statistics.median(pair[k] for pair in pairs) for name, pairs in found.items()} for k in (0, 1)
+        {name: statistics.median(pair[k] for pair in pairs) for name, pairs in timings.items()} for k in (0, 1)
     )
     return {
         "images per second": rates,
-        "images per second, all rounds": {name: [r for _, r in pairs] for name, pairs in found.items()},
+        "images per second, all rounds": {name: [r for _, r in pairs] for name, pairs in timings.items()},
         "seconds to the first batch": first,
         "ratios": {"torch / plain": rates["torch"] / rates["plain"], "ray / torch": rates["ray"] / rates["torch"]},
     }
@@ -151,31 +153,32 @@ def cost_of_verifying(prepared_uri: str) -> dict[str, float]:
     """One process decodes every image with and without hashing its row, in turns."""
     times: dict[bool, list[float]] = {True: [], False: []}
     decoders = {verify: decoder_of(prepared_uri, 1, verify=verify) for verify in times}
+    num_steps = decoders[True].plan.num_steps
     for n in range(ROUNDS + 1):
         for verify, decoder in decoders.items():
             started = time.process_time()
-            for step in range(decoder.plan.num_steps):
+            for step in range(num_steps):
                 decoder[step]
             if n:  # the first round fills the caches
                 times[verify].append(time.process_time() - started)
     with_hash, without = min(times[True]), min(times[False])
-    return {"per cent": 100 * (with_hash / without - 1), "images per second and core": BATCH * step / with_hash}
+    return {"per cent": 100 * (with_hash / without - 1), "images per second and core": BATCH * num_steps / with_hash}
 
 
-def parts(prepared_uri: str) -> dict[str, float]:
-    """Milliseconds of one thread for the parts of an image's way, the median over images."""
+def milliseconds_by_step(prepared_uri: str) -> dict[str, float]:
+    """Milliseconds of one thread for each step of an image's way, the median over images."""
     decoder = decoder_of(prepared_uri, 1, verify=False)
     reader, categories = decoder.reader, decoder.categories
     geometry = Geometry(0, 0, HEIGHT, WIDTH, size=RESIZED, flip=True, canvas=RESIZED)
-    found: dict[str, list[float]] = {}
+    milliseconds: dict[str, list[float]] = {}
 
     def timed(name: str, call: Callable[[], Any]) -> Any:
-        times = []
+        result, times = None, []
         for _ in range(3):
             started = time.perf_counter()
             result = call()
             times.append(1e3 * (time.perf_counter() - started))
-        found.setdefault(name, []).append(min(times))
+        milliseconds.setdefault(name, []).append(min(times))
         return result
 
     torch.set_num_threads(1)
@@ -190,32 +193,17 @@ def parts(prepared_uri: str) -> dict[str, float]:
         target = timed("boxes and labels", lambda s=sample: pack_target(s, categories, "one"))
         batch = timed("pad into a batch", lambda s=sample, t=target: pack([s], [t]))
         timed("masks and semantic map, in the training process", lambda b=batch: b.to("cpu"))
-    return {name: statistics.median(times) for name, times in found.items()}
+    return {name: statistics.median(times) for name, times in milliseconds.items()}
 
 
 def memory(prepared_uri: str, kind: str, epochs: int) -> list[float]:
-    """Megabytes of this process and all it started, at the end of each epoch; shared pages count once."""
+    """Megabytes of this process and all that it started, at the end of each epoch; shared pages count once."""
     batches = feed_batches(prepared_uri, kind, epochs)
-    per_epoch, found = decoder_of(prepared_uri, 1).plan.num_steps, []
+    per_epoch, megabytes = decoder_of(prepared_uri, 1).plan.num_steps, []
     for n, _ in enumerate(batches, start=1):
         if n % per_epoch == 0:
-            found.append(sum(map(proportional_megabytes, with_descendants(os.getpid()))))
-    return found
-
-
-def with_descendants(pid: int) -> Iterator[int]:
-    yield pid
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        for child in (task / "children").read_text().split():
-            yield from with_descendants(int(child))
-
-
-def proportional_megabytes(pid: int) -> float:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-    except OSError:  # it ended meanwhile
-        return 0.0
+            megabytes.append(sum(map(proportional_bytes, with_descendants(os.getpid()))) / 2**20)
+    return megabytes
 
 
 def preparing(config: RunConfig) -> tuple[str, dict[str, float]]:
@@ -234,9 +222,11 @@ def preparing(config: RunConfig) -> tuple[str, dict[str, float]]:
     megabytes = sum(p.stat().st_size for p in files) / 1e6
     images = len(files) // 2
     return uri, {
-        "images per second": images / took, "read, hash and write: images per second": images / bound,
-        "ratio": bound / took, "megabytes": megabytes,
-    }  # fmt: skip
+        "images per second": images / took,
+        "read, hash and write: images per second": images / bound,
+        "ratio": bound / took,
+        "megabytes": megabytes,
+    }
 
 
 def copy_hashed(path: Path, folder: str) -> str:
@@ -266,8 +256,7 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true")
     arguments = parser.parse_args()
     from aunet.data.shapes import write_scenes
-    from benchmarks.machine import cpu_name
-    from pipelines.cluster import connect
+    from pipelines.runtime.cluster import connect
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["AUNET_STORE"] = storage.join(folder, "store")
@@ -278,12 +267,15 @@ def main() -> None:
         write_scenes(raw, num_train=arguments.images, num_val=2, height=HEIGHT, width=WIDTH)
         uri, prepared = preparing(config_of(raw))
         record: dict[str, Any] = {
-            "hardware": cpu_name(), "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__,
-            "images": arguments.images, "preprocess": prepared,
-        }  # fmt: skip
+            "hardware": cpu_name(),
+            "date": time.strftime("%Y-%m-%d"),
+            "torch": torch.__version__,
+            "images": arguments.images,
+            "preprocess": prepared,
+        }
         show("preprocess", prepared)
         for title, measure in {
-            "milliseconds per image, one thread": parts,
+            "milliseconds per image, one thread": milliseconds_by_step,
             "verifying the rows": cost_of_verifying,
             "feeds": lambda uri: compare_feeds(raw, uri, epochs=4),
             "megabytes after each epoch": lambda uri: {k: memory(uri, k, 10) for k in ("torch", "ray")},

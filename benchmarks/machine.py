@@ -1,13 +1,14 @@
-"""What a measurement was made on, and where it is kept."""
+"""What a measurement was made on, what its processes hold, and where it is kept."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-"""Where measurements are kept."""
+"""Folder of all measurements."""
 
 
 def cpu_name() -> str:
@@ -16,3 +17,20 @@ def cpu_name() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
+
+
+def with_descendants(pid: int) -> Iterator[int]:
+    """A process and all that it started, directly or not."""
+    yield pid
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        for child in (task / "children").read_text().split():
+            yield from with_descendants(int(child))
+
+
+def proportional_bytes(pid: int) -> int:
+    """Bytes that a process holds, shared pages in proportion (PSS); 0 when it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))

@@ -1,7 +1,7 @@
 """Parameters and floating-point operations of every preset: ``python benchmarks/network_costs.py``.
 
-Counted on the meta device, so nothing is measured and no machine matters. Writes tests/golden/network_costs.json, which
-a test compares, and the table in docs/model.md.
+Counted on the meta device, so the machine does not matter. Writes tests/golden/network_costs.json, which a test
+compares, and the table in docs/model.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aunet.config import AUNetConfig
 from aunet.config_json import to_json
 from aunet.data.augment import evaluation_size
 from aunet.model.costs import costs
-from jobs.verbs import presets
+from pipelines.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests/golden/network_costs.json"
@@ -31,14 +31,14 @@ DATA = {
     "camvid": (3, 8, (360, 480)),
     "shapes": (6, 7, (128, 160)),
 }
-"""By the first word of a preset: things, stuff and the usual size of an image."""
+"""By the first word of a preset: numbers of things and stuff, and the usual size of an image."""
 
 
 def all_costs() -> dict[str, Any]:
-    """Per preset: size of the input, parameters, trainable ones and FLOPs. Presets with one network share an entry."""
+    """By preset: input size, parameters, trainable parameters and FLOPs. Presets with one network share an entry."""
     counted: dict[str, Any] = {}
     named: dict[str, Any] = {}
-    for name, preset in presets().items():
+    for name, preset in PRESETS.items():
         config = preset()
         things, stuff, image = DATA[name.split("_")[0]]
         size = tuple(-(-side // 32) * 32 for side in evaluation_size(*image, config.augment))
@@ -53,24 +53,27 @@ def _entry(config: AUNetConfig, things: int, stuff: int, size: tuple[int, ...]) 
     categories = Categories(
         tuple(Category(id=n, name=str(n), is_thing=n <= things) for n in range(1, things + stuff + 1))
     )
-    found = costs(config, categories, (size[0], size[1]))
+    counts = costs(config, categories, (size[0], size[1]))
     return {
-        "size": list(size), "parameters": found.parameters, "trainable": found.trainable, "flops": found.flops,
-    }  # fmt: skip
+        "size": list(size),
+        "parameters": counts.parameters,
+        "trainable": counts.trainable,
+        "flops": counts.flops,
+    }
 
 
 def table(named: dict[str, Any]) -> str:
-    """As Markdown; presets with the same costs in one row."""
+    """A Markdown table; presets with the same costs share a row."""
     rows: dict[str, list[str]] = {}
     for name, entry in named.items():
         rows.setdefault(json.dumps(entry), []).append(name)
     lines = [
-        "| preset | input | parameters, M | of these learn | GFLOPs | backbones | RPN | foreground | background |",
+        "| preset | input | parameters, M | trainable, M | GFLOPs | backbones | RPN | foreground | background |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for text, names in rows.items():
         entry = json.loads(text)
-        flops = {part: value / 1e9 for part, value in entry["flops"].items()}
+        flops = {branch: value / 1e9 for branch, value in entry["flops"].items()}
         backbones = flops["backbone"] + flops.get("background_backbone", 0)
         lines.append(
             f"| {', '.join(f'`{name}`' for name in names)} | {entry['size'][0]}×{entry['size'][1]} "

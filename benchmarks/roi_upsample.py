@@ -1,11 +1,11 @@
-"""RoIUpsample against all else that computes the same numbers, in one run: ``python benchmarks/roi_upsample.py``.
+"""RoIUpsample against all rivals that compute the same numbers, in one run: ``python benchmarks/roi_upsample.py``.
 
 Setting: K = 512 FPN-like RoIs (14 to 28 cells on a side) on one 200 x 304 map, float32. Rivals: the composition of
 torch.index_add that Eq. 5 suggests and its autograd, and the best of three ways to write that; torchvision's roi_align
 backward, which writes as many points from as many bins; torchvision's roi_align forward, which reads as many.
 
 CPU, one thread: the time is the thread's own CPU time (least of the repetitions), so other jobs on the machine
-disturb little. Two threads: wall time, against the bytes that must move over the measured bandwidth of a copy. CUDA:
+disturb it little. Two threads: wall time, against the bytes that must move over the measured bandwidth of a copy. CUDA:
 events around repetitions. Every implementation returns a new tensor and pays for its memory.
 """
 
@@ -66,7 +66,7 @@ def composition(masks: Tensor, rois: Tensor) -> Tensor:
 
 
 def composition_channels_last(masks: Tensor, rois: Tensor) -> Tensor:
-    """The same with the channels side by side, which index_add likes better when there are many."""
+    """The same with the channels side by side, which is faster for index_add when there are many."""
     _, c, m, _ = masks.shape
     pixel, weight = grid(rois, m)
     values = masks.permute(0, 2, 3, 1).repeat_interleave(4, 1).repeat_interleave(4, 2) * weight[..., None]
@@ -76,15 +76,15 @@ def composition_channels_last(masks: Tensor, rois: Tensor) -> Tensor:
 
 def composition_in_chunks(masks: Tensor, rois: Tensor) -> Tensor:
     """The same, 16 RoIs at a time, so that the copies stay in the cache."""
-    parts = [slice(k, k + 16) for k in range(0, NUM_ROIS, 16)]
-    return sum(composition_channels_last(masks[part], rois[part]) for part in parts)  # type: ignore[return-value]
+    chunks = zip(masks.split(16), rois.split(16), strict=True)
+    return sum((composition_channels_last(*chunk) for chunk in chunks), masks.new_zeros(()))
 
 
 COMPOSITIONS = (composition, composition_channels_last, composition_in_chunks)
 
 
 def torchvision_backward(masks: Tensor, rois: Tensor) -> Tensor:
-    """The kernel alone: m x m bins of four points each, so as many writes as ours stands for."""
+    """The kernel alone: m x m bins of four points each, so as many writes as ours."""
     m = masks.shape[-1]
     arguments = (rois, SCALE, m, m, 1, masks.shape[1], HEIGHT, WIDTH, 2, True)
     return torch.ops.torchvision._roi_align_backward(masks, *arguments)
@@ -113,7 +113,7 @@ def seconds(run: Callable[[], object], device: str, repetitions: int, cpu_time: 
 
 def beside_a_copy(c: int, m: int, device: str, budget: float) -> tuple[dict[str, float], float]:
     """Wall time of ours and the bandwidth (bytes read and written per second) of a copy of 128 MiB, taken in turns for
-    ``budget`` seconds: the least of each, so that both see the machine at its quietest."""
+    ``budget`` seconds: the least of each, so that both are measured when the machine is quietest."""
     rois = fpn_like_rois(device)
     masks, grad = torch.randn(NUM_ROIS, c, m, m, device=device), torch.randn(1, c, HEIGHT, WIDTH, device=device)
     source = torch.ones(1 << 25, device=device)
@@ -132,7 +132,7 @@ def beside_a_copy(c: int, m: int, device: str, budget: float) -> tuple[dict[str,
 
 
 def measure_case(c: int, m: int, device: str, quick: bool) -> dict[str, float]:
-    """Seconds of ours and of the rivals, for one size."""
+    """Seconds of ours and of the rivals, for one case."""
     cpu_time = device == "cpu"
     rois = fpn_like_rois(device)
     masks = torch.randn(NUM_ROIS, c, m, m, device=device)
@@ -165,7 +165,7 @@ def measure_case(c: int, m: int, device: str, quick: bool) -> dict[str, float]:
 
 
 def bytes_that_must_move(c: int, m: int) -> int:
-    """Masks and map once each, in float32."""
+    """Bytes of masks and map, once each, in float32."""
     return 4 * (NUM_ROIS * c * m * m + c * HEIGHT * WIDTH)
 
 

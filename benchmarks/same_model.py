@@ -1,9 +1,9 @@
-"""The same small job in three places: are the weights the same, bit for bit?
+"""The same small job on three targets: are the weights the same, bit for bit?
 
     python benchmarks/same_model.py
 
 `submit run shapes_smoke` with a tiny network, as a process of this machine, as a job of a Ray cluster with token
-authentication that is started for it, and as a Kubeflow pipeline in kfp's local runner, each with a store of its own.
+authentication that is started for it, and as a Kubeflow pipeline in kfp's local runner, each with its own store.
 Prints a table of the SHA-256 of the weights; exit code 1 if they differ.
 """
 
@@ -35,25 +35,25 @@ def on_a_ray_cluster(store: Path) -> None:
         with nodes(session) as cluster:
             cluster.start_head("--num-cpus=2", "--include-dashboard=true", f"--dashboard-port={port}")
             reach = {**cluster.reach, "RAY_ADDRESS": f"http://127.0.0.1:{port}"}
-            jobs(store, *RUN, "--target", "ray", "--wait", **reach)
+            jobs(store, *RUN, "--target", "ray", "--wait", more=reach)
     finally:
         shutil.rmtree(session, ignore_errors=True)
 
 
 def in_a_kubeflow_pipeline(store: Path) -> None:
-    jobs(store, *RUN, "--target", "kubeflow", KF_PIPELINES_ENDPOINT="local")
+    jobs(store, *RUN, "--target", "kubeflow", more={"KF_PIPELINES_ENDPOINT": "local"})
 
 
 def main() -> int:
     hashes = set()
     print(f"{'target':22} {'seconds':>7}  SHA-256 of model.safetensors")
-    for place in (on_this_machine, on_a_ray_cluster, in_a_kubeflow_pipeline):
+    for train in (on_this_machine, on_a_ray_cluster, in_a_kubeflow_pipeline):
         with tempfile.TemporaryDirectory() as folder:
             started = time.monotonic()
-            place(Path(folder))
-            took, found = time.monotonic() - started, weights_hash(Path(folder))
-        hashes.add(found)
-        print(f"{place.__name__.replace('_', ' '):22} {took:7.0f}  {found}", flush=True)
+            train(Path(folder))
+            took, digest = time.monotonic() - started, weights_hash(Path(folder))
+        hashes.add(digest)
+        print(f"{train.__name__.replace('_', ' '):22} {took:7.0f}  {digest}", flush=True)
     print("the same model everywhere" if len(hashes) == 1 else "different models")
     return int(len(hashes) != 1)
 

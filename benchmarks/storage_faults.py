@@ -1,9 +1,9 @@
-"""What a bucket gives and takes while its server fails: OpenStack Swift behind a proxy that injects faults.
+"""Reading from and writing to a bucket whose server fails: OpenStack Swift behind a proxy that injects faults.
 
     python benchmarks/storage_faults.py
 
-Prints a table: for each fault rate and each operation of `pipelines.storage`, 200 calls from 8 threads, what became of
-them. One fault in five is an answer that is cut off, one a silence of a second, the others are 500, 503 and a reset.
+Prints a table: for each fault rate and each operation of `pipelines.store.storage`, the outcomes of 200 calls from 8
+threads. One fault in five is a response cut off, one a silence of a second, the others are 500, 503 and a reset.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from aunet.errors import Unavailable
-from pipelines import s3, storage
+from pipelines.store import s3, storage
 from tests import fault_proxy, swift
 
 THREADS = 8
@@ -31,7 +31,7 @@ SIZE = 100_000
 
 
 class Row(NamedTuple):
-    """What became of the calls of one operation."""
+    """The outcomes of the calls of one operation."""
 
     name: str
     right: int
@@ -41,46 +41,46 @@ class Row(NamedTuple):
 
 
 def content(number: int) -> bytes:
-    """Bytes of file `number`."""
+    """The content of file `number`."""
     return random.Random(number).randbytes(SIZE + number)
 
 
-def exercise(endpoint: str, direct: str, place: str, count: int) -> list[Row]:
+def exercise(endpoint: str, direct: str, folder_uri: str, count: int) -> list[Row]:
     """Read, list, open, write and create `count` times each at `endpoint`.
 
     Args:
-        direct: the same server without faults, to put files there and to look at those that were written.
-        place: folder below which all happens.
+        direct: the same server without faults, to create files and to check those that were written.
+        folder_uri: folder below which all happens.
     """
 
     def at(address: str) -> None:
         os.environ["AWS_ENDPOINT_URL"] = address
 
     def uri(kind: str, number: int) -> str:
-        return storage.join(place, kind, f"{number:05d}")
+        return storage.join(folder_uri, kind, f"{number:05d}")
 
     def listed(_: int) -> bool:
-        files = storage.list_files(storage.join(place, "there"))
+        files = storage.list_files(storage.join(folder_uri, "source"))
         return [f.size for f in files] == [SIZE + n for n in range(count)]
 
     def span(number: int) -> bool:
-        with storage.open_file(uri("there", number)) as file:
+        with storage.open_file(uri("source", number)) as file:
             file.seek(10)
             return file.read(SIZE // 2) == content(number)[10 : 10 + SIZE // 2]
 
     def wrong_ones(kind: str) -> int:
-        folder = storage.join(place, kind)
-        there = storage.list_files(folder) if storage.exists(folder) else []
-        return sum(storage.read_bytes(uri(kind, int(f.path))) != content(int(f.path)) for f in there)
+        folder = storage.join(folder_uri, kind)
+        files = storage.list_files(folder) if storage.exists(folder) else []
+        return sum(storage.read_bytes(uri(kind, int(f.path))) != content(int(f.path)) for f in files)
 
     kept = os.environ.get("AWS_ENDPOINT_URL", direct)
     at(direct)
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda n: storage.write_bytes(uri("there", n), content(n)), range(count)))
+        list(pool.map(lambda n: storage.write_bytes(uri("source", n), content(n)), range(count)))
     operations: dict[str, Callable[[int], bool]] = {
-        "read_bytes": lambda n: storage.read_bytes(uri("there", n)) == content(n),
+        "read_bytes": lambda n: storage.read_bytes(uri("source", n)) == content(n),
         "open_file": span,
-        "exists": lambda n: storage.exists(uri("there", n)),
+        "exists": lambda n: storage.exists(uri("source", n)),
         "list_files": listed,
         "write_bytes": lambda n: storage.write_bytes(uri("write_bytes", n), content(n)) is None,
         "create_exclusive": lambda n: storage.create_exclusive(uri("create_exclusive", n), content(n)),
@@ -104,9 +104,9 @@ def _row(name: str, operation: Callable[[int], bool], count: int) -> Row:
 
     begun = time.perf_counter()
     with ThreadPoolExecutor(THREADS) as pool:
-        became = list(pool.map(attempt, range(count)))
+        outcomes = list(pool.map(attempt, range(count)))
     seconds = time.perf_counter() - begun
-    return Row(name, became.count(True), became.count(False), became.count(None), seconds)
+    return Row(name, outcomes.count(True), outcomes.count(False), outcomes.count(None), seconds)
 
 
 def main(count: int = 200) -> None:

@@ -3,9 +3,9 @@
     AUNET_SAMPLE_DATA=/path/to/samples python benchmarks/table1.py --store DIR [--seeds 0 1 2] [--at-once 2]
 
 As in the paper, all rows start from one trained backbone and everything else from scratch. The backbone here is that of
-an `e2e` network, trained on the same training images (no attention, so it favours no row). Every run is a run of the
-pipeline in the store: what is there already is not done again, so the command goes on where it was stopped. Prints
-mean ± standard deviation over the seeds; writes results/table1.json.
+an `e2e` network, trained on the same images (without attention, so it favours no row). Every run is a run of the
+pipeline in the store: what already exists is not done again, so the command resumes where it was stopped. Prints mean ±
+standard deviation over the seeds; writes results/table1.json.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import RESULTS, cpu_name
-from pipelines import presets, storage
-from pipelines.config import RunConfig
-from pipelines.evaluate import evaluate
-from pipelines.train import train
-from pipelines.variants import TABLE_1, table_1_row
+from pipelines import presets
+from pipelines.evaluate import evaluate, find_report
+from pipelines.preprocess import preprocess
+from pipelines.settings.run_config import RunConfig
+from pipelines.settings.variants import TABLE_1, table_1_row
+from pipelines.store import storage
+from pipelines.train import find_run, train
+from pipelines.training.identity import run_folder
 
 METRICS = ("PQ", "PQ_th", "PQ_st", "AP", "mIoU")
 
@@ -51,7 +54,7 @@ def trained_backbone(store: Path) -> Path:
     from safetensors.torch import load, save
 
     config = replace(table_1_row(small(20, 2), "e2e"), name="table1_backbone")
-    content = storage.read_bytes(storage.join(train(config).model_uri, "model.safetensors"))
+    content = storage.read_bytes(storage.join(train(config, preprocess(config)).model_uri, "model.safetensors"))
     body = "backbone.body."
     state = {name.removeprefix(body): value for name, value in load(content).items() if name.startswith(body)}
     weights = save(state)
@@ -79,46 +82,51 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="runs side by side, one core each")
-    parser.add_argument("--part", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=int, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     store: Path = arguments.store.resolve()
-    os.environ |= {"AUNET_STORE": str(store), "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow-{arguments.part}.db"}
+    os.environ |= {"AUNET_STORE": str(store), "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow-{arguments.share}.db"}
     store.mkdir(parents=True, exist_ok=True)
     known = sorted(store.glob("resnet18-*.safetensors"))
     weights = known[0] if known else trained_backbone(store)
     jobs = [(row, seed) for seed in arguments.seeds for row in TABLE_1]
-    if arguments.part is not None:
-        for row, seed in jobs[arguments.part :: arguments.at_once]:
+    if arguments.share is not None:
+        for row, seed in jobs[arguments.share :: arguments.at_once]:
             config = row_config(row, seed, weights)
-            train(config)
-            evaluate(config)
+            prepared = preprocess(config)
+            evaluate(config, train(config, prepared), prepared)
         return
-    parts = [
-        subprocess.Popen([sys.executable, *sys.argv, "--part", str(part)], stdout=sys.stderr)
-        for part in range(arguments.at_once)
+    processes = [
+        subprocess.Popen([sys.executable, *sys.argv, "--share", str(number)], stdout=sys.stderr)
+        for number in range(arguments.at_once)
     ]
-    codes = [part.wait() for part in parts]
+    codes = [process.wait() for process in processes]
     if any(codes):
-        sys.exit("a run failed; see above. The same command goes on with the others.")
+        sys.exit("a run failed; see above. The same command continues with the others.")
     runs = {row: [reported(row_config(row, seed, weights)) for seed in arguments.seeds] for row in TABLE_1}
-    table = {row: {m: summary([run[m] for run in found]) for m in METRICS} for row, found in runs.items()}
+    table = {row: {m: summary([run[m] for run in reports]) for m in METRICS} for row, reports in runs.items()}
     print("| row | " + " | ".join(METRICS) + " |\n" + "|---" * (len(METRICS) + 1) + "|")
     for row, figures in table.items():
         print(f"| `{row}` | " + " | ".join(f"{f['mean']:.1f} ± {f['sd']:.1f}" for f in figures.values()) + " |")
-    attention = {row: contrast([run["attention"] for run in found]) for row, found in runs.items()}
+    attention = {row: contrast([run["attention"] for run in reports]) for row, reports in runs.items()}
     print("\nmean M' on things / stuff")
     for row, maps in attention.items():
         print(f"{row:8}", *(f"{name} {m['things']:.3f} / {m['stuff']:.3f}" for name, m in maps.items()), sep="   ")
     document = {
-        "date": datetime.date.today().isoformat(), "device": cpu_name(), "seeds": arguments.seeds, "table": table,
-        "attention": attention, "runs": runs,
-    }  # fmt: skip
+        "date": datetime.date.today().isoformat(),
+        "device": cpu_name(),
+        "seeds": arguments.seeds,
+        "table": table,
+        "attention": attention,
+        "runs": runs,
+    }
     (RESULTS / "table1.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 def reported(config: RunConfig) -> dict[str, Any]:
     """The figures of a finished run, and M' on things and stuff of each of its attention maps."""
-    report = json.loads(storage.read_bytes(evaluate(config).uri))
+    run = find_run(run_folder(config, preprocess(config)))
+    report = json.loads(storage.read_bytes(find_report(run).uri))
     return {name: round(report[name], 3) for name in METRICS} | {"attention": report["attention"]}
 
 

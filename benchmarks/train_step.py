@@ -2,15 +2,15 @@
 
 Three networks with a ResNet-50-FPN, frozen batch norm and three trainable stages, 80 things: torchvision's
 ``maskrcnn_resnet50_fpn``, ``e2e`` (no attention, with the background branch that torchvision lacks) and ``aunet`` (PAM,
-MAM, reweight), by the presets of Table 1; and `aunet` a second time with ``train.compile`` (memory is not compared, for
-the compiler needs some itself). Same images, targets, batch, number format and memory format (channels last);
+MAM, reweight), by the presets of Table 1; and `aunet` a second time with ``train.compile`` (its memory is not compared,
+because the compiler needs some itself). Same images, targets, batch, number format and memory format (channels last);
 weights are random, with the last layers of RPN and box head set so that all three get the same proposals, sample the
-same RoIs and find 100 objects per image; the learning rate is 0, which keeps it so. torchvision's resizing is off.
+same RoIs and find 100 objects per image; a learning rate of 0 keeps it that way. torchvision's resizing is off.
 
 Training: forward, backward, optimiser (SGD, momentum). Inference: images in, boxes, masks and semantic logits at the
 image's size out. The networks take turns, the least time counts. CPU: one thread, its own CPU time, so other jobs
-disturb little; memory is the most that two steps add to the process, each network in one of its own. CUDA: wall
-time between synchronisations and peak allocated memory.
+disturb it little; memory is the most that two steps add to the process, each network in one of its own. CUDA: wall
+time between synchronisations, and peak allocated memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from aunet.config import LossWeights
 from aunet.model import build_model, to_predictions
 from aunet.structures import Batch
 from benchmarks.machine import RESULTS, cpu_name
-from jobs.verbs import presets
+from pipelines.presets import PRESETS
 from tests.tiny import make_target
 
 COCO = Categories(tuple(Category(id=n, name=str(n), is_thing=n <= 80) for n in range(1, 134)))
@@ -57,19 +57,20 @@ class Rival:
     def __init__(self, name: str, arguments: argparse.Namespace) -> None:
         torch.manual_seed(0)
         self.device, self.precision = arguments.device, arguments.precision
-        self.size = tuple(arguments.size)
+        height, width = arguments.size
+        self.size = (height, width)
         self.ours = name != "torchvision"
         self.model = (our_network(name) if self.ours else their_network(self.size)).to(self.device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)
         if name == COMPILED:
             self.model.compile()
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=0.0, momentum=0.9, fused=True)
         images = torch.randint(0, 256, (arguments.batch, 3, *self.size), dtype=torch.uint8)
         targets = [make_target(self.size, boxes(self.size), n) for n in range(arguments.batch)]
-        self.batch = Batch(images, [self.size] * arguments.batch, targets).to(self.device)  # type: ignore[arg-type]
+        self.batch = Batch(images, [self.size] * arguments.batch, targets).to(self.device)
         self.floats = list(self.batch.images / 255)
-        self.targets = [{k: t[k] for k in ("boxes", "labels", "masks")} for t in self.batch.targets]  # type: ignore[literal-required]
+        self.targets = [{k: t[k] for k in ("boxes", "labels", "masks")} for t in self.batch.targets]
 
     def train(self) -> None:
         torch.manual_seed(0)
@@ -78,7 +79,7 @@ class Rival:
             if self.ours:
                 loss = self.model(self.batch).total(LossWeights())
             else:
-                loss = sum(self.model(self.floats, self.targets).values())
+                loss = sum(self.model(self.floats, self.targets).values(), torch.zeros(()))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -89,19 +90,19 @@ class Rival:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bf16"):
             output = self.model(self.batch if self.ours else self.floats)
         if not self.ours:
-            return sum(len(found["boxes"]) for found in output)
+            return sum(len(detections["boxes"]) for detections in output)
         sizes = self.batch.image_sizes
-        return sum(len(p.detections.boxes) for p in to_predictions(output, self.size, sizes, sizes))  # type: ignore[arg-type]
+        return sum(len(p.detections.boxes) for p in to_predictions(output, self.size, sizes, sizes))
 
 
 def our_network(row: str) -> nn.Module:
     """A row of Table 1, without its weights."""
-    config = presets()[f"coco_r50_{row.split()[0]}"]().model
+    config = PRESETS[f"coco_r50_{row.split()[0]}"]().model
     model = build_model(replace(config, backbone=replace(config.backbone, weights=None)), COCO)
     return alike(model, model.rpn.head, model.foreground.box_predictor)
 
 
-def their_network(size: tuple[int, ...]) -> nn.Module:
+def their_network(size: tuple[int, int]) -> nn.Module:
     """torchvision's, as it is built for pretrained weights."""
     backbone = _resnet_fpn_extractor(resnet50(weights=None, norm_layer=FrozenBatchNorm2d), 3)
     model = MaskRCNN(backbone, num_classes=81, min_size=min(size), max_size=max(size), _skip_resize=True)
@@ -109,7 +110,7 @@ def their_network(size: tuple[int, ...]) -> nn.Module:
 
 
 def alike(model: nn.Module, head: Any, predictor: Any) -> nn.Module:
-    """Propose the anchors as they are, and find every proposal to be the first thing, with a probability near 0.3."""
+    """Propose the anchors unchanged, and find every proposal to be the first thing, with a probability near 0.3."""
     for layer in (head.cls_logits, head.bbox_pred, predictor.cls_score, predictor.bbox_pred):
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
@@ -117,15 +118,15 @@ def alike(model: nn.Module, head: Any, predictor: Any) -> nn.Module:
     return model
 
 
-def boxes(size: tuple[int, ...]) -> list[list[int]]:
+def boxes(size: tuple[int, int]) -> list[list[int]]:
     """Boxes of a twelfth to a half of the image."""
     g = torch.Generator().manual_seed(1)
-    found = []
+    corners = []
     for _ in range(NUM_THINGS):
         height, width = ((1 / 12 + 5 / 12 * torch.rand(2, generator=g)) * torch.tensor(size)).int().tolist()
         top, left = (torch.rand(2, generator=g) * torch.tensor([size[0] - height, size[1] - width])).int().tolist()
-        found.append([left, top, left + width, top + height])
-    return found
+        corners.append([left, top, left + width, top + height])
+    return corners
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
@@ -163,7 +164,7 @@ def times_in_turns(arguments: argparse.Namespace) -> dict[str, dict[str, float]]
 
 
 def peak_memory(name: str, arguments: argparse.Namespace) -> float:
-    """Bytes that two training steps need beside parameters (CPU) or at most hold (CUDA); called in a fresh process."""
+    """Bytes that two training steps add to the process (CPU) or allocate at most (CUDA); called in a fresh process."""
     rival = Rival(name, arguments)
     before = resident("VmRSS")
     for _ in range(2):
@@ -213,8 +214,12 @@ def main() -> None:
         measured["peak memory"][name] = float(subprocess.run(command, check=True, capture_output=True).stdout)
     record = {
         "hardware": torch.cuda.get_device_name() if arguments.device == "cuda" else cpu_name(),
-        "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "torchvision": torchvision.__version__,
-        "size": list(arguments.size), "batch": arguments.batch, "precision": arguments.precision,
+        "date": time.strftime("%Y-%m-%d"),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "size": list(arguments.size),
+        "batch": arguments.batch,
+        "precision": arguments.precision,
         "seconds per training step": _rounded(measured["training step"]),
         "images per second in training": _rounded(
             {name: arguments.batch / value for name, value in measured["training step"].items()}
@@ -222,8 +227,9 @@ def main() -> None:
         "seconds per image in inference": _rounded(measured["inference per image"]),
         "peak memory, GB": _rounded({n: v / 1e9 for n, v in measured["peak memory"].items()}),
         "share of RoIUpsample in aunet's training step": round(operator_share(arguments), 4),
-        "ratios": {ratio: _ratios(measured, *ratio.split(" / ")) for ratio in RATIOS}, "bars": BARS,
-    }  # fmt: skip
+        "ratios": {ratio: _ratios(measured, *ratio.split(" / ")) for ratio in RATIOS},
+        "bars": BARS,
+    }
     print(json.dumps(record, indent=1))
     if not arguments.no_write:
         RESULTS.mkdir(exist_ok=True)

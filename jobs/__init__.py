@@ -1,1 +1,1 @@
-"""Entry points: parse, call one verb of `pipelines`, print the artifact."""
+"""Entry points: parse the command line, call one verb of `pipelines`, print its outcome."""

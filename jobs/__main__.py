@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from aunet.errors import InputError, Refused, Unavailable
-from jobs.parsing import HelpShown, parse
+from jobs.parsing import PROGRAM, HelpShown, parse
 
 
-def main(words: Sequence[str], out: TextIO) -> int:
-    """Run one command; the result goes to `out` as one line of JSON. Returns the exit code."""
+def start(program: str = PROGRAM) -> int:
+    """Run the command line of this process. `program` is how it was called, for help.
+
+    Libraries and workers print to stdout as they please: from here on that is stderr, and the result has a stdout of
+    its own.
+    """
+    sys.stdout.flush()
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return main(sys.argv[1:], stdout, program)
+
+
+def main(words: Sequence[str], out: TextIO, program: str = PROGRAM, function: Callable[..., Any] | None = None) -> int:
+    """Run one command; its text and its result, as one line of JSON, go to `out`.
+
+    Args:
+        words: what follows the program's name.
+        out: stdout.
+        program: how the program was called, for help.
+        function: called in place of the verb's own.
+
+    Returns:
+        The exit code.
+    """
     try:
-        verb, options = parse(words, out)
-        result = verb.call(options)
-        print(result_line(result), file=out, flush=True)
-        return exit_code(result)
+        verb, options = parse(words, out, program)
+        outcome = verb.call(options, function)
+        print(f"{outcome.text}{json_line(outcome.result)}", file=out, flush=True)
+        return outcome.exit_code
     except HelpShown:
         return 0
     except KeyboardInterrupt:
@@ -31,25 +52,9 @@ def main(words: Sequence[str], out: TextIO) -> int:
         return _explain(error)
 
 
-def result_line(result: Any) -> str:
-    """An artifact or a dict as one line of JSON, its metrics at top level too, what is not a number as null.
-
-    A text under the key `text`, such as a manifest, is printed before it as it is.
-    """
-    plain = dataclasses.asdict(result) if dataclasses.is_dataclass(result) else dict(result)  # type: ignore[arg-type]
-    text = plain.pop("text", "")
-    if isinstance(metrics := plain.get("metrics"), Mapping):
-        plain = {**plain, **metrics}
-    return text + json.dumps(_finite(plain))
-
-
-def exit_code(result: Any) -> int:
-    """0; 3 for a plan that refuses; 2 where problems were found; a job's own code where it was waited for."""
-    if not isinstance(result, Mapping):
-        return 0
-    if result.get("refused"):
-        return 3
-    return 2 if result.get("problems") else int(result.get("exit_code") or 0)
+def json_line(result: Mapping[str, Any]) -> str:
+    """A result as one line of JSON, non-finite numbers as null."""
+    return json.dumps(_finite(result))
 
 
 def _finite(value: Any) -> Any:
@@ -61,7 +66,7 @@ def _finite(value: Any) -> Any:
 
 
 def _explain(error: Exception) -> int:
-    """Say what went wrong on stderr; returns the exit code."""
+    """Report on stderr what went wrong; returns the exit code."""
     known = [cause for cause in causes(error) if isinstance(cause, (InputError, Refused, Unavailable))]
     if not known:
         traceback.print_exception(error)
@@ -74,7 +79,7 @@ def _explain(error: Exception) -> int:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and everything that it says caused it, outermost first, whichever library wrapped it."""
+    """`error` and all of its causes, outermost first, whichever library wrapped them."""
     seen: list[BaseException] = []
     waiting: list[Any] = [error]
     while waiting:
@@ -89,9 +94,4 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 if __name__ == "__main__":
-    # Libraries and workers print to stdout as they please: from here on that is stderr, and the result has a
-    # stdout of its own.
-    sys.stdout.flush()
-    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    sys.exit(main(sys.argv[1:], stdout))
+    sys.exit(start())

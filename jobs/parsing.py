@@ -1,181 +1,154 @@
-"""From the words of a command line to a verb and its options; every mistake becomes one `InputError`."""
+"""From the words of a command line to a verb and its options; every mistake becomes a line of one `InputError`."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
-import inspect
-import io
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TextIO, get_type_hints
 
-import tyro
-
 from aunet.errors import InputError
-from jobs.verbs import VERBS, Verb, presets
-from pipelines.overrides import flatten, override, read_overrides
+from jobs.help import overview, verb_help
+from jobs.options import Options
+from jobs.overrides import read_overrides
+from jobs.values import read_value, setting_types
+from jobs.verbs import VERBS, Verb
+from pipelines.presets import PRESETS
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig, from_json
 
 PROGRAM = "python -m jobs"
-OPERANDS = ("config", "verb", "preset")
-"""Fields of a verb's options that stand before the options."""
-SENDABLE = [verb.name for verb in VERBS.values() if verb.takes_preset and not verb.takes_verb]
+HELP = ("-h", "--help")
+SENDABLE = [verb.name for verb in VERBS.values() if verb.has_preset and verb.name != "submit"]
 """Verbs that `submit` sends."""
+CHOICES = {"verb": SENDABLE, "preset": list(PRESETS)}
+"""What an operand may be, for those that are one of a few names."""
 
 
 class HelpShown(Exception):
     """The command line asked for help, which has been written."""
 
 
-def parse(words: Sequence[str], out: TextIO) -> tuple[Verb, Any]:
-    """Read `words` (without the program). Help goes to `out`.
+def parse(words: Sequence[str], out: TextIO, program: str = PROGRAM) -> tuple[Verb, Any]:
+    """Read `words`, which follow the program's name. Help is written to `out`.
 
     Raises:
-        HelpShown: help was asked for and is written.
+        HelpShown: help was asked for, and is written.
         InputError: a verb, preset, option or value is wrong.
     """
-    if not words or words[0] in ("-h", "--help", "help"):
-        out.write(_overview())
+    if not words or words[0] in (*HELP, "help"):
+        out.write(overview(program, VERBS.values()))
         if words:
             raise HelpShown
-        raise InputError(f"no verb given; take one of {', '.join(VERBS)}")
+        raise InputError(f"no verb given; choose one of {', '.join(VERBS)}")
     verb = VERBS.get(words[0])
     if verb is None:
         raise InputError(_unknown("verb", words[0], VERBS))
-    rest = list(words[1:])
-    if not verb.takes_preset:
-        return verb, _options(verb, rest, f"{PROGRAM} {verb.name}", None, out)
-    sent = [_operand("verb", rest, SENDABLE, verb, out)] if verb.takes_verb else []
-    preset = _operand("preset", rest, presets(), verb, out)
-    config = override(presets()[preset](), *_overrides(rest))
-    default = verb.options(config=config, **({"verb": sent[0], "preset": preset} if sent else {}))
-    return verb, _options(verb, _spelled_out(rest, verb), " ".join([PROGRAM, verb.name, *sent, preset]), default, out)
-
-
-def _operand(kind: str, rest: list[str], known: Iterable[str], verb: Verb, out: TextIO) -> str:
-    """Take the next word, one of `known`, off `rest`."""
-    if rest and rest[0] in ("-h", "--help"):
-        out.write(_verb_help(verb))
+    names = verb.options.operands()
+    operands = _operands(verb, names, words[1:])
+    rest = list(words[1 + len(operands) :])
+    if any(word in HELP for word in rest):
+        out.write(verb_help(program, verb, operands))
         raise HelpShown
-    if not rest or rest[0].startswith("-"):
-        raise InputError(f"{verb.name}: no {kind} given; take one of {', '.join(known)}")
-    if rest[0] not in known:
-        raise InputError(_unknown(kind, rest[0], known))
-    return rest.pop(0)
+    if len(operands) < len(names):
+        name = names[len(operands)]
+        known = CHOICES.get(name)
+        cure = f"choose one of {', '.join(known)}" if known else f"usage: {program} {verb.name} {name.upper()}"
+        raise InputError(f"{verb.name}: no {name} given; {cure}")
+    help_line = f"all options: {' '.join([program, verb.name, *operands.values()])} --help"
+    return verb, _options(verb, operands, _by_option(rest, help_line), help_line)
 
 
-def _spelled_out(words: list[str], verb: Verb) -> list[str]:
-    """Switches of the verb itself, such as --dry-run, with the value that settings of a preset are given."""
-    switches = {f"__{f.name}" for f in dataclasses.fields(verb.options) if f.default is False}
-    spelled: list[str] = []
-    for number, word in enumerate(words):
-        spelled.append(word)
-        if _plain(word) in switches and "".join(words[number + 1 : number + 2]).lower() not in ("true", "false"):
-            spelled.append("True")
-    return spelled
-
-
-def _options(verb: Verb, words: list[str], prog: str, default: Any, out: TextIO) -> Any:
-    """Let tyro read the options, and tell its complaints in one line each."""
-    known = _option_names(verb, default)
-    for word in words:
-        option = word.split("=")[0]
-        if option.startswith("--") and option != "--help" and _plain(option) not in map(_plain, known):
-            raise InputError(_unknown("option", option, known) + f"; all options: {prog} --help")
-    given = {_plain(word.split("=")[0]) for word in words}
-    if default is None and not given & {"__help", "_h"}:
-        if verb.positional and (not words or words[0].startswith("-")):
-            raise InputError(f"{verb.name}: nothing named; give{verb.operands}")
-        fields = [f for f in dataclasses.fields(verb.options) if f.name not in verb.positional]
-        needed = [f"--{f.name.replace('_', '-')}" for f in fields if f.default is dataclasses.MISSING]
-        if missing := [option for option in needed if _plain(option) not in given]:
-            raise InputError(f"{verb.name}: {option} is missing; give all of {', '.join(needed)}" for option in missing)
-    settings = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff) if default is not None else ()
-    if default is not None:
-        words = [re.sub(r"(^|=)(true|false)$", lambda m: m[1] + m[2].capitalize(), word) for word in words]
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
-            return tyro.cli(
-                verb.options, args=words, default=default, prog=prog, config=settings,
-                description=f"{verb.name}: {verb.summary}", use_underscores=default is not None,
-            )  # fmt: skip
-    except SystemExit as exit:
-        if not exit.code:
-            raise HelpShown from None
-        raise InputError(_one_line(said.getvalue(), prog)) from None
-
-
-def _option_names(verb: Verb, default: Any) -> list[str]:
-    names = [name for name in verb.options.__dataclass_fields__ if name not in (*OPERANDS, *verb.positional)]
-    if default is None:
-        return [f"--{name.replace('_', '-')}" for name in names]
-    return [f"--{name}" for name in (*names, *flatten(default.config))]
-
-
-def _plain(option: str) -> str:
-    return option.replace("-", "_")
-
-
-def _unknown(kind: str, word: str, known: Iterable[str]) -> str:
-    names = list(known)
-    last = word.lstrip("-").split(".")[-1]  # a setting named by its last word alone, or without its section
-    close = [name for name in names if "." in name and name.split(".")[-1] == last]
-    close = close or difflib.get_close_matches(word, names, 1)
-    return f"unknown {kind} {word}; " + (
-        f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:12])}"
-    )
-
-
-def _one_line(box: str, prog: str) -> str:
-    """What a box of tyro says, up to its first rule, without the frame."""
-    said: list[str] = []
-    box = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    for line in box.splitlines()[1:]:
-        line = line.strip("│╭╮╰╯ \t")
-        if said and (not line or set(line) <= set("─-")):
+def _operands(verb: Verb, names: Sequence[str], words: Sequence[str]) -> dict[str, str]:
+    """The words before the options, by the operands' names."""
+    operands: dict[str, str] = {}
+    for name, word in zip(names, words, strict=False):
+        if word.startswith("-"):
             break
-        said.append(line.strip("─-"))
-    message = " ".join(said).strip()
-    if message.startswith("Error parsing config"):  # a setting refused by its own dataclass, which said all there is
-        return message.split(": ", 1)[1]
-    return f"{message.rstrip('.')}; all options: {prog} --help"
+        if name in CHOICES and word not in CHOICES[name]:
+            raise InputError(_unknown(name, word, CHOICES[name]))
+        operands[name] = word
+    return operands
 
 
-def _overrides(words: list[str]) -> tuple[dict[str, Any], str]:
-    """Content and place of the file that `--overrides` names among `words`."""
-    place = ""
-    for number, word in enumerate(words):
-        if word == "--overrides":
-            place = "".join(words[number + 1 : number + 2])
-        elif word.startswith("--overrides="):
-            place = word.split("=", 1)[1]
-    return (read_overrides(place) if place else {}), place
+def _by_option(words: Sequence[str], help_line: str) -> dict[str, list[str]]:
+    """Every option with the words of its value; the last of several with the same name counts."""
+    values: dict[str, list[str]] = {}
+    option = ""
+    for word in words:
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            values[option] = [value] if equals else []
+        elif option:
+            values[option].append(word)
+        else:
+            raise InputError(f"{word}: not expected here; {help_line}")
+    return values
 
 
-def _overview() -> str:
-    verbs = "".join(f"  {v.name + v.operands:20} {v.summary}\n" for v in VERBS.values())
-    return (
-        f"usage: {PROGRAM} VERB [PRESET] [--dotted.option value …]\n\nverbs:\n{verbs}\npresets:\n{_preset_lines()}\n"
-        f"options of a verb: {PROGRAM} VERB [PRESET] --help\n"
-        "The last line of stdout is one JSON object. Exit codes: 0 done, 2 wrong input, 3 refused, 1 anything else.\n"
-    )
+def _options(verb: Verb, operands: dict[str, str], given: dict[str, list[str]], help_line: str) -> Options:
+    """Build the verb's options from its operands and from the words of each option."""
+    named, hints = verb.options.named(), get_type_hints(verb.options)
+    types = {option: hints[field.name] for option, field in named.items()}
+    config = None
+    if verb.has_preset:
+        config = _preset(operands["preset"], given.get("--overrides"))
+        types |= {f"--{name}": setting_type for name, setting_type in setting_types(config).items()}
+    given = _spelled(given, types, help_line)
+    switches = [option for option, field in named.items() if field.default is False]
+    values, problems = _values(given, types, switches)
+    needed = [option for option, field in named.items() if field.default is dataclasses.MISSING]
+    missing = [option for option in needed if option not in given]
+    problems += [f"{verb.name}: {option} is missing; give all of {', '.join(needed)}" for option in missing]
+    if problems:
+        raise InputError(problems)
+    own = {field.name: values.pop(option) for option, field in named.items() if option in values}
+    if config is not None:
+        own["config"] = override(config, {option.removeprefix("--"): value for option, value in values.items()})
+    return verb.options(**operands, **own)
 
 
-def _verb_help(verb: Verb) -> str:
-    hints = get_type_hints(verb.options, include_extras=True)
-    told = {name.replace("_", "-"): hint.__metadata__[0] for name, hint in hints.items() if name not in OPERANDS}
-    extras = "".join(f"  {f'--{name} {about.metavar}':18} {about.help}\n" for name, about in told.items())
-    return (
-        f"usage: {PROGRAM} {verb.name}{verb.operands} [--dotted.option value …]\n\n{verb.summary}\n\n"
-        f"presets:\n{_preset_lines()}\n"
-        f"options:\n{extras}  and every setting of the preset: {PROGRAM} {verb.name}{verb.operands} --help\n"
-    )
+def _spelled(given: dict[str, list[str]], known: Collection[str], help_line: str) -> dict[str, list[str]]:
+    """`given` with every option as `known` spells it: hyphens and underscores are the same."""
+    spelling = {option.replace("-", "_"): option for option in known}
+    if unknown := [option for option in given if option.replace("-", "_") not in spelling]:
+        raise InputError(f"{_unknown('option', option, known)}; {help_line}" for option in unknown)
+    return {spelling[option.replace("-", "_")]: words for option, words in given.items()}
 
 
-def _preset_lines() -> str:
-    return "".join(
-        f"  {name:18} {(inspect.getdoc(function) or '').partition(chr(10))[0]}\n"
-        for name, function in presets().items()
-    )
+def _values(
+    given: dict[str, list[str]], types: dict[str, Any], switches: Collection[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The values by option, and what is wrong with the others."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for option, words in given.items():
+        try:
+            value = True if option in switches and not words else read_value(types[option], words, option)
+            from_json(types[option], value, option)
+            values[option] = value
+        except InputError as error:
+            problems += error.problems
+    return values, problems
+
+
+def _preset(name: str, overrides: list[str] | None) -> RunConfig:
+    """The preset `name` with the changes that `--overrides` names."""
+    config = PRESETS[name]()
+    if overrides is None:
+        return config
+    source = read_value(str, overrides, "--overrides")
+    return override(config, read_overrides(source), source)
+
+
+def _unknown(kind: str, word: str, known: Collection[str]) -> str:
+    close = list(_close(word, known))
+    cure = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(list(known)[:12])}"
+    return f"unknown {kind} {word}; {cure}"
+
+
+def _close(word: str, known: Collection[str]) -> Iterator[str]:
+    """What `word` probably means: a setting without its section, else the most similar name."""
+    last = word.lstrip("-").split(".")[-1]
+    same_ending = [name for name in known if "." in name and name.split(".")[-1] == last]
+    yield from same_ending or difflib.get_close_matches(word, known, 1)

@@ -44,7 +44,7 @@ class PlatformWheel(bdist_wheel):
 
 
 class WithLibraries(Distribution):
-    """Installs into platlib."""
+    """A distribution that installs into platlib."""
 
     def has_ext_modules(self) -> bool:
         return True

@@ -1,42 +1,69 @@
-"""`job`: how a submitted job stands, what it said, and its end."""
+"""`job`: how a submitted job stands, what it printed, and its end."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aunet.errors import InputError
-from pipelines.submit import place
+from pipelines.store.artifacts import VerbResult
+from pipelines.targets.by_name import TARGETS, JobsOf
+from pipelines.targets.submission import State
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobState(VerbResult):
+    """How a submitted job stands."""
+
+    submission_id: str
+    target: str
+    state: State
+    log: str = ""
+    """What it has printed so far, where `logs` was given; no JSON key."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Ids and `status`, and `message` and `job_exit_code` where there are any."""
+        return {
+            "submission_id": self.submission_id,
+            "target": self.target,
+            "status": self.state.status,
+            **({"message": self.state.message} if self.state.message else {}),
+            **({"job_exit_code": self.state.exit_code} if self.state.exit_code is not None else {}),
+        }
+
+    @property
+    def text(self) -> str:
+        """The log, as whole lines."""
+        return self.log + "\n" if self.log and not self.log.endswith("\n") else self.log
 
 
 def job(
-    *, id: str, target: str = "local", logs: bool = False, stop: bool = False, namespace: str = "default"
-) -> dict[str, Any]:
+    *,
+    id: str,
+    target: str = "local",
+    logs: bool = False,
+    stop: bool = False,
+    namespace: str = "default",
+    targets: Mapping[str, JobsOf] = TARGETS,
+) -> JobState:
     """The state of the job that `submit` gave this id.
 
     Args:
-        logs: also give what it has said, as `text`.
+        logs: also return what it has printed, as `text`.
         stop: end it first; its checkpoints stay.
         namespace: of Kubernetes.
-
-    Returns:
-        `submission_id`, `target`, `status`, and `message` and `job_exit_code` where there are any.
+        targets: as for `submit`.
 
     Raises:
-        InputError: there is no such job, or the target cannot be reached.
+        InputError: there is no such job, or a variable that the target needs is missing.
+        Unavailable: the target does not answer, or refuses.
     """
-    jobs = place(target, namespace)
+    jobs = targets[target](namespace)
     state = jobs.state(id)
     if state is None:
-        raise InputError(f"--id {id}: no such job on target {target}; take the submission_id that `submit` printed")
+        raise InputError(f"--id {id}: no such job on target {target}; use the submission_id that `submit` printed")
     if stop and not state.ended:
         jobs.stop(id)
         state = jobs.state(id) or state
-    said = jobs.logs(id) if logs else ""
-    return {
-        "text": said if said.endswith("\n") or not said else said + "\n",
-        "submission_id": id,
-        "target": target,
-        "status": state.status,
-        **({"message": state.message} if state.message else {}),
-        **({"job_exit_code": state.exit_code} if state.exit_code is not None else {}),
-    }
+    return JobState(submission_id=id, target=target, state=state, log=jobs.logs(id) if logs else "")

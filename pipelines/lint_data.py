@@ -1,18 +1,71 @@
-"""Every defect of a raw data set in COCO panoptic format, before a GPU is paid."""
+"""`lint-data`: every defect of a raw data set in COCO panoptic format, before a GPU is paid for."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from aunet.errors import InputError
-from pipelines import storage
-from pipelines.lint.json import LenientAnnotations, read_leniently
-from pipelines.lint.rules import RULES, Defect, blocking, counts
-from pipelines.lint.split import DataLint, RawPlaces, lint, other_prints
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-_SHOWN = 3
+from aunet.categories import Category
+from aunet.data.coco_json import PanopticAnnotations, read_panoptic_json
+from aunet.data.defects import RULES, Defect, blocking, counts, errors_of
+from aunet.errors import InputError
+from pipelines.lint.page import render_lint
+from pipelines.lint.split import SplitUris, lint_split, other_prints
+from pipelines.store import storage
+from pipelines.store.artifacts import VerbResult
+
+SHOWN_DEFECTS = 3
 """Defects of each rule written on stderr; the result has all of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LintResult(VerbResult):
+    """What is wrong with one split."""
+
+    images: int
+    """Entries of the panoptic JSON."""
+    quarantined: int
+    """Images that have an error, which a strict reader leaves out."""
+    classes: tuple[dict[str, Any], ...]
+    """Per category: `id name isthing segments crowds pixels images`."""
+    defects: tuple[Defect, ...]
+    json_uri: str | None = None
+    """Where the result was written; None: it was not."""
+    html_uri: str | None = None
+    """Where the page was written; None: it was not."""
+
+    @property
+    def errors(self) -> int:
+        """Defects that cost an image or the whole split."""
+        return len(errors_of(self.defects))
+
+    @property
+    def exit_code(self) -> int:
+        """2 where there are errors."""
+        return 2 if self.errors else 0
+
+    def document(self) -> dict[str, Any]:
+        """What `lint.json` holds."""
+        document = {
+            "images": self.images,
+            "quarantined": self.quarantined,
+            "errors": self.errors,
+            "warnings": len(self.defects) - self.errors,
+            "rules": counts(self.defects),
+            "classes": list(self.classes),
+            "defects": [defect.to_json() for defect in self.defects],
+        }
+        uris = {"json_uri": self.json_uri, "html_uri": self.html_uri}
+        return document | {name: uri for name, uri in uris.items() if uri is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """The document and the exit code."""
+        return {**self.document(), "exit_code": self.exit_code}
 
 
 def lint_data(
@@ -23,26 +76,22 @@ def lint_data(
     against_images: str | None = None,
     against_panoptic_json: str | None = None,
     out: str | None = None,
-) -> dict[str, Any]:
-    """List every defect of one split; a table on stderr, all of them in the result.
+) -> LintResult:
+    """List every defect of one split: a table on stderr, all of them in the result.
 
     Args:
         images: folder or URI of the images.
         panoptic_json: panoptic JSON.
         panoptic_dir: folder or URI of its PNGs.
         instances_json: instances JSON of the same images.
-        against_images: images of the other split; pictures that are in both are found.
-        against_panoptic_json: its panoptic JSON, which names those that belong to it; left out, all pictures do.
+        against_images: images of the other split; pictures that are in both are reported.
+        against_panoptic_json: its panoptic JSON, which names those that belong to it; without it, all pictures do.
         out: folder or URI for `lint.json` and the page `lint.html`.
 
-    Returns:
-        `images`, `defects`, `quarantined`, `errors`, `warnings`, `rules` (defects per rule), `classes`; `exit_code` 2
-        where there are errors.
-
     Raises:
-        InputError: a file or folder that is named is not there.
+        InputError: a file or folder does not exist.
     """
-    places = RawPlaces(
+    uris = SplitUris(
         images=images, panoptic_json=panoptic_json, panoptic_dir=panoptic_dir, instances_json=instances_json
     )
     others = None
@@ -50,61 +99,62 @@ def lint_data(
         others = other_prints(against_images, against_panoptic_json)
     elif against_panoptic_json is not None:
         raise InputError(f"--against-panoptic-json {against_panoptic_json}: give --against-images too")
-    found = lint(places, others)
+    lint = lint_split(uris, others)
     if against_panoptic_json is not None:
-        found.defects += _other_categories(found.annotations, against_panoptic_json)
-    errors = sum(d.severity == "error" for d in found.defects)
-    result = {
-        "images": found.annotations.num_images,
-        "quarantined": found.num_quarantined,
-        "errors": errors,
-        "warnings": len(found.defects) - errors,
-        "rules": counts(found.defects),
-        "classes": found.classes,
-        "defects": [d.to_json() for d in found.defects],
-    }
-    if out is not None:
-        from pipelines.lint.page import render_lint
-
-        result |= {"json_uri": storage.join(out, "lint.json"), "html_uri": storage.join(out, "lint.html")}
-        storage.write_bytes(result["html_uri"], render_lint(found).encode())
-        storage.write_bytes(result["json_uri"], (json.dumps(result, indent=1) + "\n").encode())
-    _print(found)
-    return {**result, "exit_code": 2 if errors else 0}
+        lint.defects += _category_differences(lint.annotations, against_panoptic_json)
+    result = LintResult(
+        images=lint.annotations.num_images,
+        quarantined=lint.num_quarantined,
+        classes=tuple(lint.classes),
+        defects=tuple(lint.defects),
+        json_uri=None if out is None else storage.join(out, "lint.json"),
+        html_uri=None if out is None else storage.join(out, "lint.html"),
+    )
+    if result.json_uri is not None and result.html_uri is not None:
+        storage.write_bytes(result.html_uri, render_lint(lint).encode())
+        storage.write_bytes(result.json_uri, (json.dumps(result.document(), indent=1) + "\n").encode())
+    _print(result, panoptic_json)
+    return result
 
 
-def _other_categories(own: LenientAnnotations, place: str) -> list[Defect]:
-    other = read_leniently(storage.read_bytes(place), place).categories
-    meanings = [{(c.id, c.name, c.is_thing) for c in known.values()} for known in (own.categories, other)]
-    odd = sorted(meanings[0] ^ meanings[1])
-    said = f"{place}: its categories differ from those of the linted split, first in (id, name, is_thing) = {odd[:1]}"
-    return [Defect(rule="category-differs", message=said)] if odd else []
+def _category_differences(own: PanopticAnnotations, other_uri: str) -> list[Defect]:
+    other = read_panoptic_json(storage.read_bytes(other_uri), other_uri, strict=False)
+    differences = sorted(_meanings(own.categories_by_id) ^ _meanings(other.categories_by_id))
+    if not differences:
+        return []
+    message = (
+        f"{other_uri}: its categories differ from those of the linted split, first in (id, name, is_thing) = "
+        f"{differences[:1]}"
+    )
+    return [Defect(rule="category-differs", message=message)]
 
 
-def _print(found: DataLint) -> None:
+def _meanings(categories: dict[int, Category]) -> set[tuple[int, str, bool]]:
+    return {(c.id, c.name, c.is_thing) for c in categories.values()}
+
+
+def _print(result: LintResult, title: str) -> None:
     """How often each rule is broken, and the first defects of each, on stderr."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     console = Console(stderr=True)
-    numbers = counts(found.defects)
+    numbers = counts(result.defects)
     if numbers:
-        table = Table("rule", "", "", "", title=found.places.panoptic_json, title_justify="left")
-        for rule, number in numbers.items():
-            style = "red" if RULES[rule].severity == "error" else "yellow"
-            table.add_row(rule, f"[{style}]{RULES[rule].severity}[/]", str(number), escape(RULES[rule].what))
+        table = Table("rule", "", "", "", title=title, title_justify="left")
+        for name, number in numbers.items():
+            rule = RULES[name]
+            style = "red" if rule.severity == "error" else "yellow"
+            table.add_row(name, f"[{style}]{rule.severity}[/]", str(number), escape(rule.what))
         console.print(table)
-    for rule, number in numbers.items():
-        some = [d for d in found.defects if d.rule == rule][:_SHOWN]
-        lines = [f"  {escape(d.message)}" for d in some] + [f"  … and {number - _SHOWN} more"] * (number > _SHOWN)
-        cure = f"[bold]{rule}[/]: {escape(RULES[rule].cure)}"
-        console.print("\n".join([cure, *lines]), highlight=False, soft_wrap=True)
-    errors = sum(d.severity == "error" for d in found.defects)
+    for name, number in numbers.items():
+        lines = [f"[bold]{name}[/]: {escape(RULES[name].cure)}"]
+        first = [defect for defect in result.defects if defect.rule == name][:SHOWN_DEFECTS]
+        lines += [f"  {escape(defect.message)}" for defect in first]
+        if number > SHOWN_DEFECTS:
+            lines.append(f"  … and {number - SHOWN_DEFECTS} more")
+        console.print("\n".join(lines), highlight=False, soft_wrap=True)
     console.print(
-        f"{found.annotations.num_images} images: {errors} errors, {len(found.defects) - errors} warnings; "
-        f"{found.num_quarantined} images to be left out",
+        f"{result.images} images: {result.errors} errors, {len(result.defects) - result.errors} warnings; "
+        f"{result.quarantined} images to be left out",
         highlight=False,
     )
-    if whole := blocking(found.defects):
-        console.print(f"{len(whole)} errors concern the whole split: none of it can be used before they are mended")
+    if errors := blocking(result.defects):
+        console.print(f"{len(errors)} errors concern the whole split: none of it can be used before they are fixed")

@@ -1,61 +1,98 @@
-"""Raw images and annotations → checked Parquet shards, committed by one manifest."""
+"""`preprocess`: raw images and annotations → checked Parquet shards, committed by one manifest."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from aunet.data.shapes import VERSION, write_scenes
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.artifacts import PreparedData
-from pipelines.config import DataConfig, RunConfig, ShapesConfig, SplitConfig, fingerprint
-from pipelines.data.manifest import Manifest, manifest_uri, shards_uri
-from pipelines.data.preparation import write_shards
+from pipelines.data.manifest import Manifest
+from pipelines.data.preparation import RunTasks, in_parallel, write_shards
 from pipelines.data.sources import read_source
+from pipelines.settings.run_config import DataConfig, RunConfig, ShapesConfig, SplitConfig, fingerprint
+from pipelines.store import storage
+from pipelines.store.artifacts import Outlook, PreparedData
+from pipelines.store.layout import PreparedFolder, RawFolder, Store
 
-COMPLETE = "complete"
-"""File beside generated scenes, written last."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessOutlook(Outlook):
+    """What `preprocess` would do, and what is known of the data beforehand."""
+
+    num_images: int = 0
+    """Of the training split; 0: unknown."""
+    source_fingerprint: str = ""
+    prepared: PreparedData | None = None
+    """Where the data is prepared already."""
+    problems: tuple[str, ...] = ()
+    """Why it could not run."""
 
 
-def preprocess(config: RunConfig) -> PreparedData:
-    """Check the raw data and write it as shards below `<store>/prepared/`, or return what is there already.
+def preprocess(config: RunConfig, *, run_tasks: RunTasks = in_parallel) -> PreparedData:
+    """Check the raw data and write it as shards below `<store>/prepared/`, or return what is already prepared.
 
     Nothing counts before the manifest is written, last and in one step. A run that was killed leaves shards with
-    receipts; running again takes them up and gives the same manifest. Shards that were deleted are written again.
+    receipts; running again uses them and gives the same manifest. Shards that were deleted are written again.
+
+    Args:
+        run_tasks: returns the result of every task that writes a shard.
 
     Raises:
-        InputError: everything that is wrong with the data, where more is than `data.max_bad_fraction` allows.
+        InputError: everything that is wrong with the data, where it is more than `data.max_bad_fraction` allows.
     """
-    data, root = raw_data(config.data)
-    if data.shapes is not None and not is_there(data, root):
-        _generate(data.shapes, root)
-    source = read_source(data, root)
-    prepared_uri = storage.join(storage.store_root(), "prepared", source.fingerprint)
-    place = manifest_uri(prepared_uri)
-    if not storage.exists(place):
-        storage.create_exclusive(place, write_shards(source, data, prepared_uri).to_bytes())
-    manifest = Manifest.load(prepared_uri)
-    if not _is_whole(manifest, prepared_uri):
-        manifest = write_shards(source, data, prepared_uri)
-        storage.write_bytes(place, manifest.to_bytes())
-    _within_budget(manifest, data.max_bad_fraction)
-    return PreparedData(
-        uri=prepared_uri,
-        fingerprint=manifest.fingerprint,
-        num_images={name: split.num_images for name, split in manifest.splits.items()},
-        num_quarantined={name: split.num_quarantined for name, split in manifest.splits.items()},
-    )
+    data, raw = raw_data(config.data)
+    if data.shapes is not None and not storage.exists(raw.complete_uri):
+        _generate(data.shapes, raw)
+    source = read_source(data, raw.uri)
+    folder = Store.here().pool.prepared(source.fingerprint)
+    if not storage.exists(folder.manifest_uri):
+        manifest = write_shards(source, data, folder, run_tasks)
+        storage.create_exclusive(folder.manifest_uri, manifest.to_bytes())
+    manifest = Manifest.load(folder.uri)
+    if not _is_complete(manifest, folder):
+        manifest = write_shards(source, data, folder, run_tasks)
+        storage.write_bytes(folder.manifest_uri, manifest.to_bytes())
+    _check_budget(manifest, data.max_bad_fraction)
+    return _artifact(manifest, folder)
 
 
-def raw_data(data: DataConfig) -> tuple[DataConfig, str]:
-    """The configuration with real paths, and their absolute root; generated scenes may not be there yet."""
+def outlook(config: RunConfig) -> PreprocessOutlook:
+    """What `preprocess` would do."""
+    data, raw = raw_data(config.data)
+    if data.shapes is not None and not storage.exists(raw.complete_uri):
+        return PreprocessOutlook(
+            stage="preprocess",
+            action="run",
+            why="scenes are not generated yet",
+            num_images=data.shapes.num_train,
+            source_fingerprint=fingerprint(data.shapes),
+        )
+    try:
+        source = read_source(data, raw.uri)
+    except InputError as error:
+        return PreprocessOutlook(
+            stage="preprocess", action="run", why="the raw data is not complete", problems=error.problems
+        )
+    counts = {split.name: len(split.images) for split in source.splits}
+    images = f"{counts['train']} + {counts['val']} images"
+    known = {"num_images": counts["train"], "source_fingerprint": source.fingerprint}
+    folder = Store.here().pool.prepared(source.fingerprint)
+    if not storage.exists(folder.manifest_uri):
+        why = f"{images} of {raw.uri} are not prepared yet"
+        return PreprocessOutlook(stage="preprocess", action="run", why=why, **known)
+    prepared = _artifact(Manifest.load(folder.uri), folder)
+    why = f"{images} are prepared in {folder.uri}"
+    return PreprocessOutlook(stage="preprocess", action="skip", why=why, prepared=prepared, **known)
+
+
+def raw_data(data: DataConfig) -> tuple[DataConfig, RawFolder]:
+    """The configuration with real paths, and their absolute root; generated scenes may not exist yet."""
     if data.shapes is None:
-        return data, storage.absolute(data.root)
-    from aunet.data.shapes import VERSION
-
+        return data, RawFolder(storage.absolute(data.root))
     splits = {
         name: SplitConfig(
             images=name,
@@ -64,52 +101,56 @@ def raw_data(data: DataConfig) -> tuple[DataConfig, str]:
         )
         for name in ("train", "val")
     }
-    root = storage.join(storage.store_root(), "raw", f"shapes-{fingerprint(data.shapes, VERSION)}")
-    return dataclasses.replace(data, **splits), root
+    raw = Store.here().raw(f"shapes-{fingerprint(data.shapes, VERSION)}")
+    return dataclasses.replace(data, **splits), raw
 
 
-def is_there(data: DataConfig, root: str) -> bool:
-    """Whether there is raw data to read: generated scenes are when they are complete, other data always."""
-    return data.shapes is None or storage.exists(storage.join(root, COMPLETE))
-
-
-def _generate(shapes: ShapesConfig, root: str) -> None:
-    from aunet.data.shapes import write_scenes
-
+def _generate(shapes: ShapesConfig, raw: RawFolder) -> None:
+    """Write the scenes, and last the file that says that they are complete."""
     sizes = asdict(shapes)
-    if root.startswith("s3://"):
+    if storage.is_remote(raw.uri):
         with tempfile.TemporaryDirectory() as folder:
             write_scenes(Path(folder), **sizes)
-            storage.upload_folder(Path(folder), root)
-        storage.create_exclusive(storage.join(root, COMPLETE), b"")
-    else:
-        folder = Path(root).with_name(f".{Path(root).name}.{uuid.uuid4().hex[:8]}.tmp")
-        write_scenes(folder, **sizes)
-        (folder / COMPLETE).touch()
-        storage.rename_folder(folder, Path(root))
+            storage.upload_folder(Path(folder), raw.uri)
+        storage.create_exclusive(raw.complete_uri, b"")
+        return
+    target = Path(raw.uri)
+    folder = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+    write_scenes(folder, **sizes)
+    Path(RawFolder(str(folder)).complete_uri).touch()
+    storage.rename_folder(folder, target)
 
 
-def _is_whole(manifest: Manifest, prepared_uri: str) -> bool:
-    """Whether all files of a manifest are there and as long as they were."""
+def _artifact(manifest: Manifest, folder: PreparedFolder) -> PreparedData:
+    return PreparedData(
+        uri=folder.uri,
+        fingerprint=manifest.fingerprint,
+        num_images={name: split.num_images for name, split in manifest.splits.items()},
+        num_quarantined={name: split.num_quarantined for name, split in manifest.splits.items()},
+    )
+
+
+def _is_complete(manifest: Manifest, folder: PreparedFolder) -> bool:
+    """Whether all files of a manifest exist and are as long as they were."""
     sizes = {
-        f.path: f.size
-        for folder in (prepared_uri, shards_uri(prepared_uri))
-        if storage.exists(folder)
-        for f in storage.list_files(folder)
+        file.path: file.size
+        for uri in (folder.uri, folder.pool.shards_uri)
+        if storage.exists(uri)
+        for file in storage.list_files(uri)
     }
     files = [file for split in manifest.splits.values() for file in (split.index, *split.shards)]
     return all(sizes.get(file.name) == file.num_bytes for file in files)
 
 
-def _within_budget(manifest: Manifest, max_bad_fraction: float) -> None:
-    """Hold a manifest that was made with another budget to this one."""
+def _check_budget(manifest: Manifest, max_bad_fraction: float) -> None:
+    """Check a manifest that was made with another budget against this one."""
     problems = []
     for name, split in manifest.splits.items():
         entries = split.num_images + split.num_quarantined
         if split.num_quarantined > max_bad_fraction * entries:
             problems.append(
                 f"data.{name}: {split.num_quarantined} of {entries} images were left out, data.max_bad_fraction = "
-                f"{max_bad_fraction} allows {int(max_bad_fraction * entries)}; mend them (the manifest names them), "
+                f"{max_bad_fraction} allows {int(max_bad_fraction * entries)}; fix them (the manifest names them), "
                 "or allow a larger fraction"
             )
     if problems:

@@ -1,7 +1,7 @@
 """`retrain`: one tick of a scheduled retraining: new data or code? train, measure on the frozen set, promote or hold.
 
-A tick may end anywhere, by an error or a kill: the next one finds what is done and goes on from there. What it leaves
-lies in `<store>/retrain/<config.name>/`: `frozen.json`, `ticks/<key>.json` and the lease that keeps ticks apart.
+A tick may end anywhere, by an error or a kill: the next one finds what is done and continues from there. What it leaves
+is in `<store>/retrain/<config.name>/`: the frozen set, a record of every tick, and the lease that keeps ticks apart.
 """
 
 from __future__ import annotations
@@ -9,19 +9,61 @@ from __future__ import annotations
 import _thread
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.artifacts import PreparedData, TrainedRun
-from pipelines.config import RunConfig, fingerprint, from_json
-from pipelines.lease import Held, Lease, hold
+from pipelines.data.manifest import Manifest
+from pipelines.data.shards import ShardReader
+from pipelines.data.sources import meaning
+from pipelines.evaluate import evaluate
+from pipelines.preprocess import preprocess
+from pipelines.register import register, update_figures
+from pipelines.runtime.code_version import code_version
+from pipelines.settings.run_config import RunConfig, fingerprint, from_json
+from pipelines.store import storage
+from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun, VerbResult
+from pipelines.store.layout import RetrainFolder, Store
+from pipelines.store.lease import Held, Lease, hold
+from pipelines.store.run_folder import RunFolder
+from pipelines.tracking import registry, runs as tracking
+from pipelines.train import find_run, train
+from pipelines.training.identity import run_folder
 
-KEYS = ("prepared", "run", "report", "model")
-"""The artifacts of a tick."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stages:
+    """The stages that a tick composes."""
+
+    preprocess: Callable[[RunConfig], PreparedData] = preprocess
+    train: Callable[[RunConfig, PreparedData], TrainedRun] = train
+    evaluate: Callable[..., Report] = evaluate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tick(VerbResult):
+    """What a tick did."""
+
+    action: str
+    """nothing or trained"""
+    reason: str
+    decision: str | None = None
+    """promoted or held; None: nothing was trained."""
+    key: str | None = None
+    """Names data, frozen set, code and settings; None: another tick was at work."""
+    prepared: PreparedData | None = None
+    run: TrainedRun | None = None
+    report: Report | None = None
+    """On the frozen set."""
+    model: RegisteredModel | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, and after a training its metrics on the frozen set by theirs."""
+        metrics = self.report.metrics if self.report and self.action == "trained" else {}
+        return {**asdict(self), **metrics}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,110 +74,109 @@ class FrozenSet:
     val_fingerprint: str
 
 
-def retrain(config: RunConfig) -> dict[str, Any]:
-    """Do what is to do since the last tick, if no other tick is at it.
+def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None = None) -> Tick:
+    """Do what has become due since the last tick, unless another tick is doing it.
 
-    Returns:
-        `action` ("nothing" or "trained"), `reason`, `decision` ("promoted", "held" or None), `key`, the artifacts
-        `prepared`, `run`, `report` and `model`, and after a training its metrics on the frozen set at top level.
+    Args:
+        stages: what it composes.
+        version: of the code, becomes part of the run's identity; None: `code_version`.
 
     Raises:
         InputError: the data, the configuration or the frozen set is wrong.
         Lost: this process was suspended so long that another tick has taken over.
     """
-    place = storage.join(storage.store_root(), "retrain", config.name)
+    folder = Store.here().retrain(config.name)
+    config = replace(config, version=version or code_version())
     seconds = config.retrain.lease_seconds
     try:
-        with hold(storage.join(place, "lease"), seconds, on_lost=_thread.interrupt_main) as lease:
-            return _tick(config, place, lease)
+        with hold(folder.lease_uri, seconds, on_lost=_thread.interrupt_main) as lease:
+            return _tick(config, folder, lease, stages)
     except Held as held:
-        return _nothing(config, f"another tick holds the lease: {held.record}")
+        return _nothing(config, Tick(action="nothing", reason=f"another tick holds the lease: {held.record}"))
 
 
-def _tick(config: RunConfig, place: str, lease: Lease) -> dict[str, Any]:
-    from pipelines.code_version import code_version
-    from pipelines.evaluate import evaluate
-    from pipelines.preprocess import preprocess
-    from pipelines.register import register_report
-    from pipelines.train import run_id, train
-
-    config = replace(config, version=code_version())
-    prepared = preprocess(config)
-    frozen = _frozen_set(config, place, prepared)
+def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages) -> Tick:
+    prepared = stages.preprocess(config)
+    frozen = _frozen_set(config, folder, prepared)
     settings = (config.model, config.augment, config.loss, config.fusion, config.train, config.register)
     key = fingerprint(prepared.fingerprint, frozen.val_fingerprint, config.version, *settings)
-    tick = storage.join(place, "ticks", f"{key}.json")
-    if storage.exists(tick):
-        last = json.loads(storage.read_bytes(tick))
-        reason = f"nothing new since the tick of {last['finished']}, which {last['decision']}: {last['reason']}"
-        return _nothing(config, reason, key=key, **{name: last[name] for name in KEYS})
-    news = _news(place, prepared) + _progress(config, prepared)
+    if storage.exists(folder.tick_uri(key)):
+        return _nothing(config, _ended_before(folder.tick_uri(key)))
+    news = _news(folder, prepared) + _progress(config, prepared)
     _say(config, news)
 
     lease.check()
-    run = train(config)
-    if run.fingerprint != run_id(config, prepared):
-        _say(config, "the data changed meanwhile; the training took the newer")
-        return _tick(config, place, lease)
+    run = stages.train(config, prepared)
     lease.check()
-    report = evaluate(config, run.uri, frozen.prepared)
-    trouble = _measure_holder(config, frozen, run, lease)
+    report = stages.evaluate(config, run, frozen.prepared, apart=True)
+    trouble = _measure_holder(config, frozen, run, lease, stages)
     lease.check()
-    model, reason = register_report(config.register, run.uri, report.uri)
-    reason += trouble
-    _say(config, reason)
-    _mark(run, key)
-    result = {
-        "action": "trained",
-        "reason": f"{news}; {reason}",
-        "decision": "promoted" if model.alias else "held",
-        "key": key,
-        **{name: asdict(made) for name, made in zip(KEYS, (prepared, run, report, model), strict=True)},
-        **report.metrics,
-    }
+    model = register(config, report)
+    tracking.set_tag(run.mlflow_run_id, "retrain_key", key)
+    tick = Tick(
+        action="trained",
+        reason=f"{news}; {model.reason}{trouble}",
+        decision="promoted" if model.alias else "held",
+        key=key,
+        prepared=prepared,
+        run=run,
+        report=report,
+        model=model,
+    )
     lease.check()
-    storage.create_exclusive(tick, json.dumps({**result, "finished": _now()}, indent=1).encode())
-    return result
+    record = {**tick.to_json(), "finished": _now()}
+    storage.create_exclusive(folder.tick_uri(key), json.dumps(record, indent=1).encode())
+    return tick
 
 
-def _frozen_set(config: RunConfig, place: str, prepared: PreparedData) -> FrozenSet:
+def _ended_before(uri: str) -> Tick:
+    """A tick that finds its work done, by the record of the one that did it."""
+    record = json.loads(storage.read_bytes(uri))
+    return Tick(
+        action="nothing",
+        reason=(f"nothing new since the tick of {record['finished']}, which {record['decision']}: {record['reason']}"),
+        key=record["key"],
+        prepared=PreparedData.from_fields(record["prepared"], uri),
+        run=TrainedRun.from_fields(record["run"], uri),
+        report=Report.from_fields(record["report"], uri),
+        model=RegisteredModel.from_fields(record["model"], uri),
+    )
+
+
+def _frozen_set(config: RunConfig, folder: RetrainFolder, prepared: PreparedData) -> FrozenSet:
     """The frozen set, which is the validation split of the first tick.
 
     Raises:
-        InputError: it is no longer what it was, or has other categories than the data of today.
+        InputError: it is no longer what it was, or has other categories than today's data.
     """
-    from pipelines.data.manifest import Manifest
-    from pipelines.data.sources import meaning
-
-    uri = storage.join(place, "frozen.json")
+    uri = folder.frozen_uri
     today = Manifest.load(prepared.uri)
     first = {"prepared": asdict(prepared), "val_fingerprint": today.split_fingerprint("val"), "since": _now()}
     if storage.create_exclusive(uri, json.dumps(first, indent=1).encode()):
         _say(config, f"frozen set: the {prepared.num_images['val']} validation images of {prepared.uri}")
     plain = json.loads(storage.read_bytes(uri))
-    frozen = FrozenSet(prepared=PreparedData(**plain["prepared"]), val_fingerprint=plain["val_fingerprint"])
+    prepared_then = PreparedData.from_fields(plain["prepared"], uri)
+    frozen = FrozenSet(prepared=prepared_then, val_fingerprint=plain["val_fingerprint"])
     manifest = Manifest.load(frozen.prepared.uri)
     if manifest.split_fingerprint("val") != frozen.val_fingerprint:
-        raise InputError(f"{frozen.prepared.uri}: not what {uri} froze; bring it back, or delete {uri} to freeze anew")
+        raise InputError(f"{frozen.prepared.uri}: not what {uri} froze; restore it, or delete {uri} to freeze anew")
     if meaning(manifest.categories) != meaning(today.categories):
         raise InputError(
-            f"{uri}: the frozen set has other categories than the data of today; delete the file to freeze anew"
+            f"{uri}: the frozen set has other categories than today's data; delete the file to freeze anew"
         )
     return frozen
 
 
-def _news(place: str, prepared: PreparedData) -> str:
-    """What is new since the last tick that came to its end, in words."""
-    ticks = storage.join(place, "ticks")
-    if not storage.exists(ticks):
+def _news(folder: RetrainFolder, prepared: PreparedData) -> str:
+    """What is new since the last tick that ended, in words."""
+    record = folder.newest_tick()
+    if record is None:
         counts = " and ".join(f"{count} {split}" for split, count in prepared.num_images.items())
         return f"first tick, {counts} images"
-    last = max(storage.list_files(ticks), key=lambda file: file.modified)
-    record = json.loads(storage.read_bytes(storage.join(ticks, last.path)))
     try:
         before = _images(record["prepared"]["uri"])
     except InputError:
-        return f"the data of the tick of {record['finished']} are gone; all images count as new"
+        return f"the data of the tick of {record['finished']} no longer exist; all images count as new"
     now = _images(prepared.uri)
     if now == before:
         return "0 new images, 0 gone; new are the code, the settings or the frozen set"
@@ -144,66 +185,55 @@ def _news(place: str, prepared: PreparedData) -> str:
 
 def _progress(config: RunConfig, prepared: PreparedData) -> str:
     """What an earlier tick has left of this one's training, in words."""
-    from pipelines.train import ARTIFACT, run_uri
-
-    uri = run_uri(config, prepared)
-    if storage.exists(storage.join(uri, ARTIFACT)):
+    folder = run_folder(config, prepared)
+    if folder.trained():
         return "; trained already"
-    begun = storage.exists(storage.join(uri, "config.json"))
-    return "; resumed: an earlier tick did not come to its end" if begun else ""
+    return "; resumed: an earlier tick did not finish" if folder.is_begun() else ""
 
 
 def _images(prepared_uri: str) -> set[tuple[str, str]]:
     """Every image with its annotation, by split and hash."""
-    from pipelines.data.shards import ShardReader
-
     return {(split, digest) for split in ("train", "val") for digest in ShardReader(prepared_uri, split).digests}
 
 
-def _measure_holder(config: RunConfig, frozen: FrozenSet, run: TrainedRun, lease: Lease) -> str:
+def _measure_holder(config: RunConfig, frozen: FrozenSet, run: TrainedRun, lease: Lease, stages: Stages) -> str:
     """Measure the alias's holder on the frozen set, as it would be released, where its figures are of other data.
 
     Returns:
-        Why that cannot be, else nothing.
+        Why that is not possible, else nothing.
     """
-    from pipelines.evaluate import evaluate
-    from pipelines.register import alias_holder, take_figures
-
-    holder = alias_holder(config.register.model_name, config.register.alias)
-    if holder is None or holder.source == run.model_uri:
+    holder = registry.alias_holder(config.register.model_name, config.register.alias)
+    if holder is None or holder.model_uri == run.model_uri:
         return ""
     if holder.tags.get("val_fingerprint") == frozen.val_fingerprint:
         return ""
-    _say(config, f"version {holder.version} has no figures on the frozen set yet")
+    _say(config, f"version {holder.number} has no figures on the frozen set yet")
+    holders = RunFolder(storage.parent(holder.model_uri))
     try:
-        own = json.loads(storage.read_bytes(storage.join(holder.source, "config.json")))
+        own = holders.model_settings()
         as_released = replace(
             config,
             augment=from_json(AugmentConfig, own["augment"], "augment"),
             fusion=from_json(FusionConfig, own["fusion"], "fusion"),
         )
-        report = evaluate(as_released, holder.source.rstrip("/").rsplit("/", 1)[0], frozen.prepared)
+        released = find_run(holders)
+        report = stages.evaluate(as_released, released, frozen.prepared, apart=True)
     except InputError as error:
-        return f" (version {holder.version} could not be measured: {'; '.join(error.problems)})"
+        trouble = f" (version {holder.number} could not be measured: {'; '.join(error.problems)})"
+        _say(config, trouble.strip(" ()"))
+        return trouble
     lease.check()
-    take_figures(holder, report.uri)
+    update_figures(holder, report)
     return ""
 
 
-def _mark(run: TrainedRun, key: str) -> None:
-    from pipelines import tracking
-
-    tracking.client().set_tag(run.mlflow_run_id, "retrain_key", key)
-
-
-def _nothing(config: RunConfig, reason: str, **known: Any) -> dict[str, Any]:
-    _say(config, reason)
-    blank = dict.fromkeys(("decision", "key", *KEYS))
-    return {"action": "nothing", "reason": reason, **blank, **known}
+def _nothing(config: RunConfig, tick: Tick) -> Tick:
+    _say(config, tick.reason)
+    return tick
 
 
-def _say(config: RunConfig, what: str) -> None:
-    print(f"retrain · {config.name} · {what}", file=sys.stderr, flush=True)
+def _say(config: RunConfig, message: str) -> None:
+    print(f"retrain · {config.name} · {message}", file=sys.stderr, flush=True)
 
 
 def _now() -> str:

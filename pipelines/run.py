@@ -2,61 +2,65 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
-from pipelines import storage
-from pipelines.artifacts import RegisteredModel, Report, TrainedRun
-from pipelines.config import RunConfig
+from pipelines.evaluate import evaluate
+from pipelines.pages.tables import print_quality
+from pipelines.preprocess import preprocess
+from pipelines.register import register
+from pipelines.settings.run_config import RunConfig
+from pipelines.store.artifacts import Artifact, PreparedData, RegisteredModel, Report, TrainedRun, VerbResult
+from pipelines.store.run_folder import read_report
+from pipelines.tracking.address import shown_uri
+from pipelines.train import train
 
-
-def run(config: RunConfig) -> dict[str, Any]:
-    """Run all stages in order.
-
-    Returns:
-        The metrics at top level, and the artifact of every stage by its name.
-    """
-    from pipelines.evaluate import evaluate
-    from pipelines.preprocess import preprocess
-    from pipelines.register import register
-    from pipelines.train import train
-
-    prepared = _stage("preprocess", preprocess, config)
-    trained = _stage("train", train, config)
-    report = _stage("evaluate", evaluate, config, trained.uri)
-    registered = _stage("register", register, config, trained.uri)
-    _summary(report, trained, registered)
-    return {
-        **report.metrics,
-        "prepared": asdict(prepared),
-        "run": asdict(trained),
-        "report": asdict(report),
-        "model": asdict(registered),
-    }
+A = TypeVar("A", bound=Artifact)
 
 
-def _stage(name: str, stage: Any, config: RunConfig, *upstream: str) -> Any:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MainJob(VerbResult):
+    """The artifact of every stage."""
+
+    prepared: PreparedData
+    run: TrainedRun
+    report: Report
+    model: RegisteredModel
+
+    def to_json(self) -> dict[str, Any]:
+        """The metrics at top level, and the artifacts by name."""
+        return {**self.report.metrics, **asdict(self)}
+
+
+def run(config: RunConfig) -> MainJob:
+    """Run all stages in order."""
+    prepared = _timed("preprocess", config, lambda: preprocess(config))
+    trained = _timed("train", config, lambda: train(config, prepared))
+    report = _timed("evaluate", config, lambda: evaluate(config, trained, prepared))
+    model = _timed("register", config, lambda: register(config, report))
+    job = MainJob(prepared=prepared, run=trained, report=report, model=model)
+    _summarize(job)
+    return job
+
+
+def _timed(name: str, config: RunConfig, stage: Callable[[], A]) -> A:
     started = time.monotonic()
-    artifact = stage(config, *upstream)
+    artifact = stage()
     print(f"{name} · {config.name} · {time.monotonic() - started:.1f} s · {artifact.uri}", file=sys.stderr)
     return artifact
 
 
-def _summary(report: Report, trained: TrainedRun, registered: RegisteredModel) -> None:
-    """The table of PQ and where everything lies, for people."""
-    from pipelines.pages.tables import print_quality
-    from pipelines.tracking_address import shown_uri
-
-    document = json.loads(storage.read_bytes(report.uri))
-    print_quality(report.metrics, document["per_class"], trained.fingerprint)
-    places = {
-        "pictures": report.overlays_uri,
-        "report": report.html_uri,
-        "MLflow": f"run {trained.mlflow_run_id} in {shown_uri()}",
-        "model": f"{registered.uri} at {trained.model_uri}",
+def _summarize(job: MainJob) -> None:
+    """The table of PQ and where everything is, for people."""
+    print_quality(job.report.metrics, read_report(job.report.uri)["per_class"], job.run.fingerprint)
+    locations = {
+        "pictures": job.report.overlays_uri,
+        "report": job.report.html_uri,
+        "MLflow": f"run {job.run.mlflow_run_id} in {shown_uri()}",
+        "model": f"{job.model.uri} at {job.run.model_uri}",
     }
-    for name, place in places.items():
-        print(f"{name:>9}  {place}", file=sys.stderr)
+    for name, location in locations.items():
+        print(f"{name:>9}  {location}", file=sys.stderr)

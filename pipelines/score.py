@@ -1,31 +1,67 @@
-"""Score predictions against ground truth, two folders in COCO panoptic format, as panopticapi's evaluation does."""
+"""`score`: predictions against ground truth, two folders in COCO panoptic format, as panopticapi evaluates them."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from aunet.categories import Categories, Category
+from aunet.data.coco_entries import parse_json, read_annotations, read_categories, read_segments
+from aunet.data.coco_json import problem
+from aunet.data.coco_panoptic import decode_panoptic
+from aunet.data.defects import Defect, errors_of
 from aunet.errors import InputError
+from aunet.evaluation.overlap import measure_overlap
+from aunet.evaluation.panoptic_quality import PanopticQuality
+from aunet.segments import Segment
 from pipelines.pages.tables import print_quality
-
-if TYPE_CHECKING:
-    from aunet.categories import Categories
-    from aunet.evaluation.panoptic_quality import PanopticQuality
-    from aunet.structures import Segment
+from pipelines.store.artifacts import VerbResult
 
 MAX_PROBLEMS = 20
-"""Problems listed before the rest is only counted."""
+"""Problems listed before the others are only counted."""
+UNCHECKED_RULES = ("category-name-repeated", "category-unknown", "crowd-value", "crowd-stuff")
+"""Rules that panopticapi does not check, or that the comparison reports itself."""
 
 
-def score(gt_json: str | Path, gt_dir: str | Path, pred_json: str | Path, pred_dir: str | Path) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score(VerbResult):
+    """What predictions are worth, in per cent."""
+
+    metrics: dict[str, float]
+    """`PQ SQ RQ PQ_th … RQ_st`."""
+    per_class: tuple[dict[str, Any], ...]
+    """A row per category."""
+    images: int
+    """Number of images that were compared."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The metrics by name, the rows and the number of images."""
+        return {**self.metrics, "per_class": list(self.per_class), "images": self.images}
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedMap:
+    """One image's panoptic map: its PNG and the meaning of its ids."""
+
+    image_id: int | str
+    png: Path
+    segments: tuple[Segment, ...]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"image {self.image_id} ({self.png.name})"
+
+
+def score(gt_json: str | Path, gt_dir: str | Path, pred_json: str | Path, pred_dir: str | Path) -> Score:
     """Compare every image of the ground truth with its prediction and print a table on stderr.
 
-    Predictions for other images are not looked at. Images are decoded by as many threads as there are CPUs: decoding
-    and counting release the interpreter, and processes would take seconds to start.
+    Predictions for other images are ignored. Images are decoded by as many threads as there are CPUs: decoding and
+    counting release the interpreter, and processes would take seconds to start.
 
     Args:
         gt_json: panoptic JSON with `annotations` and `categories`.
@@ -33,36 +69,27 @@ def score(gt_json: str | Path, gt_dir: str | Path, pred_json: str | Path, pred_d
         pred_json: panoptic JSON with `annotations`; it may be the one of `gt_json`.
         pred_dir: folder of its PNGs.
 
-    Returns:
-        `PQ SQ RQ PQ_th … RQ_st` in per cent, `per_class` (a row per category) and `images`, their number.
-
     Raises:
         InputError: a file or a prediction is missing, or maps and JSON do not fit each other; one line per problem.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from aunet.categories import Categories
-    from aunet.evaluation.panoptic_quality import PanopticQuality
-
-    true_json, found_json = _read_json(gt_json, "--gt-json"), _read_json(pred_json, "--pred-json")
+    true_document = _read_document(gt_json, "--gt-json", ("annotations", "categories"))
+    predicted_document = _read_document(pred_json, "--pred-json", ("annotations",))
     folders = (("--gt-dir", gt_dir), ("--pred-dir", pred_dir))
     missing = [f"{flag} {folder}: no such folder" for flag, folder in folders if not Path(folder).is_dir()]
     if missing:
-        raise InputError([f"{problem}; name the folder of the panoptic PNGs" for problem in missing])
-    if not isinstance(true_json.get("categories"), list):
-        raise InputError(f"{gt_json}: lacks the list `categories`; give the data set's own panoptic JSON")
-    categories = Categories.from_json(true_json["categories"], str(gt_json))
+        raise InputError(f"{message}; name the folder of the panoptic PNGs" for message in missing)
+    categories = _read_categories(true_document["categories"], str(gt_json))
     problems: list[str] = []
-    true = _annotations(true_json, gt_json, gt_dir, categories, problems)
-    found = _annotations(found_json, pred_json, pred_dir, categories, problems)
+    true = _annotated_maps(true_document["annotations"], gt_json, gt_dir, categories.by_id, problems)
+    predicted = _annotated_maps(predicted_document["annotations"], pred_json, pred_dir, categories.by_id, problems)
     if not true and not problems:
         raise InputError(f"{gt_json}: `annotations` is empty; there is nothing to score")
     problems += [
-        f"{pred_json}: no prediction for image {i} ({true[i].png.name}); add an annotation with this image_id"
+        f"{pred_json}: no prediction for {true[i].name}; add an annotation with this image_id"
         for i in true
-        if i not in found
+        if i not in predicted
     ]
-    pairs = [(annotation, found[i]) for i, annotation in true.items() if i in found]
+    pairs = [(true_map, predicted[i]) for i, true_map in true.items() if i in predicted]
 
     total = PanopticQuality(categories)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -72,95 +99,83 @@ def score(gt_json: str | Path, gt_dir: str | Path, pred_json: str | Path, pred_d
             else:
                 total.merge(outcome)
     if problems:
-        rest = len(problems) - MAX_PROBLEMS
-        raise InputError(problems if rest <= 0 else [*problems[:MAX_PROBLEMS], f"… and {rest} more"])
-    result = total.compute()
-    print_quality(result.metrics(), result.rows(), f"{len(pairs)} images")
-    return {**result.metrics(), "per_class": result.rows(), "images": len(pairs)}
+        num_hidden = len(problems) - MAX_PROBLEMS
+        raise InputError([*problems[:MAX_PROBLEMS], *([f"… and {num_hidden} more"] if num_hidden > 0 else [])])
+    quality = total.compute()
+    print_quality(quality.metrics(), quality.rows(), f"{len(pairs)} images")
+    return Score(metrics=quality.metrics(), per_class=tuple(quality.rows()), images=len(pairs))
 
 
-@dataclass(frozen=True, slots=True)
-class _Annotation:
-    """One image's map: where its PNG lies and what its ids mean."""
-
-    image_id: int | str
-    png: Path
-    segments: list[Segment]
-
-
-def _read_json(path: str | Path, flag: str) -> dict[str, Any]:
+def _read_document(path: str | Path, flag: str, lists: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON of a file, which holds all of `lists`."""
+    source_name = f"{flag} {path}"
     try:
-        content = json.loads(Path(path).read_bytes())
+        data = Path(path).read_bytes()
     except OSError as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise InputError(f"{flag} {path}: {reason}; name a panoptic JSON") from None
-    except ValueError as error:
-        raise InputError(f"{flag} {path}: is not JSON ({error}); write it again") from None
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise InputError(f"{flag} {path}: lacks the list `annotations`; give a JSON in COCO panoptic format")
-    return content
+        raise InputError(f"{source_name}: {reason}; name a panoptic JSON") from None
+    defects: list[Defect] = []
+    document = parse_json(data, source_name, lists, defects)
+    if document is None:
+        raise InputError(problem(defect, source_name) for defect in defects)
+    return document
 
 
-def _annotations(
-    content: dict[str, Any], path: str | Path, folder: str | Path, categories: Categories, problems: list[str]
-) -> dict[int | str, _Annotation]:
-    """image_id → annotation; what cannot be read goes to `problems`."""
-    from aunet.structures import Segment
-
-    found: dict[int | str, _Annotation] = {}
-    for number, entry in enumerate(content["annotations"]):
-        place = f"{path}: annotation {number}"
-        if not _has(entry, ("image_id", "file_name", "segments_info"), place, problems):
-            continue
-        image_id = entry["image_id"]
-        if image_id in found:
-            problems.append(f"{path}: image {image_id} has two annotations; keep one")
-        things = {c.id for c in categories.things}
-        segments = [
-            Segment(int(s["id"]), int(s["category_id"]), s["category_id"] in things, int(s.get("area", 0)),
-                    is_crowd=bool(s.get("iscrowd", 0)))
-            for s in entry["segments_info"]
-            if _has(s, ("id", "category_id"), f"{path}: image {image_id}, a segment", problems)
-        ]  # fmt: skip
-        found[image_id] = _Annotation(image_id, Path(folder) / entry["file_name"], segments)
-    return found
+def _read_categories(entries: list[Any], source_name: str) -> Categories:
+    defects: list[Defect] = []
+    categories = read_categories(entries, source_name, defects)
+    if problems := _problems(defects, source_name):
+        raise InputError(problems)
+    return Categories(tuple(categories.values()))
 
 
-def _has(entry: Any, keys: tuple[str, ...], place: str, problems: list[str]) -> bool:
-    missing = [k for k in keys if not isinstance(entry, Mapping) or k not in entry]
-    if missing:
-        problems.append(f"{place}: lacks {', '.join(missing)}; add it")
-    return not missing
+def _annotated_maps(
+    entries: list[Any],
+    path: str | Path,
+    folder: str | Path,
+    categories: Mapping[int, Category],
+    problems: list[str],
+) -> dict[int | str, AnnotatedMap]:
+    """Image id → map; what cannot be read goes to `problems`."""
+    defects: list[Defect] = []
+    maps = {}
+    for image_id, annotation in read_annotations(entries, str(path), defects).items():
+        segments = tuple(read_segments(image_id, annotation, categories, defects))
+        if "file_name" in annotation:
+            maps[image_id] = AnnotatedMap(image_id, Path(folder) / annotation["file_name"], segments)
+    problems += _problems(defects, str(path))
+    return maps
 
 
-def _compare(true: _Annotation, found: _Annotation, categories: Categories) -> PanopticQuality | list[str]:
+def _problems(defects: list[Defect], source_name: str) -> list[str]:
+    return [problem(error, source_name) for error in errors_of(defects) if error.rule not in UNCHECKED_RULES]
+
+
+def _compare(true: AnnotatedMap, predicted: AnnotatedMap, categories: Categories) -> PanopticQuality | list[str]:
     """The counts of one image, or its problems."""
-    from aunet.data.coco_panoptic import decode_panoptic
-    from aunet.evaluation.overlap import measure_overlap
-    from aunet.evaluation.panoptic_quality import PanopticQuality
-
-    place, maps, problems = f"image {true.image_id} ({true.png.name})", [], []
-    for who, png in (("ground truth", true.png), ("prediction", found.png)):
+    maps, problems = [], []
+    for role, png in (("ground truth", true.png), ("prediction", predicted.png)):
         try:
             maps.append(decode_panoptic(png.read_bytes()))
         except FileNotFoundError:
-            problems.append(f"{place}: {who}: no file {png}; add it or drop its annotation")
+            problems.append(f"{true.name}: {role}: no file {png}; add it or drop its annotation")
         except (OSError, InputError) as error:
-            problems.append(f"{place}: {who}: {png}: {error}")
+            problems.append(f"{true.name}: {role}: {png}: {error}")
     if problems:
         return problems
+    true_ids, predicted_ids = maps
     try:
-        overlap = measure_overlap(maps[1], found.segments, maps[0], true.segments, categories)
+        overlap = measure_overlap(predicted_ids, predicted.segments, true_ids, true.segments, categories)
     except InputError as error:
-        return [f"{place}: {problem}" for problem in error.problems]
-    ids = sorted(s.id for s in true.segments)
-    for i, area in zip(ids, overlap.pixels.sum(1)[1:].tolist(), strict=True):
-        if area == 0:
-            problems.append(
-                f"{place}: ground truth: segment {i} is listed (JSON) but has no pixel in the map (PNG); remove it"
-            )
-    if problems:
-        return problems
+        return [f"{true.name}: {message}" for message in error.problems]
+    segment_ids = sorted(segment.id for segment in true.segments)
+    areas = overlap.pixels.sum(1)[1:].tolist()
+    empty = [i for i, area in zip(segment_ids, areas, strict=True) if area == 0]
+    if empty:
+        return [
+            f"{true.name}: ground truth: segment {i} is listed (JSON) but has no pixel in the map (PNG); remove it"
+            for i in empty
+        ]
     quality = PanopticQuality(categories)
     quality.add(overlap)
     return quality

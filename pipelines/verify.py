@@ -1,4 +1,4 @@
-"""`verify`: every hash of prepared data, a run, a model or a whole store, read again; names what is damaged."""
+"""`verify`: every hash of prepared data, a run, a model or a whole store, computed again; names what is damaged."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.checkpoint import HASHES
-from pipelines.data.manifest import Manifest, ShardInfo, shard_uri
+from pipelines.data.manifest import Manifest, ShardInfo
+from pipelines.data.shards import ShardReader, damaged_rows
+from pipelines.store import storage
+from pipelines.store.artifacts import VerbResult
+from pipelines.store.layout import HASHES, MANIFEST, PreparedFolder
 
 READERS = 8
 """Files read at once."""
 CHUNK = 8 * 2**20
 """Bytes read at a time."""
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class File:
-    """A file, and what was written down for it."""
+    """A file, and the hash that was recorded for it."""
 
     uri: str
     sha256: str
@@ -40,73 +41,100 @@ class Damage:
     uri: str
     problem: str
     rows: tuple[int, ...] = ()
-    """Of a shard, the damaged rows, where they can be told."""
+    """Of a shard, the damaged rows, where they are known."""
+
+    def __str__(self) -> str:
+        cure = (
+            "delete it, run `preprocess` again" if self.uri.endswith(".parquet") else "restore it, or remove its folder"
+        )
+        return f"{self.uri}: {self.problem}; {cure}"
 
 
-def verify(uri: str) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification(VerbResult):
+    """What was read, and what is damaged."""
+
+    uri: str
+    num_files: int
+    num_bytes: int
+    damaged: tuple[Damage, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is damaged in words, each with its cure."""
+        return [str(damage) for damage in self.damaged]
+
+    def to_json(self) -> dict[str, Any]:
+        """`uri`, `files` and `bytes` read, `damaged` (`uri`, `problem`, `rows`), and `problems`."""
+        return {
+            "uri": self.uri,
+            "files": self.num_files,
+            "bytes": self.num_bytes,
+            "damaged": [asdict(damage) for damage in self.damaged],
+            "problems": self.problems,
+        }
+
+    @property
+    def exit_code(self) -> int:
+        """2 where something is damaged."""
+        return 2 if self.damaged else 0
+
+
+def verify(uri: str) -> Verification:
     """Read everything again that has a hash.
 
     Args:
         uri: of prepared data, a run, a model folder, or a store, of which all of these are read.
 
-    Returns:
-        `files` and `bytes` read, `damaged` (`uri`, `problem`, `rows`), and `problems`: the same in words, whereupon
-        the exit code is 2.
-
     Raises:
         InputError: there is nothing with hashes at `uri`.
     """
-    place = storage.absolute(uri)
-    manifests, folders = _contents(place)
-    if not manifests and not folders:
+    root = storage.absolute(uri)
+    manifests, hashed = _contents(root)
+    if not manifests and not hashed:
         raise InputError(
             f"{uri}: no {MANIFEST} and no {HASHES} below it; name prepared data, a run, a model or a store"
         )
     damaged: list[Damage] = []
     files: dict[str, File] = {}
-    for find, places in ((_of_manifest, manifests), (_of_folder, folders)):
-        for found in places:
+    for find, folders in ((_of_manifest, manifests), (_of_hashes, hashed)):
+        for folder in folders:
             try:
-                files |= {file.uri: file for file in find(found)}
+                files |= {file.uri: file for file in find(folder)}
             except (InputError, ValueError, TypeError, AttributeError) as error:
-                damaged.append(Damage(uri=found, problem=str(error)))
+                damaged.append(Damage(uri=folder, problem=str(error)))
     num_bytes = 0
     with ThreadPoolExecutor(READERS) as threads:
         for size, damage in threads.map(_check, files.values()):
             num_bytes += size
             damaged += [damage] if damage else []
-    for one in damaged:
-        print(f"damaged: {_said(one)}", file=sys.stderr)
-    print(f"{place}: {len(files)} files, {num_bytes / 1e9:.2f} GB, {len(damaged)} damaged", file=sys.stderr)
-    return {
-        "uri": place,
-        "files": len(files),
-        "bytes": num_bytes,
-        "damaged": [asdict(one) for one in damaged],
-        "problems": [_said(one) for one in damaged],
-    }
+    for damage in damaged:
+        print(f"damaged: {damage}", file=sys.stderr)
+    print(f"{root}: {len(files)} files, {num_bytes / 1e9:.2f} GB, {len(damaged)} damaged", file=sys.stderr)
+    return Verification(uri=root, num_files=len(files), num_bytes=num_bytes, damaged=tuple(damaged))
 
 
-def _contents(place: str) -> tuple[list[str], list[str]]:
-    """Below `place`: folders with a manifest, and folders with a list of hashes."""
-    names = [f.path for f in storage.list_files(place)]
-    folders = {
-        end: [n[: -len(end)].rstrip("/") for n in names if f"/{n}".endswith(f"/{end}")] for end in (MANIFEST, HASHES)
-    }
-    manifests, hashed = ([storage.join(place, folder) for folder in found] for found in folders.values())
-    return manifests, hashed
+def _contents(root: str) -> tuple[list[str], list[str]]:
+    """Below `root`: folders with a manifest, and folders with a list of hashes."""
+    paths = [file.path for file in storage.list_files(root)]
+
+    def folders_with(name: str) -> list[str]:
+        return [storage.join(root, path[: -len(name)]) for path in paths if f"/{path}".endswith(f"/{name}")]
+
+    return folders_with(MANIFEST), folders_with(HASHES)
 
 
 def _of_manifest(prepared_uri: str) -> Iterator[File]:
-    manifest = Manifest.load(prepared_uri)
+    folder, manifest = PreparedFolder(prepared_uri), Manifest.load(prepared_uri)
     for split in manifest.splits.values():
-        yield File(uri=storage.join(prepared_uri, split.index.name), sha256=split.index.sha256)
+        yield File(uri=folder.index_uri(split.index.name), sha256=split.index.sha256)
         for shard in split.shards:
-            yield File(uri=shard_uri(prepared_uri, shard), sha256=shard.sha256, prepared_uri=prepared_uri, shard=shard)
+            uri = folder.shard_uri(shard.name)
+            yield File(uri=uri, sha256=shard.sha256, prepared_uri=prepared_uri, shard=shard)
 
 
-def _of_folder(uri: str) -> Iterator[File]:
-    """The files of a model or a checkpoint; one that is not listed has come later."""
+def _of_hashes(uri: str) -> Iterator[File]:
+    """The files of a model or a checkpoint; one that is not listed was added later."""
     for name, sha256 in json.loads(storage.read_bytes(storage.join(uri, HASHES))).items():
         yield File(uri=storage.join(uri, name), sha256=sha256)
 
@@ -127,15 +155,13 @@ def _check(file: File) -> tuple[int, Damage | None]:
         return size, None
     rows = _rows(file)
     where = f"in {'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows))}: " if rows else ""
-    return size, Damage(uri=file.uri, problem=f"{where}its SHA-256 is not what was written down", rows=rows)
+    return size, Damage(uri=file.uri, problem=f"{where}its SHA-256 is not the recorded one", rows=rows)
 
 
 def _rows(file: File) -> tuple[int, ...]:
-    """The damaged rows of a shard; none where they cannot be told."""
+    """The damaged rows of a shard; none where they are not known."""
     if file.shard is None:
         return ()
-    from pipelines.data.shards import ShardReader, damaged_rows
-
     try:
         for name, split in Manifest.load(file.prepared_uri).splits.items():
             if file.shard in split.shards:
@@ -145,10 +171,3 @@ def _rows(file: File) -> tuple[int, ...]:
     except InputError:
         pass
     return ()
-
-
-def _said(damage: Damage) -> str:
-    cure = (
-        "delete it, run `preprocess` again" if damage.uri.endswith(".parquet") else "restore it, or remove its folder"
-    )
-    return f"{damage.uri}: {damage.problem}; {cure}"

@@ -12,12 +12,38 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-STUFF = {7: "road", 8: "sidewalk", 11: "building", 12: "wall", 13: "fence", 17: "pole", 19: "traffic light",
-         20: "traffic sign", 21: "vegetation", 22: "terrain", 23: "sky"}  # fmt: skip
+STUFF = {
+    7: "road",
+    8: "sidewalk",
+    11: "building",
+    12: "wall",
+    13: "fence",
+    17: "pole",
+    19: "traffic light",
+    20: "traffic sign",
+    21: "vegetation",
+    22: "terrain",
+    23: "sky",
+}
 THINGS = {24: "person", 25: "rider", 26: "car", 27: "truck", 28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle"}
-IGNORED = {0: "unlabeled", 1: "ego vehicle", 2: "rectification border", 3: "out of roi", 4: "static", 5: "dynamic",
-           6: "ground", 9: "parking", 10: "rail track", 14: "guard rail", 15: "bridge", 16: "tunnel", 18: "polegroup",
-           29: "caravan", 30: "trailer", -1: "license plate"}  # fmt: skip
+IGNORED = {
+    0: "unlabeled",
+    1: "ego vehicle",
+    2: "rectification border",
+    3: "out of roi",
+    4: "static",
+    5: "dynamic",
+    6: "ground",
+    9: "parking",
+    10: "rail track",
+    14: "guard rail",
+    15: "bridge",
+    16: "tunnel",
+    18: "polegroup",
+    29: "caravan",
+    30: "trailer",
+    -1: "license plate",
+}
 NUMBER = {name: number for table in (STUFF, THINGS, IGNORED) for number, name in table.items()}
 WITH_INSTANCES = {*THINGS.values(), "caravan", "trailer"}
 
@@ -25,19 +51,48 @@ Shape = tuple[str, int, int, int, int]
 """Name as in `*_polygons.json` ("cargroup" is a group of cars), then x1, y1, x2, y2, painted in order."""
 
 EVERYTHING: tuple[Shape, ...] = (
-    ("sky", 0, 0, 64, 10), ("building", 0, 8, 40, 24), ("vegetation", 40, 8, 64, 24), ("road", 0, 24, 64, 48),
-    ("sidewalk", 0, 24, 14, 40), ("parking", 50, 26, 60, 30), ("rail track", 14, 24, 18, 40), ("wall", 0, 12, 6, 20),
-    ("fence", 6, 16, 12, 20), ("guard rail", 12, 16, 16, 20), ("bridge", 16, 4, 24, 8), ("tunnel", 24, 4, 30, 8),
-    ("terrain", 42, 20, 50, 24), ("pole", 30, 2, 31, 30), ("polegroup", 33, 2, 35, 30), ("traffic sign", 29, 4, 32, 7),
-    ("traffic light", 34, 4, 36, 8), ("static", 60, 30, 64, 34), ("dynamic", 61, 34, 64, 36),
-    ("ground", 58, 36, 64, 38), ("car", 20, 24, 32, 32), ("license plate", 24, 28, 27, 30), ("car", 26, 26, 40, 36),
-    ("cargroup", 40, 24, 50, 28), ("truck", 44, 10, 52, 26), ("bus", 54, 10, 62, 22),
-    ("train", 0, 26, 4, 34), ("motorcycle", 46, 32, 50, 36),
-    ("caravan", 52, 30, 57, 34), ("trailer", 57, 31, 60, 34), ("person", 10, 30, 13, 40), ("person", 14, 30, 17, 40),
-    ("persongroup", 18, 34, 26, 40), ("rider", 46, 28, 49, 33), ("bicycle", 30, 36, 42, 42), ("pole", 35, 30, 37, 44),
-    ("bicyclegroup", 4, 36, 9, 40), ("unlabeled", 20, 40, 24, 42), ("ego vehicle", 8, 44, 56, 48),
-    ("rectification border", 0, 0, 1, 48), ("out of roi", 63, 0, 64, 48),
-)  # fmt: skip
+    ("sky", 0, 0, 64, 10),
+    ("building", 0, 8, 40, 24),
+    ("vegetation", 40, 8, 64, 24),
+    ("road", 0, 24, 64, 48),
+    ("sidewalk", 0, 24, 14, 40),
+    ("parking", 50, 26, 60, 30),
+    ("rail track", 14, 24, 18, 40),
+    ("wall", 0, 12, 6, 20),
+    ("fence", 6, 16, 12, 20),
+    ("guard rail", 12, 16, 16, 20),
+    ("bridge", 16, 4, 24, 8),
+    ("tunnel", 24, 4, 30, 8),
+    ("terrain", 42, 20, 50, 24),
+    ("pole", 30, 2, 31, 30),
+    ("polegroup", 33, 2, 35, 30),
+    ("traffic sign", 29, 4, 32, 7),
+    ("traffic light", 34, 4, 36, 8),
+    ("static", 60, 30, 64, 34),
+    ("dynamic", 61, 34, 64, 36),
+    ("ground", 58, 36, 64, 38),
+    ("car", 20, 24, 32, 32),
+    ("license plate", 24, 28, 27, 30),
+    ("car", 26, 26, 40, 36),
+    ("cargroup", 40, 24, 50, 28),
+    ("truck", 44, 10, 52, 26),
+    ("bus", 54, 10, 62, 22),
+    ("train", 0, 26, 4, 34),
+    ("motorcycle", 46, 32, 50, 36),
+    ("caravan", 52, 30, 57, 34),
+    ("trailer", 57, 31, 60, 34),
+    ("person", 10, 30, 13, 40),
+    ("person", 14, 30, 17, 40),
+    ("persongroup", 18, 34, 26, 40),
+    ("rider", 46, 28, 49, 33),
+    ("bicycle", 30, 36, 42, 42),
+    ("pole", 35, 30, 37, 44),
+    ("bicyclegroup", 4, 36, 9, 40),
+    ("unlabeled", 20, 40, 24, 42),
+    ("ego vehicle", 8, 44, 56, 48),
+    ("rectification border", 0, 0, 1, 48),
+    ("out of roi", 63, 0, 64, 48),
+)
 """Every label but the license plate's own number, groups, and a bicycle that a pole cuts in two."""
 
 
@@ -74,8 +129,8 @@ def write_frame(root: Path, split: str, frame: str, values: NDArray[np.uint16], 
     (annotations / f"{frame}_gtFine_labelIds.png").write_bytes(png(labels))
     (annotations / f"{frame}_gtFine_color.png").write_bytes(png(np.repeat(grey, 4, axis=2)))
     objects = [{"label": n, "polygon": [[a, b], [c, b], [c, d], [a, d]]} for n, a, b, c, d in shapes]
-    whole = {"imgHeight": values.shape[0], "imgWidth": values.shape[1], "objects": objects}
-    (annotations / f"{frame}_gtFine_polygons.json").write_text(json.dumps(whole))
+    polygons = {"imgHeight": values.shape[0], "imgWidth": values.shape[1], "objects": objects}
+    (annotations / f"{frame}_gtFine_polygons.json").write_text(json.dumps(polygons))
 
 
 def official(values: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ def free_port() -> int:
 
 
 class Nodes:
-    """A head and its workers with token authentication; `reach` is the environment of those who may come in."""
+    """A head and its workers with token authentication; `reach` is the environment of those who may connect."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder, self.port = folder, free_port()
@@ -59,10 +61,13 @@ class Nodes:
             time.sleep(0.1)
 
     def _start(self, name: str, *options: str) -> None:
-        command = [
-            RAY, "start", *options, f"--node-name={name}", "--node-ip-address=127.0.0.1",
-            "--object-store-memory=200000000", "--disable-usage-stats",
-        ]  # fmt: skip
+        fixed = [
+            "--node-ip-address=127.0.0.1",
+            "--object-store-memory=200000000",
+            "--disable-usage-stats",
+            "--include-log-monitor=false",
+        ]
+        command = [RAY, "start", *options, f"--node-name={name}", *fixed]
         if "--include-dashboard=true" not in options and "--head" in options:
             command.append("--include-dashboard=false")
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
@@ -70,20 +75,38 @@ class Nodes:
 
     def _processes(self) -> list[tuple[int, str]]:
         """Processes of this cluster and their command lines: they name its folder or its address."""
-        found = []
-        for place in Path("/proc").glob("[0-9]*/cmdline"):
+        processes = []
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                line = place.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if (str(self.folder) in line or self.address in line) and "ray" in line:
-                    found.append((int(place.parent.name), line))
-        return found
+                    processes.append((int(file.parent.name), line))
+        return processes
 
 
 @contextlib.contextmanager
 def nodes(folder: Path, **environment: str) -> Iterator[Nodes]:
-    """A cluster whose session lies in `folder`, which must have a short path (sockets)."""
+    """A cluster whose session is in `folder`, which must have a short path (sockets)."""
     cluster = Nodes(folder, environment)
     try:
         yield cluster
     finally:
         cluster.stop()
+
+
+@contextlib.contextmanager
+def job_server() -> Iterator[dict[str, str]]:
+    """A cluster of one node with a job server; gives the environment in which it can be reached."""
+    port, agent = free_port(), free_port()
+    options = ["--include-dashboard=true", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent}"]
+    folder = Path(tempfile.mkdtemp(prefix="rayjob"))  # sockets want a short path
+    try:
+        with nodes(folder) as cluster:
+            try:
+                cluster.start_head("--num-cpus=3", *options)
+            except AssertionError:  # Ray gives a node 30 s; the second attempt finds everything in memory
+                cluster.stop()
+                cluster.start_head("--num-cpus=3", *options)
+            yield {**cluster.reach, "RAY_ADDRESS": f"http://127.0.0.1:{port}"}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

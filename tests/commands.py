@@ -1,41 +1,85 @@
-"""The command line in processes of their own, as people and schedulers call it."""
+"""The command line: in processes of their own, as people and schedulers call it, and in this one."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest import mock
+
+from jobs.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY_RUN = [
-    "--data.shapes.num_train", "12", "--data.shapes.num_val", "4", "--data.rows_per_shard", "4",
-    "--data.shapes.height", "64", "--data.shapes.width", "96", "--augment.crop", "64", "96",
-    "--model.backbone.fpn_channels", "16", "--model.foreground.box_channels", "32",
-    "--model.foreground.mask_channels", "16", "--model.background.channels", "16",
-    "--train.batch_size", "4", "--train.epochs", "8", "--train.checkpoint_every", "1",
-]  # fmt: skip
-"""`shapes_smoke`, small enough for seconds: 12 scenes, 24 steps, a checkpoint every 3."""
+TINY_SETTINGS = {
+    "data.shapes.num_train": "12",
+    "data.shapes.num_val": "4",
+    "data.shapes.height": "64",
+    "data.shapes.width": "96",
+    "data.rows_per_shard": "4",
+    "augment.crop": "64 96",
+    "model.backbone.fpn_channels": "16",
+    "model.foreground.box_channels": "32",
+    "model.foreground.mask_channels": "16",
+    "model.background.channels": "16",
+    "train.batch_size": "4",
+    "train.epochs": "4",
+    "train.checkpoint_every": "1",
+}
+TINY_RUN = [word for name, value in TINY_SETTINGS.items() for word in (f"--{name}", *value.split())]
+"""`shapes_smoke`, small enough for seconds: 12 scenes, 12 steps, a checkpoint every 3."""
+NUM_STEPS, LOGGED_STEPS = 12, [10, 12]
+
+
+class MainJob(NamedTuple):
+    """The whole main job, from nothing to a registered model."""
+
+    store: Path
+    result: dict[str, Any]
+    log: str
+    submitted: dict[str, Any]
+    """What `submit` returned."""
+    token: str
+    """Opened the cluster that it ran on."""
 
 
 def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "jobs", *words]
 
 
-def environment(store: Path | str, **more: str) -> dict[str, str]:
-    return {**os.environ, "AUNET_STORE": str(store), **more}
+def environment(store: Path | str, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    return {**os.environ, "AUNET_STORE": str(store), **(more or {})}
 
 
-def jobs(store: Path | str, *words: str, rc: int = 0, seconds: float = 500, **more: str) -> tuple[dict[str, Any], str]:
-    """Run a command to its end. Returns the JSON of stdout's last line ({} where there is none) and stderr."""
+def jobs(
+    store: Path | str, *words: str, rc: int = 0, seconds: float = 500, more: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], str]:
+    """Run a command to its end. Returns the JSON of stdout's last line ({} where there is none) and stderr.
+
+    Args:
+        more: environment variables.
+    """
     done = subprocess.run(
-        command(*words), cwd=ROOT, env=environment(store, **more), capture_output=True, text=True, timeout=seconds
+        command(*words), cwd=ROOT, env=environment(store, more), capture_output=True, text=True, timeout=seconds
     )
     assert done.returncode == rc, f"exit code {done.returncode}\n{done.stderr[-3000:]}"
     lines = done.stdout.splitlines()
     return (json.loads(lines[-1]) if lines else {}), done.stderr
+
+
+def jobs_here(store: Path | str, *words: str, rc: int = 0) -> tuple[dict[str, Any], str]:
+    """`jobs` in this process: for commands that start no Ray, whose libraries are loaded here already."""
+    out, err = io.StringIO(), io.StringIO()
+    with mock.patch.dict(os.environ, {"AUNET_STORE": str(store)}), contextlib.redirect_stderr(err):
+        code = main(words, out)
+    assert code == rc, f"exit code {code}\n{err.getvalue()[-3000:]}"
+    lines = out.getvalue().splitlines()
+    return (json.loads(lines[-1]) if lines else {}), err.getvalue()
 
 
 def weights_hash(store: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import json
 import logging
 import os
 import random
@@ -11,10 +13,13 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+from tests.clusters import job_server
+from tests.commands import TINY_RUN, MainJob, jobs, jobs_here
 
 if TYPE_CHECKING:
     from tests.swift import Swift
@@ -22,9 +27,27 @@ if TYPE_CHECKING:
 SAMPLE_DATA = "AUNET_SAMPLE_DATA"
 NEEDS_SAMPLE_DATA = f"needs the sample data: set {SAMPLE_DATA} to its folder"
 NEEDS_GPU = "needs a CUDA device"
+FIRST = (
+    "end_to_end/test_run.py",
+    "end_to_end/test_object_storage.py",
+    "faults/test_resume.py",
+    "end_to_end/test_ray_job.py",
+    "pipelines/test_train.py",
+    "end_to_end/",
+    "faults/",
+    "aunet/model/test_compile.py",
+    "pipelines/test_export.py",
+    "aunet/test_export.py",
+)
+"""Beginnings of the order of tests."""
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+def pytest_configure() -> None:
+    """Every training of the suite has one process less: none of its nodes is taken away."""
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -36,17 +59,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(NEEDS_GPU)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """Where several processes share the work: whole flows one after the other in one of them, a file each elsewhere."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class WholeFlowsTogether(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return "whole flows" if file.startswith(("tests/end_to_end/", "tests/faults/")) else file
-
-    return WholeFlowsTogether(config, log)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole flows first: where two processes share the files, what takes minutes must not be left for the end."""
+    items.sort(key=lambda item: next((n for n, name in enumerate(FIRST) if name in item.nodeid), len(FIRST)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -97,13 +112,13 @@ def sample_data() -> Path:
 @pytest.fixture(scope="session")
 def mlflow_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh MLflow database, made once: copying it takes less than making another."""
-    from pipelines import tracking
+    from pipelines.tracking.database import client
 
     folder = tmp_path_factory.mktemp("mlflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUNET_STORE", str(folder))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        tracking.client()
+        client()
     return folder / "mlflow.db"
 
 
@@ -120,7 +135,7 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A local Ray with two CPUs, started once."""
     import ray
 
-    from pipelines.cluster import connect
+    from pipelines.runtime.cluster import connect
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUNET_STORE", str(tmp_path_factory.mktemp("ray") / "store"))
@@ -128,15 +143,6 @@ def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         connect(num_cpus=2)
     yield
     ray.shutdown()
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tasks of preprocessing one after the other in this process, without Ray."""
-    from pipelines.data import preparation
-    from pipelines.data.shard_writer import write_shard
-
-    monkeypatch.setattr(preparation, "in_parallel", lambda tasks: [write_shard(task) for task in tasks])
 
 
 @pytest.fixture(scope="session")
@@ -189,9 +195,21 @@ def swift_bucket(swift: Swift, request: pytest.FixtureRequest, monkeypatch: pyte
 
 
 @pytest.fixture(scope="session")
-def main_job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
-    """The whole main job, run once as a command: its store, its result and what it said."""
-    from tests.commands import TINY_RUN, jobs
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> MainJob:
+    """The whole main job, run once, as a job of a Ray cluster with token authentication.
 
-    store = tmp_path_factory.mktemp("main_job") / "store"
-    return store, *jobs(store, "run", "shapes_smoke", *TINY_RUN)
+    Once for all processes of the suite: the first that comes runs it, and the others wait.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "main_job"
+    folder.mkdir(exist_ok=True)
+    store, outcome = folder / "store", folder / "outcome.json"
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not outcome.exists():
+            words = ["run", "shapes_smoke", *TINY_RUN]
+            with job_server() as reach:
+                submitted, log = jobs(store, "submit", *words, "--target", "ray", "--wait", more=reach)
+            result, _ = jobs_here(store, *words)
+            outcome.write_text(json.dumps([result, log, submitted, reach["RAY_AUTH_TOKEN"]]))
+    return MainJob(store, *json.loads(outcome.read_text()))

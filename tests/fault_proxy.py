@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 
 KINDS = ("500", "503", "reset", "truncated", "stall")
 HALF = "half"
-"""One more kind: the connection ends in the middle of what the client sends. moto takes the half for the whole."""
+"""One more kind: the connection ends in the middle of what the client sends. moto stores the half."""
 ERRORS = {"500": "InternalError", "503": "SlowDown"}
 HOP = ("connection", "keep-alive", "transfer-encoding", "expect")
 """Headers between two neighbours, which are not handed on."""
 
 
 class Answer(NamedTuple):
-    """What a server said: status with reason, headers, body."""
+    """What a server answered: status with reason, headers, body."""
 
     status: int
     reason: str
@@ -93,7 +93,11 @@ class FaultProxy(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: FaultProxy
+
+    @property
+    def proxy(self) -> FaultProxy:
+        assert isinstance(self.server, FaultProxy)
+        return self.server
 
     def handle_one_request(self) -> None:
         self.raw_requestline = self.rfile.readline(65537)
@@ -101,9 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         body = self._body()
-        kind, arrives = self.server.draw(self.command, self.path)
+        kind, arrives = self.proxy.draw(self.command, self.path)
         if kind == "stall":
-            self.server.over.wait(self.server.stall)
+            self.proxy.over.wait(self.proxy.stall)
         answer = self._ask(body, half=kind == HALF) if arrives else None
         if kind in ERRORS:
             self._refuse(kind)
@@ -111,26 +115,26 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         else:
             head_only = self.command == "HEAD"
-            whole = answer.to_bytes(head_only=head_only)
+            message = answer.to_bytes(head_only=head_only)
             # Half of the body is lost; where there is none, half of the headers.
-            lost = (len(whole) if head_only or not answer.body else len(answer.body) + 1) // 2
+            lost = (len(message) if head_only or not answer.body else len(answer.body) + 1) // 2
             cut = kind == "truncated"
-            self.wfile.write(whole[:-lost] if cut else whole)
+            self.wfile.write(message[:-lost] if cut else message)
             self.close_connection = self.close_connection or cut
 
     def _body(self) -> bytes:
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        parts = []
+        chunks = []
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            parts.append(self.rfile.read(size + 2)[:-2])
+            chunks.append(self.rfile.read(size + 2)[:-2])
         while self.rfile.readline().strip():
             pass
-        return b"".join(parts)
+        return b"".join(chunks)
 
     def _ask(self, body: bytes, *, half: bool) -> Answer | None:
         """Hand the request on as it came, or half of it: the `Host` that the client signed is kept."""
-        connection = http.client.HTTPConnection(urlsplit(self.server.upstream).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(self.proxy.upstream).netloc, timeout=60)
         with contextlib.closing(connection):
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():

@@ -49,15 +49,26 @@ def _row(number: int, height: int, width: int) -> dict[str, Any]:
         {"id": s.id, "category_id": s.category_id, "is_crowd": s.is_crowd, "area": s.area} for s in scene.segments
     ]
     return {
-        "image_id": 1000 + number, "height": height, "width": width, "segments": segments, "instances": None,
-        "image": buffer.getvalue(), "panoptic": encode_panoptic(scene.ids),
-    }  # fmt: skip
+        "image_id": 1000 + number,
+        "height": height,
+        "width": width,
+        "segments": segments,
+        "instances": None,
+        "image": buffer.getvalue(),
+        "panoptic": encode_panoptic(scene.ids),
+    }
 
 
 def step_decoder(
-    rows: Rows, *, batch_size: int = 6, epochs: int = 3, rank: int = 0, world_size: int = 1, accumulate: int = 1,
+    rows: Rows,
+    *,
+    batch_size: int = 6,
+    epochs: int = 3,
+    rank: int = 0,
+    world_size: int = 1,
+    accumulate: int = 1,
     seed: int = 0,
-) -> StepDecoder:  # fmt: skip
+) -> StepDecoder:
     """One rank's decoder, over batches of images of one aspect."""
     plan = SamplePlan(len(rows), batch_size, epochs, seed, aspect_groups(rows.sizes))
     return StepDecoder(cast(Any, rows), plan, CATEGORIES, AUGMENT, "one", rank, world_size, accumulate)

@@ -21,7 +21,7 @@ CONFIG = {
 
 
 class Api:
-    """What the server holds and has been asked."""
+    """What the server holds, and the requests that reached it."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -29,7 +29,7 @@ class Api:
         self.asked: list[tuple[str, str]] = []
         """Method and path of every request."""
         self.refuse: dict[str, int] = {}
-        """Status by method, for servers that say no."""
+        """Status by method, for servers that refuse."""
         self.logs: dict[str, str] = {}
         """Of pods, by their name."""
         self.operator: Callable[[dict[str, Any]], None] = lambda rayjob: None
@@ -47,10 +47,10 @@ class Api:
             return (200, self.logs[pod]) if pod in self.logs else (404, {"message": "no such pod"})
         if method == "POST":
             assert body is not None
-            place = f"{path}/{body['metadata']['name']}"
-            if place in self.objects:
-                return 409, {"message": f"{place} already exists"}
-            self.objects[place] = body
+            object_path = f"{path}/{body['metadata']['name']}"
+            if object_path in self.objects:
+                return 409, {"message": f"{object_path} already exists"}
+            self.objects[object_path] = body
             return 201, body
         if path.rsplit("/", 1)[-1] in ("pods", "cronjobs"):
             return 200, {
@@ -87,15 +87,15 @@ def api_server(folder: Path) -> Iterator[tuple[Api, str]]:
         def serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
-            status, said = api.answer(self.command, self.path, body)
+            status, content = api.answer(self.command, self.path, body)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
-            self.wfile.write((said if isinstance(said, str) else json.dumps(said)).encode())
+            self.wfile.write((content if isinstance(content, str) else json.dumps(content)).encode())
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aunet.data.shapes import write_scenes
-from aunet.evaluation.attention_contrast import AttentionContrast
-from pipelines import preprocess, presets, register, retrain, storage, tracking, train
-from pipelines.artifacts import TrainedRun
-from pipelines.config import RunConfig, to_json
-from pipelines.overrides import override
+from pipelines import presets
+from pipelines.evaluate import evaluate
+from pipelines.measuring.evaluation import Evaluation
+from pipelines.retrain import Stages, Tick, retrain
+from pipelines.run import MainJob
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig, to_json
+from pipelines.store import storage
+from pipelines.store.artifacts import PreparedData, TrainedRun
+from pipelines.tracking import registry, runs as tracking
+from pipelines.training.identity import run_folder
+from tests.preparing import preprocess_here
 
 
-class Measured:
+def measured(pq: float) -> Evaluation:
     """What measuring a model gives."""
+    return Evaluation(metrics={"PQ": pq, "PQ_th": pq / 2}, per_class=[], attention={}, pictures={})
 
-    def __init__(self, pq: float) -> None:
-        self.pq, self.attention = pq, AttentionContrast()
 
-    def metrics(self) -> dict[str, float]:
-        return {"PQ": self.pq, "PQ_th": self.pq / 2}
-
-    def per_class(self) -> list[dict[str, Any]]:
-        return []
+def artifacts(tick: Tick) -> MainJob:
+    """What a tick has made or found; all of it must be there."""
+    assert tick.prepared and tick.run and tick.report and tick.model
+    return MainJob(prepared=tick.prepared, run=tick.run, report=tick.report, model=tick.model)
 
 
 class Nights:
@@ -38,43 +44,46 @@ class Nights:
         self.measured: list[tuple[str, str]] = []
         """Model and prepared data."""
         self.pq: dict[str, float] = {}
-        """Of a run; 40 where nothing is said."""
+        """Of a run, by its URI; 40 by default."""
 
-    def tick(self, **changes: Any) -> dict[str, Any]:
-        return retrain.retrain(override(self.config, changes))
+    def tick(self, changes: dict[str, Any] | None = None, *, code: str | None = None) -> Tick:
+        """A tick with changed settings, by dotted name, or with other code."""
+        stages = Stages(preprocess=preprocess_here, train=self.train, evaluate=partial(evaluate, measure=self.measure))
+        return retrain(override(self.config, changes or {}), stages=stages, version=code)
 
     def grow(self, num_train: int, num_val: int = 2) -> None:
-        """Give the data set so many images; those that are there stay as they are."""
+        """Give the data set that many images; those it has stay unchanged."""
         write_scenes(self.raw, num_train=num_train, num_val=num_val, height=64, width=80)
 
-    def train(self, config: RunConfig) -> TrainedRun:
-        prepared = preprocess.preprocess(config)
-        uri = train.run_uri(config, prepared)
-        if storage.exists(storage.join(uri, train.ARTIFACT)):
-            return train.load_run(uri)
-        self.trained.append(uri)
-        storage.write_bytes(storage.join(uri, "config.json"), b"{}")
-        storage.write_bytes(storage.join(uri, "events.jsonl"), b"")
+    def train(self, config: RunConfig, prepared: PreparedData) -> TrainedRun:
+        folder = run_folder(config, prepared)
+        if run := folder.trained():
+            return run
+        self.trained.append(folder.uri)
+        folder.write_config(to_json(config))
+        folder.write_events([])
         settings = {"augment": to_json(config.augment), "fusion": to_json(config.fusion)}
-        storage.write_bytes(storage.join(uri, "model/config.json"), json.dumps(settings).encode())
+        storage.write_bytes(f"{folder.model_uri}/config.json", json.dumps(settings).encode())
         run = TrainedRun(
-            uri=uri, fingerprint=train.run_id(config, prepared), model_uri=storage.join(uri, "model"),
-            mlflow_run_id=tracking.start_run("run", {}), steps=1,
-        )  # fmt: skip
-        storage.write_bytes(storage.join(uri, train.ARTIFACT), run.to_json().encode())
+            uri=folder.uri,
+            fingerprint=folder.name,
+            model_uri=folder.model_uri,
+            mlflow_run_id=tracking.start_run("run", {}),
+            steps=1,
+        )
+        folder.finish(run)
         return run
 
-    def measure(
-        self, config: RunConfig, run: TrainedRun, prepared_uri: str, _: int
-    ) -> tuple[Measured, dict[str, bytes]]:
-        self.measured.append((run.model_uri, prepared_uri))
-        return Measured(self.pq.get(run.uri, 40.0)), {}
+    def measure(self, config: RunConfig, run: TrainedRun, prepared: PreparedData) -> Evaluation:
+        self.measured.append((run.model_uri, prepared.uri))
+        return measured(self.pq.get(run.uri, 40.0))
 
     @property
     def versions(self) -> dict[str, dict[str, str]]:
-        found = tracking.client().search_model_versions("name='aunet-camvid'")
-        return {str(version.version): dict(version.tags) for version in found}
+        return {str(version.number): dict(version.tags) for version in registry.versions_of("aunet-camvid")}
 
     @property
     def champion(self) -> str:
-        return str(register.alias_holder("aunet-camvid", "champion").version)
+        holder = registry.alias_holder("aunet-camvid", "champion")
+        assert holder is not None
+        return str(holder.number)

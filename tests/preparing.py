@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import DataConfig, RunConfig, SplitConfig
+from pipelines.data.shard_writer import write_shard
+from pipelines.preprocess import preprocess
+from pipelines.settings.run_config import DataConfig, RunConfig, SplitConfig
+from pipelines.store.artifacts import PreparedData
 
 
 def config_of(root: str | Path, train: str = "train", val: str = "val", **options: Any) -> RunConfig:
@@ -20,3 +23,8 @@ def config_of(root: str | Path, train: str = "train", val: str = "val", **option
 
 def contents(folder: str | Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
+
+
+def preprocess_here(config: RunConfig) -> PreparedData:
+    """`preprocess`, its tasks one after the other in this process, without Ray."""
+    return preprocess(config, run_tasks=lambda tasks: [write_shard(task) for task in tasks])

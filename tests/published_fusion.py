@@ -11,16 +11,16 @@ from aunet.structures import Detections, PanopticMap, Segment
 
 
 def published_fusion(
-    found: Detections, labels: Tensor, categories: Categories, config: FusionConfig, thing_labels: ThingLabels
+    detections: Detections, labels: Tensor, categories: Categories, config: FusionConfig, thing_labels: ThingLabels
 ) -> PanopticMap:
     """`combine_semantic_and_instance_outputs`, written plainly; `labels` is the semantic map, int64[H, W]."""
     ids = torch.zeros(labels.shape, dtype=torch.int32)
     segments: list[Segment] = []
-    for k in torch.argsort(found.scores, descending=True, stable=True):
-        score = found.scores[k].item()
+    for k in torch.argsort(detections.scores, descending=True, stable=True):
+        score = detections.scores[k].item()
         if score < config.score_threshold:
             break
-        mask = found.masks[k]
+        mask = detections.masks[k]
         area = mask.sum().item()
         if area == 0:
             continue
@@ -32,7 +32,7 @@ def published_fusion(
         if not mask.any():  # all of it is taken, which an overlap threshold of 1 allows
             continue
         ids[mask] = len(segments) + 1
-        category = categories.things[int(found.labels[k].item()) - 1]
+        category = categories.things[int(detections.labels[k].item()) - 1]
         segments.append(Segment(len(segments) + 1, category.id, True, int(mask.sum().item()), score))
     first = categories.num_thing_labels(thing_labels)
     for label in torch.unique(labels).tolist():

@@ -2,7 +2,7 @@
 
 `serving` starts it in a process of its own: proxy, account, container and object server, one device, one replica, with
 multipart uploads. Swift asks memcached for what it may keep in memory; a stand-in that speaks its protocol takes its
-place. Everything lies in the folder that the test owns.
+place. Everything is in the folder that the test owns.
 """
 
 from __future__ import annotations
@@ -120,14 +120,23 @@ def _main(folder: Path) -> None:
         config = folder / f"{kind}-server.conf"
         config.write_text(
             (PROXY if kind == "proxy" else STORAGE).format(
-                folder=folder, kind=kind, region=REGION, account=account, user=user, key=SECRET_KEY,
+                folder=folder,
+                kind=kind,
+                region=REGION,
+                account=account,
+                user=user,
+                key=SECRET_KEY,
                 cache_port=sockets["cache"].getsockname()[1],
             )
-        )  # fmt: skip
+        )
         eventlet.spawn(
-            wsgi.server, sockets[kind], loadapp(str(config)), utils.NullLogger(), protocol=SwiftHttpProtocol,
+            wsgi.server,
+            sockets[kind],
+            loadapp(str(config)),
+            utils.NullLogger(),
+            protocol=SwiftHttpProtocol,
             capitalize_response_headers=False,
-        )  # fmt: skip
+        )
     ready = folder / "port.new"
     ready.write_text(str(sockets["proxy"].getsockname()[1]))
     ready.rename(folder / "port")
@@ -165,8 +174,8 @@ class _Cache:
             self.kept[key] = words[1], value
             return b"STORED"
         if command == b"get":
-            found = [(key, *self.kept[key]) for key in words if key in self.kept]
-            return b"".join(b"VALUE %b %b %d\r\n%b\r\n" % (k, f, len(v), v) for k, f, v in found) + b"END"
+            entries = [(key, *self.kept[key]) for key in words if key in self.kept]
+            return b"".join(b"VALUE %b %b %d\r\n%b\r\n" % (k, f, len(v), v) for k, f, v in entries) + b"END"
         if command == b"delete":
             return b"DELETED" if self.kept.pop(key, None) else b"NOT_FOUND"
         if key not in self.kept:  # incr, decr

@@ -23,23 +23,53 @@ PACKAGES = {
 MAY_IMPORT = {
     "aunet_ops": {"aunet_ops", "torch", "setuptools"},
     "aunet": {"aunet", "aunet_ops", "torch", "torchvision", "numpy", "PIL", "pycocotools", "safetensors"},
-    "jobs": {"jobs", "pipelines", "aunet", "tyro", "rich", "yaml"},
+    "jobs": {"jobs", "pipelines", "aunet"},
 }
 """What a package may import besides the standard library; `pipelines` may import anything but `jobs`."""
 
 HOMES = {
-    "mlflow": "tracking.py", "alembic": "tracking.py", "sqlalchemy": "tracking.py",
-    "boto3": "s3.py", "botocore": "s3.py", "kfp": "targets/kubeflow.py", "kubernetes": "targets/kuberay.py",
-    "optuna": "tune.py",
-}  # fmt: skip
-"""Libraries that one module of `pipelines` knows, for all others."""
+    "mlflow": "tracking/",
+    "alembic": "tracking/",
+    "sqlalchemy": "tracking/",
+    "boto3": "store/s3.py",
+    "botocore": "store/s3.py",
+    "kfp": "targets/kubeflow.py",
+    "kubernetes": "targets/kuberay.py",
+    "optuna": "study/sampler.py",
+}
+"""Libraries that one module or room of `pipelines` knows, for all others."""
 
-RANKS = {
-    "errors": 0, "categories": 1, "structures": 2, "config": 2, "config_json": 2, "losses": 3,
-    "model": 4, "data": 4, "fusion": 4, "evaluation": 4, "drawing": 4, "drawing_attention": 5, "export": 5,
-    "predictor": 6, "__init__": 7,
-}  # fmt: skip
-"""Inside aunet a part imports only parts of lower rank."""
+ROOMS = {
+    "settings": 0,
+    "pages": 0,
+    "store": 1,
+    "runtime": 2,
+    "data": 3,
+    "tracking": 3,
+    "measuring": 4,
+    "training": 5,
+    "study": 6,
+    "targets": 6,
+    "checks": 6,
+    "lint": 6,
+    "verbs": 7,
+}
+"""Inside pipelines a room imports only rooms of lower rank. The modules at the top are one room, the verbs."""
+COMPOSING = {"run", "retrain", "plan"}
+"""Verbs that call other verbs."""
+
+LAYERS = (
+    ("errors",),
+    ("categories", "segments"),
+    ("structures", "config", "config_json"),
+    ("losses",),
+    ("model", "data", "fusion", "evaluation", "drawing"),
+    ("drawing_attention", "export"),
+    ("predictor",),
+    ("__init__",),
+)
+RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+"""Inside aunet a module imports only modules of lower layers."""
 
 HEAVY = ("torch", "ray", "mlflow", "pyarrow", "boto3")
 MAX_LINES = 300
@@ -67,10 +97,12 @@ def complaint(package: str, file: Path, name: str) -> str | None:
     top, *rest = name.split(".")
     if name.startswith("."):
         return "relative import; write the full name"
-    if top in HOMES and (package, str(file)) != ("pipelines", HOMES[top]):
+    if top in HOMES and not (package == "pipelines" and str(file).startswith(HOMES[top])):
         return f"{top} belongs to pipelines/{HOMES[top]} alone"
     if package == "pipelines":
-        return "pipelines must not know jobs" if top == "jobs" else None
+        if top == "jobs":
+            return "pipelines must not know jobs"
+        return room_complaint(file, rest[0]) if top == "pipelines" and rest else None
     if top not in MAY_IMPORT[package] and top not in sys.stdlib_module_names:
         return f"{package} may import {', '.join(sorted(MAY_IMPORT[package]))}"
     if package == "aunet" == top and rest:
@@ -83,15 +115,48 @@ def complaint(package: str, file: Path, name: str) -> str | None:
     return None
 
 
+def room_of(name: str) -> str:
+    """The room of a folder or module at the top of pipelines."""
+    return name if name in ROOMS else "verbs"
+
+
+def room_complaint(file: Path, name: str) -> str | None:
+    """What is wrong with a `file` of pipelines importing `pipelines.<name>`; None when it may."""
+    own, other = room_of(file.parts[0]), room_of(name)
+    if len(file.parts) > 1 and own == "verbs":
+        return f"pipelines/{file.parts[0]} has no rank; give it one in {Path(__file__).name}"
+    if own == other == "verbs":
+        verb = file.stem
+        return None if verb in COMPOSING or verb == name else f"the verb {verb} must not know the verb {name}"
+    if own != other and ROOMS[own] <= ROOMS[other]:
+        return f"pipelines/{own} must not know pipelines/{other}"
+    if file.name == "presets.py" and other != "settings":
+        return "presets are settings and nothing else"
+    return None
+
+
+def arrows() -> dict[str, set[str]]:
+    """Room of pipelines → the other rooms that it imports."""
+    imported: dict[str, set[str]] = {room: set() for room in ROOMS}
+    folder = ROOT / PACKAGES["pipelines"]
+    for path in sorted(folder.rglob("*.py")):
+        own = room_of(path.relative_to(folder).parts[0])
+        for _, name in imports(path):
+            top, *rest = name.split(".")
+            if top == "pipelines" and rest and (other := room_of(rest[0])) != own:
+                imported[own].add(other)
+    return imported
+
+
 def violations(root: Path) -> list[str]:
     """Every import below `root` that points the wrong way."""
-    found = []
+    wrong_imports = []
     for package, folder in PACKAGES.items():
         for path in sorted((root / folder).rglob("*.py")):
             for line, name in imports(path):
                 if wrong := complaint(package, path.relative_to(root / folder), name):
-                    found.append(f"{path.relative_to(root)}:{line}: imports {name}: {wrong}")
-    return found
+                    wrong_imports.append(f"{path.relative_to(root)}:{line}: imports {name}: {wrong}")
+    return wrong_imports
 
 
 def project_files() -> list[Path]:
@@ -112,9 +177,13 @@ def _walk() -> Iterator[Path]:
 def in_fresh_process(code: str, folder: Path) -> dict:
     """What `code` prints as JSON, run in an empty folder with an empty home."""
     environment = {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "AUNET_STORE": str(folder / "store"),
-        "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "AUNET_STORE": str(folder / "store"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-c", code]
     answer = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
@@ -125,8 +194,23 @@ def test_imports_point_one_way() -> None:
     assert violations(ROOT) == []
 
 
+def test_the_house_has_few_rooms_and_arrows(capsys: pytest.CaptureFixture[str]) -> None:
+    imported = arrows()
+
+    def floor(room: str) -> int:
+        return 1 + max((floor(other) for other in imported[room]), default=0)
+
+    floors = max(map(floor, imported))
+    num_arrows = sum(map(len, imported.values()))
+    with capsys.disabled():
+        print(f"\npipelines: {len(imported)} rooms on {floors} floors, {num_arrows} arrows between them")
+        for room in sorted(imported, key=lambda name: (-floor(name), name)):
+            print(f"  floor {floor(room)}  {room} → {', '.join(sorted(imported[room])) or '–'}")
+    assert len(imported) <= 14 and floors <= 8 and num_arrows <= 45
+
+
 @pytest.mark.parametrize(
-    ("file", "line", "said"),
+    ("file", "line", "message"),
     [
         ("aunet/fusion.py", "import ray", "aunet may import"),
         ("aunet/fusion.py", "from pipelines import storage", "aunet may import"),
@@ -137,27 +221,37 @@ def test_imports_point_one_way() -> None:
         ("aunet/fusion.py", "from .model import build_model", "relative import"),
         ("ops/aunet_ops/reference.py", "from aunet.errors import InputError", "aunet_ops may import"),
         ("pipelines/presets.py", "from jobs.verbs import VERBS", "must not know jobs"),
-        ("pipelines/register.py", "import mlflow", "belongs to pipelines/tracking.py alone"),
-        ("pipelines/train.py", "from botocore.config import Config", "belongs to pipelines/s3.py alone"),
+        ("pipelines/register.py", "import mlflow", "belongs to pipelines/tracking/ alone"),
+        ("pipelines/train.py", "from botocore.config import Config", "belongs to pipelines/store/s3.py alone"),
+        ("pipelines/store/storage.py", "from pipelines.data.manifest import x", "store must not know pipelines/data"),
+        ("pipelines/data/rows.py", "from pipelines.tracking import runs", "data must not know pipelines/tracking"),
+        ("pipelines/training/step.py", "import pipelines.study.search", "training must not know pipelines/study"),
+        ("pipelines/study/search.py", "from pipelines.tune import tune", "study must not know pipelines/verbs"),
+        ("pipelines/evaluate.py", "from pipelines.train import train", "the verb evaluate must not know the verb"),
+        ("pipelines/presets.py", "from pipelines.store import storage", "presets are settings and nothing else"),
         ("pipelines/run.py", "import kfp.dsl", "belongs to pipelines/targets/kubeflow.py alone"),
         ("jobs/verbs.py", "import torch", "jobs may import"),
     ],
 )
 @pytest.mark.parametrize("inside", [False, True], ids=["at the top", "in a function"])
-def test_a_planted_import_is_found(tmp_path: Path, file: str, line: str, said: str, inside: bool) -> None:
+def test_a_planted_import_is_found(tmp_path: Path, file: str, line: str, message: str, inside: bool) -> None:
     for folder in PACKAGES.values():
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     with open(tmp_path / file, "a", encoding="utf-8") as planted:
         planted.write(f"\n\ndef planted():\n    {line}\n" if inside else f"\n{line}\n")
-    found = violations(tmp_path)
-    assert len(found) == 1 and found[0].startswith(file) and said in found[0]
+    wrong = violations(tmp_path)
+    assert len(wrong) == 1 and wrong[0].startswith(file) and message in wrong[0]
 
 
-def test_verbs_can_be_imported_without_their_libraries(tmp_path: Path) -> None:
+def test_the_command_line_is_read_without_the_libraries(tmp_path: Path) -> None:
+    code = f"import sys, json, jobs.__main__\nprint(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+    assert in_fresh_process(code, tmp_path) == []
+
+
+def test_a_plan_is_made_without_the_network_and_mlflow(tmp_path: Path) -> None:
     code = (
-        "import sys, json, importlib; from jobs.verbs import VERBS, presets; presets()\n"
-        "for verb in VERBS.values(): importlib.import_module(f'pipelines.{verb.function}')\n"
-        f"print(json.dumps([name for name in {HEAVY} if name in sys.modules]))"
+        "import sys, json, pipelines.plan, pipelines.train, pipelines.evaluate, pipelines.preprocess, pipelines.tune\n"
+        "print(json.dumps([name for name in ('torch', 'ray', 'mlflow', 'boto3') if name in sys.modules]))"
     )
     assert in_fresh_process(code, tmp_path) == []
 
@@ -189,14 +283,14 @@ def test_files_stay_small() -> None:
 
 
 def test_nothing_private_is_left_in_the_text() -> None:
-    found = []
+    private = []
     for path in project_files():
         if not path.name.endswith(TEXT):
             continue
         text = path.read_text(encoding="utf-8")
         for what, pattern in PRIVATE.items():
-            found += [
+            private += [
                 f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}: {what}: {match.group()}"
                 for match in re.finditer(pattern, text)
             ]
-    assert found == []
+    assert private == []

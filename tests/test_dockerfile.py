@@ -31,9 +31,9 @@ def commands() -> str:
 
 
 def constraint(package: str) -> str:
-    found = re.search(rf"^{package}==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    assert found, package
-    return found[1]
+    pin = re.search(rf"^{package}==(\S+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pin, package
+    return pin[1]
 
 
 def ignored(path: str) -> bool:

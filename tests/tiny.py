@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 from aunet.categories import VOID, Categories, Category
 from aunet.config import (
@@ -59,5 +63,10 @@ def make_batch(boxes: list[list[list[int]]], size: tuple[int, int] = (64, 96)) -
     return Batch(images, [size] * len(boxes), [make_target(size, b, n) for n, b in enumerate(boxes)])
 
 
+def run_lengths(mask: NDArray[Any]) -> str:
+    """COCO's compressed run lengths of a mask, as its JSON files hold them."""
+    return cast(bytes, coco_mask.encode(np.asfortranarray(mask, np.uint8))["counts"]).decode()
+
+
 def with_attention(config: AUNetConfig, **changes: object) -> AUNetConfig:
-    return replace(config, attention=replace(config.attention, **changes))  # type: ignore[arg-type]
+    return replace(config, attention=replace(config.attention, **changes))

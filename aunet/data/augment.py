@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torchvision.transforms.v2 import functional as transforms
 
 from aunet.config import AugmentConfig
-from aunet.data.sample import PAD_COLOR, Instance, Sample, place_padded
+from aunet.data.sample import PAD_COLOR, Instance, Sample, write_padded
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Geometry:
     """(height, width) the box is resized to."""
     flip: bool
     canvas: tuple[int, int]
-    """(height, width) of the result; what lies beyond `size` is padding at the right and bottom."""
+    """(height, width) of the result; beyond `size` it is padded at the right and bottom."""
 
     def image(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Bilinear, antialiased: uint8[H, W, 3] → uint8[*canvas, 3]."""
@@ -40,23 +40,23 @@ class Geometry:
         if self.canvas == self.size:
             return np.ascontiguousarray(box)
         result = np.empty((*self.canvas, 3), np.uint8)
-        place_padded(result, box, PAD_COLOR)
+        write_padded(result, box, PAD_COLOR)
         return result
 
     def labels(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Nearest neighbour: [H, W] → [*canvas], padded with 0."""
         rows = self.top + ((np.arange(self.size[0]) + 0.5) * self.height / self.size[0]).astype(np.int64)
         columns = self.left + ((np.arange(self.size[1]) + 0.5) * self.width / self.size[1]).astype(np.int64)
-        found = labels.take(columns[::-1] if self.flip else columns, axis=1).take(rows, axis=0)
+        resized = labels.take(columns[::-1] if self.flip else columns, axis=1).take(rows, axis=0)
         if self.canvas == self.size:
-            return found
+            return resized
         result = np.empty(self.canvas, labels.dtype)
-        place_padded(result, found, 0)
+        write_padded(result, resized, 0)
         return result
 
 
 def fitted_size(height: int, width: int, short_side: int, max_size: int) -> tuple[int, int]:
-    """Size with the shorter side at `short_side`, unless the longer one would pass `max_size`."""
+    """Size with the shorter side at `short_side`, or less where the longer one would exceed `max_size`."""
     factor = min(short_side / min(height, width), max_size / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
@@ -95,7 +95,7 @@ def draw_geometry(height: int, width: int, config: AugmentConfig, rng: np.random
     crop = config.crop or scaled
     size = (min(crop[0], scaled[0]), min(crop[1], scaled[1]))
     box = (max(1, round(height * size[0] / scaled[0])), max(1, round(width * size[1] / scaled[1])))
-    top, left = (int(rng.integers(0, side - part + 1)) for side, part in zip((height, width), box, strict=True))
+    top, left = int(rng.integers(0, height - box[0] + 1)), int(rng.integers(0, width - box[1] + 1))
     return Geometry(top, left, *box, size=size, flip=config.flip and bool(rng.random() < 0.5), canvas=crop)
 
 

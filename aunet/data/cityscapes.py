@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aunet.categories import Categories, Category
-from aunet.data.coco_json import SegmentRecord
 from aunet.data.coco_panoptic import load_picture, measure_segments
 from aunet.errors import InputError
+from aunet.segments import Segment
 
 _SUFFIX = re.compile(r"_(leftImg8bit|gt(Fine|Coarse)_instanceIds)\.png$")
 
@@ -37,7 +37,7 @@ class Label:
     id: int
     """In the PNGs and, as `category_id`, in results."""
     train_id: int | None
-    """Its place among the 19 that are trained and evaluated; None: ignored in evaluation."""
+    """Its number among the 19 that are trained and evaluated; None: ignored in evaluation."""
     name: str
     has_instances: bool
     color: Color
@@ -105,18 +105,18 @@ def decode_instance_ids(data: bytes) -> NDArray[np.uint16]:
     """`*_instanceIds.png` → uint16[H, W].
 
     Raises:
-        InputError: not a grey 16-bit PNG, or cut short; says which.
+        InputError: not a grey 16-bit PNG, or cut short; the message says which.
     """
     picture = load_picture(data)
     if picture.format != "PNG" or not picture.mode.startswith("I"):
         raise InputError(
             f"a {picture.format} of mode {picture.mode!r}: instanceIds are a grey 16-bit PNG, in 8 bits all instances "
-            "of a label would be one; take the file as distributed"
+            "of a label would be one; use the file as distributed"
         )
     return np.array(picture).astype(np.uint16)
 
 
-def panoptic_of(instance_ids: NDArray[np.uint16]) -> tuple[NDArray[np.int32], tuple[SegmentRecord, ...]]:
+def panoptic_of(instance_ids: NDArray[np.uint16]) -> tuple[NDArray[np.int32], tuple[Segment, ...]]:
     """The panoptic annotation of one image: int32[H, W] of segment ids, 0 where void, and the segments by id.
 
     Args:
@@ -130,25 +130,21 @@ def panoptic_of(instance_ids: NDArray[np.uint16]) -> tuple[NDArray[np.int32], tu
     if unknown.any():
         values, counts = np.unique(instance_ids[unknown], return_counts=True)
         raise InputError(
-            f"value {value} ({count} pixels) belongs to no label of Cityscapes; take the file as distributed"
+            f"value {value} ({count} pixels) belongs to no label of Cityscapes; use the file as distributed"
             for value, count in zip(values.tolist(), counts.tolist(), strict=True)
         )
-    return ids, tuple(
-        SegmentRecord(
-            id=number,
-            category_id=(category := CATEGORIES.by_id[int(_LABEL_OF[number])]).id,
-            is_crowd=category.is_thing and number < 1000,
-            area=area,
-            bbox=bbox,
-        )
-        for number, (area, bbox) in measure_segments(ids).items()
-    )
+    segments = []
+    for segment_id, (area, bbox) in measure_segments(ids).items():
+        category = CATEGORIES.by_id[int(_LABEL_OF[segment_id])]
+        is_crowd = category.is_thing and segment_id < 1000
+        segments.append(Segment(segment_id, category.id, category.is_thing, area, is_crowd=is_crowd, bbox=bbox))
+    return ids, tuple(segments)
 
 
 def image_id_of(frame: str) -> int:
     """A number for `<city>_<sequence>_<frame>` that depends on nothing else, in 0 … 2**53 - 1.
 
-    The data set numbers nothing; a number by position would change for all when an image comes in.
+    The data set numbers nothing; a number by position would change for all when an image is added.
     """
     return int.from_bytes(hashlib.sha256(frame.encode()).digest()[:7]) >> 3
 

@@ -1,41 +1,26 @@
-"""The JSON files of the COCO panoptic format, read into typed records; every problem is named.
-
-Boxes in this module are COCO's `(x, y, width, height)` in pixels, as the files have them.
-"""
+"""The panoptic JSON of a data set, read as far as it goes; strict readers raise what is wrong with it."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-from aunet.categories import Categories
+from aunet.categories import Categories, Category
+from aunet.data.coco_entries import (
+    entry_id,
+    malformed,
+    parse_json,
+    read_annotations,
+    read_categories,
+    read_segments,
+    wrong_keys,
+)
+from aunet.data.defects import Defect, errors_of
 from aunet.errors import InputError
-
-if TYPE_CHECKING:
-    from aunet.structures import Segment
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentRecord:
-    """One entry of `segments_info`."""
-
-    id: int
-    category_id: int
-    is_crowd: bool = False
-    area: int = 0
-    """Pixels."""
-    bbox: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """(x, y, width, height)."""
-
-    def to_segment(self, categories: Categories) -> Segment:
-        """The same segment as `fusion` and `evaluation` take it."""
-        from aunet.structures import Segment
-
-        is_thing = categories.by_id[self.category_id].is_thing
-        return Segment(self.id, self.category_id, is_thing, self.area, is_crowd=self.is_crowd)
+from aunet.segments import Segment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,194 +29,167 @@ class ImageRecord:
 
     image_id: int
     file_name: str
-    """Name of the image below the split's image folder."""
+    """Name of the image below the split's image folder; empty where the JSON does not say."""
     height: int
+    """Pixels, as `width`; 0 where the JSON does not say."""
     width: int
     panoptic_name: str
-    """Name of the PNG below the split's panoptic folder."""
-    segments: tuple[SegmentRecord, ...]
+    """Name of the PNG below the split's panoptic folder; empty where there is no annotation."""
+    segments: tuple[Segment, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InstanceRecord:
-    """One entry of an instances JSON: a thing with its whole mask, which may lie under others."""
-
-    category_id: int
-    is_crowd: bool
-    bbox: tuple[float, float, float, float]
-    """(x, y, width, height)."""
-    rle: str
-    """COCO's compressed run-length encoding, `counts` of pycocotools, at the size of the image."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class PanopticAnnotations:
-    """What a panoptic JSON says."""
+    """What a panoptic JSON says, as far as it can be used, and what is wrong with the rest."""
 
-    categories: Categories
-    images: tuple[ImageRecord, ...]
-    """In the order of the file's `images`."""
+    source_name: str
+    """Name of the file, for messages."""
+    num_images: int = 0
+    """Entries of `images`, the unusable ones too."""
+    records: dict[Any, ImageRecord] = field(default_factory=dict)
+    """Image id → record, in the order of the file's `images`."""
+    categories_by_id: dict[int, Category] = field(default_factory=dict)
+    defects: list[Defect] = field(default_factory=list)
 
+    @property
+    def images(self) -> tuple[ImageRecord, ...]:
+        """The records, in the order of the file's `images`."""
+        return tuple(self.records.values())
 
-def read_panoptic_json(data: bytes, place: str) -> PanopticAnnotations:
-    """Read a panoptic JSON. `place` is the file's name, for messages.
+    @cached_property
+    def categories(self) -> Categories:
+        """All categories.
 
-    Raises:
-        InputError: every problem of the file: not JSON, a missing key, an id given twice, an unknown
-            category, an annotation without image or the reverse.
-    """
-    whole = _parse(data, place, ("images", "annotations", "categories"))
-    check_image_ids((e.get("id") for e in whole["images"] if isinstance(e, dict)), place)
-    categories = Categories.from_json(whole["categories"], place)
-    problems: list[str] = []
-    annotations: dict[int, dict[str, Any]] = {}
-    for number, entry in enumerate(whole["annotations"]):
-        if not _has(entry, ("image_id", "file_name", "segments_info"), f"{place}: annotation {number}", problems):
-            continue
-        if entry["image_id"] in annotations:
-            problems.append(f"{place}: image {entry['image_id']} has two annotations; keep one")
-        annotations[int(entry["image_id"])] = entry
+        Raises:
+            InputError: there are none.
+        """
+        return Categories(tuple(self.categories_by_id.values()))
 
-    images: dict[int, ImageRecord] = {}
-    for number, entry in enumerate(whole["images"]):
-        if not _has(entry, ("id", "file_name", "height", "width"), f"{place}: image {number}", problems):
-            continue
-        image_id = int(entry["id"])
-        annotation = annotations.pop(image_id, None)
-        if image_id in images:
-            problems.append(f"{place}: image id {image_id} is given twice; every image needs an id of its own")
-        elif annotation is None:
-            name = entry["file_name"]
-            problems.append(f"{place}: image {image_id} ({name}) has no annotation; add it or drop the image")
-        else:
-            images[image_id] = ImageRecord(
-                image_id=image_id,
-                file_name=str(entry["file_name"]),
-                height=int(entry["height"]),
-                width=int(entry["width"]),
-                panoptic_name=str(annotation["file_name"]),
-                segments=_segments(annotation, categories, f"{place}: image {image_id}", problems),
-            )
-    problems += [f"{place}: image_id {i} of an annotation is not in images; add the image" for i in annotations]
-    problems += [
-        f"{place}: file_name {name!r} belongs to {count} images; every image needs a file of its own"
-        for name, count in Counter(r.file_name for r in images.values()).items()
-        if count > 1
-    ]
-    if problems:
-        raise InputError(problems)
-    return PanopticAnnotations(categories=categories, images=tuple(images.values()))
+    def require_sound(self) -> None:
+        """Accept no defect but warnings.
+
+        Raises:
+            InputError: every error of the file, with its cure.
+        """
+        check_image_ids(self.records, self.source_name)
+        if errors := errors_of(self.defects):
+            raise InputError(problem(error, self.source_name) for error in errors)
 
 
-def read_instances(entries: Iterable[Mapping[str, Any]], image: ImageRecord) -> tuple[InstanceRecord, ...]:
-    """The entries of an instances JSON that belong to one image, as records.
+def read_panoptic_json(data: bytes, source_name: str, *, strict: bool = True) -> PanopticAnnotations:
+    """Read a panoptic JSON.
 
     Args:
-        entries: without defects (`lint-data` finds them); masks as polygons or run lengths.
-        image: its size is needed to turn polygons into run lengths.
+        data: the file's content.
+        source_name: its name, for messages.
+        strict: refuse a file with errors; otherwise they are in `defects`, and everything else can be used.
+
+    Raises:
+        InputError: every error of the file, where `strict`.
     """
-    return tuple(
-        InstanceRecord(
-            category_id=int(entry["category_id"]),
-            is_crowd=bool(entry.get("iscrowd", 0)),
-            bbox=tuple(float(v) for v in entry["bbox"]),  # type: ignore[arg-type]
-            rle=_compressed_rle(entry["segmentation"], image.height, image.width),
+    annotations = _read(data, source_name)
+    if strict:
+        annotations.require_sound()
+    return annotations
+
+
+def _read(data: bytes, source_name: str) -> PanopticAnnotations:
+    read = PanopticAnnotations(source_name=source_name)
+    defects = read.defects
+    document = parse_json(data, source_name, ("images", "annotations", "categories"), defects)
+    if document is None:
+        return read
+    read.categories_by_id = read_categories(document["categories"], source_name, defects)
+    annotations = read_annotations(document["annotations"], source_name, defects)
+    read.num_images = len(document["images"])
+    if not document["images"]:
+        defects.append(Defect(rule="no-images", message=f"{source_name}: no images"))
+    owners: dict[tuple[str, str], Any] = {}
+    for number, entry in enumerate(document["images"]):
+        wrong = wrong_keys(entry, {"file_name": str, "height": int, "width": int})
+        image_id = entry_id(entry, "id")
+        if not isinstance(image_id, int):
+            wrong = ["id", *wrong]
+        if wrong:
+            message = f"{source_name}: images[{number}]: {malformed(wrong, entry)}"
+            defects.append(Defect(rule="entry-malformed", image=image_id, message=message))
+        if image_id is None:
+            continue
+        annotation = annotations.pop(image_id, None)
+        if image_id in read.records:
+            owner = read.records[image_id].file_name
+            message = f"{source_name}: images[{number}]: id {image_id!r} is already that of {owner}"
+            defects.append(Defect(rule="image-id-repeated", image=image_id, message=message))
+            continue
+        name = entry["file_name"] if "file_name" not in wrong else ""
+        if annotation is None:
+            message = f"{source_name}: image {image_id!r} ({name}) has no annotation"
+            defects.append(Defect(rule="image-unannotated", image=image_id, message=message))
+            annotation = {}
+        record = ImageRecord(
+            image_id=image_id,
+            file_name=name,
+            height=0 if "height" in wrong else int(entry["height"]),
+            width=0 if "width" in wrong else int(entry["width"]),
+            panoptic_name=annotation.get("file_name", ""),
+            segments=tuple(read_segments(image_id, annotation, read.categories_by_id, defects)),
         )
-        for entry in entries
-    )
+        for kind, file in (("image", record.file_name), ("map", record.panoptic_name)):
+            owner = owners.setdefault((kind, file), image_id) if file else image_id
+            if owner != image_id:
+                message = f"{source_name}: {kind} {file} of image {image_id!r} is also that of image {owner!r}"
+                defects.append(Defect(rule="file-repeated", image=image_id, message=message))
+        read.records[image_id] = record
+    for image_id in annotations:
+        message = f"{source_name}: images has no {image_id!r}, but an annotation is of it"
+        defects.append(Defect(rule="annotation-orphan", image=image_id, message=message))
+    return read
 
 
-def read_image_info(data: bytes, place: str) -> dict[str, int]:
+def read_image_info(data: bytes, source_name: str) -> dict[str, int]:
     """The images that a JSON in COCO format lists, annotated or not: file name → image id, in the order of the file.
 
     Raises:
         InputError: every problem of the list: a missing key, a name or an id given twice.
     """
-    whole = _parse(data, place, ("images",))
-    check_image_ids((e.get("id") for e in whole["images"] if isinstance(e, dict)), place)
-    problems: list[str] = []
-    needed = ("id", "file_name")
-    images = [e for n, e in enumerate(whole["images"]) if _has(e, needed, f"{place}: image {n}", problems)]
-    for key in needed:
-        counts = Counter(str(e[key]) for e in images)
-        problems += [f"{place}: {key} {v} is given {c} times; keep one" for v, c in counts.items() if c > 1]
+    defects: list[Defect] = []
+    document = parse_json(data, source_name, ("images",), defects)
+    entries = document["images"] if document else []
+    check_image_ids((entry_id(entry, "id") for entry in entries), source_name)
+    numbers: list[tuple[str, int]] = []
+    for number, entry in enumerate(entries):
+        image_id = entry_id(entry, "id")
+        wrong = wrong_keys(entry, {"file_name": str})
+        if image_id is not None and not wrong:
+            numbers.append((entry["file_name"], image_id))
+            continue
+        keys = wrong if image_id is not None else ["id", *wrong]
+        message = f"{source_name}: images[{number}]: {malformed(keys, entry)}"
+        defects.append(Defect(rule="entry-malformed", message=message))
+    problems = [problem(defect, source_name) for defect in defects]
+    for key, values in (("id", [i for _, i in numbers]), ("file_name", [name for name, _ in numbers])):
+        repeated = {value: count for value, count in Counter(values).items() if count > 1}
+        problems += [f"{source_name}: {key} {v} is given {count} times; keep one" for v, count in repeated.items()]
     if problems:
         raise InputError(problems)
-    return {str(e["file_name"]): int(e["id"]) for e in images}
+    return dict(numbers)
 
 
-def check_image_ids(ids: Iterable[Any], place: str) -> None:
+def check_image_ids(ids: Iterable[Any], source_name: str) -> None:
     """Refuse names where image ids must be numbers, as in the JSON of Cityscapes' official conversion.
 
     Raises:
         InputError: the first name, and what to do.
     """
-    if strange := next((name for name in ids if isinstance(name, str) and not name.isdigit()), None):
+    name = next((i for i in ids if isinstance(i, str) and not i.isdigit()), None)
+    if name is not None:
         raise InputError(
-            f"{place}: image id {strange!r} is no number; number the images, or, for Cityscapes, name the folder of "
-            "the *_instanceIds.png as instance_ids in place of this file"
+            f"{source_name}: image id {name!r} is not a number; number the images, or, for Cityscapes, name the folder "
+            "of the *_instanceIds.png as instance_ids instead of this file"
         )
 
 
-def _parse(data: bytes, place: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        whole = json.loads(data)
-    except ValueError as error:
-        raise InputError(f"{place}: not JSON ({error}); fetch or write the file again") from None
-    missing = [k for k in keys if not isinstance(whole, dict) or not isinstance(whole.get(k), list)]
-    if missing == ["annotations"] and "images" in whole:
-        raise InputError(
-            f"{place}: lists images without annotations; they can be labelled with `predict`, not trained on or "
-            "evaluated against: name a file with annotations"
-        )
-    if missing:
-        raise InputError(f"{place}: the list {missing[0]!r} is missing; this must be a file in COCO format")
-    return whole
-
-
-def _has(entry: Any, keys: tuple[str, ...], where: str, problems: list[str]) -> bool:
-    missing = [k for k in keys if not isinstance(entry, dict) or k not in entry]
-    if missing:
-        problems.append(f"{where} lacks {', '.join(missing)}; add it")
-    return not missing
-
-
-def _segments(
-    annotation: dict[str, Any], categories: Categories, where: str, problems: list[str]
-) -> tuple[SegmentRecord, ...]:
-    segments: dict[int, SegmentRecord] = {}
-    for number, entry in enumerate(annotation["segments_info"]):
-        if not _has(entry, ("id", "category_id"), f"{where}: segment {number}", problems):
-            continue
-        segment_id, category_id = int(entry["id"]), int(entry["category_id"])
-        if segment_id in segments:
-            problems.append(f"{where}: segment id {segment_id} is given twice; every segment needs its own")
-        if not 0 < segment_id < 256**3:
-            problems.append(f"{where}: segment id {segment_id}: take 1 … {256**3 - 1}; 0 is void")
-        if category_id not in categories.by_id:
-            problems.append(
-                f"{where}: segment {segment_id} has category_id {category_id}, which is not in categories; "
-                "correct it or add the category"
-            )
-        x, y, width, height = entry.get("bbox") or (0, 0, 0, 0)
-        segments[segment_id] = SegmentRecord(
-            id=segment_id,
-            category_id=category_id,
-            is_crowd=bool(entry.get("iscrowd", 0)),
-            area=int(entry.get("area") or 0),
-            bbox=(int(x), int(y), int(width), int(height)),
-        )
-    return tuple(segments.values())
-
-
-def _compressed_rle(segmentation: Any, height: int, width: int) -> str:
-    """Polygons, uncompressed or compressed RLE → `counts` of the compressed RLE."""
-    from pycocotools import mask
-
-    if isinstance(segmentation, list):
-        rle = mask.merge(mask.frPyObjects(segmentation, height, width))
-    else:
-        counts = segmentation["counts"]
-        rle = mask.frPyObjects(segmentation, height, width) if isinstance(counts, list) else segmentation
-    counts = rle["counts"]
-    return counts.decode("ascii") if isinstance(counts, bytes) else str(counts)
+def problem(defect: Defect, source_name: str) -> str:
+    """One line for people: the file, what is wrong with it, the cure."""
+    where = "" if defect.message.startswith(source_name) else f"{source_name}: "
+    return f"{where}{defect.message}; {defect.cure}"

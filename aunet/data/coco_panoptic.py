@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from aunet.errors import InputError
-
-if TYPE_CHECKING:
-    from PIL import Image as PILImage
+from aunet.segments import Box
 
 MAX_SEGMENT_ID = 256**3 - 1
 """The largest id that a colour can hold; 0 is void."""
@@ -31,7 +29,7 @@ def ids_from_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
 def rgb_from_ids(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
     """int[H, W] of ids in 0 … 256³-1 → uint8[H, W, 3], the inverse of `ids_from_rgb`."""
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) <= MAX_SEGMENT_ID:
-        raise ValueError(f"ids must lie in 0 … {MAX_SEGMENT_ID}, got {int(ids.min())} … {int(ids.max())}")
+        raise ValueError(f"ids must be in 0 … {MAX_SEGMENT_ID}, got {int(ids.min())} … {int(ids.max())}")
     little_endian = np.ascontiguousarray(ids, dtype="<u4")
     return np.ascontiguousarray(little_endian.view(np.uint8).reshape(*ids.shape, 4)[..., :3])
 
@@ -40,7 +38,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     """Encoded picture → uint8[H, W, 3] RGB; grey becomes RGB. Orientation tags are not applied, as in COCO.
 
     Raises:
-        InputError: not a picture, cut short, or of a kind (16-bit) that does not fit into 8 bits; says which.
+        InputError: not a picture, cut short, or too deep for 8 bits per channel; the message says which.
     """
     picture = load_picture(data)
     if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
@@ -52,7 +50,7 @@ def decode_panoptic(data: bytes) -> NDArray[np.int32]:
     """Panoptic PNG → int32[H, W] of segment ids, 0 where void.
 
     Raises:
-        InputError: not a PNG with three 8-bit channels, or cut short; says which.
+        InputError: not a PNG with three 8-bit channels, or cut short; the message says which.
     """
     picture = load_picture(data)
     if picture.format != "PNG" or picture.mode not in ("RGB", "RGBA"):
@@ -68,15 +66,13 @@ def decode_panoptic(data: bytes) -> NDArray[np.int32]:
 
 def encode_panoptic(ids: NDArray[np.integer]) -> bytes:
     """int[H, W] of segment ids → the bytes of an RGB PNG; `decode_panoptic` reads them back."""
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(rgb_from_ids(ids)).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
-def measure_segments(ids: NDArray[np.integer]) -> dict[int, tuple[int, tuple[int, int, int, int]]]:
-    """Count what is there: id → (area in pixels, COCO's (x, y, width, height)), void left out.
+def measure_segments(ids: NDArray[np.integer]) -> dict[int, tuple[int, Box]]:
+    """Count the pixels: id → (area, box around them), void left out.
 
     Works on runs of equal ids, some hundred times fewer than pixels.
 
@@ -92,22 +88,20 @@ def measure_segments(ids: NDArray[np.integer]) -> dict[int, tuple[int, tuple[int
     ends = np.append(starts[1:], flat.size)
     order = np.argsort(flat[starts], kind="stable")
     starts, ends = starts[order], ends[order]
-    found, first = np.unique(flat[starts], return_index=True)
+    segment_ids, first = np.unique(flat[starts], return_index=True)
     area = np.add.reduceat(ends - starts, first)
     x1, x2 = np.minimum.reduceat(starts % width, first), np.maximum.reduceat((ends - 1) % width, first) + 1
     y1, y2 = np.minimum.reduceat(starts // width, first), np.maximum.reduceat(starts // width, first) + 1
-    rows = np.stack([found, area, x1, y1, x2 - x1, y2 - y1], axis=1).tolist()
+    rows = np.stack([segment_ids, area, x1, y1, x2 - x1, y2 - y1], axis=1).tolist()
     return {int(i): (int(a), (int(x), int(y), int(w), int(h))) for i, a, x, y, w, h in rows if i}
 
 
-def load_picture(data: bytes) -> PILImage.Image:
+def load_picture(data: bytes) -> Image.Image:
     """Encoded picture → the decoded one, whatever its format and mode.
 
     Raises:
-        InputError: not a picture, or cut short; says which.
+        InputError: not a picture, or cut short; the message says which.
     """
-    from PIL import Image, UnidentifiedImageError
-
     try:
         picture = Image.open(io.BytesIO(data))
         picture.load()

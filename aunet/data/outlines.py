@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from aunet.data.textures import Picture, Plane, mix, smoothstep
+from aunet.data.textures import Canvas, Plane, mix, smoothstep
 
 THINGS = ("ball", "crate", "tent", "star", "ring", "cross")
 """Names of the thing categories, in the order of their ids."""
@@ -25,7 +25,7 @@ _PENTAGON = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Thing:
-    """One object: where it stands and what it looks like."""
+    """One object: its position and its look."""
 
     kind: str
     x: float
@@ -37,13 +37,13 @@ class Thing:
     stretch: float
     """Width over height of balls and crates."""
     thickness: float
-    """Of rings and arms of crosses, as a share of the radius."""
+    """That of rings and of the arms of crosses, as a share of the radius."""
     color: NDArray[np.float32]
     accent: NDArray[np.float32]
 
 
 def draw_thing(rng: Generator, kind: str, x: float, y: float, radius: float) -> Thing:
-    """A thing of random look at a given place."""
+    """A thing of random look at a given position."""
     hue = _TYPICAL_HUE[kind] + 0.14 * (rng.random() - 0.5) if rng.random() < 0.55 else rng.random()
     # The tangent of half the angle gives a rotation without sine or cosine: ±90° for 1, a tilt below.
     tangent = (2 * rng.random() - 1) * (0.16 if kind in ("tent", "crate") else 1.0)
@@ -61,13 +61,13 @@ def draw_thing(rng: Generator, kind: str, x: float, y: float, radius: float) -> 
     )
 
 
-def paint_thing(picture: Picture, thing: Thing) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-    """Paint `thing` and its shadow into `picture` in place.
+def paint_thing(canvas: Canvas, thing: Thing) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+    """Paint `thing` and its shadow onto `canvas`, in place.
 
     Returns:
         The window (rows, columns) that was painted, and bool[window] of the pixels that the thing covers.
     """
-    height, width = picture.shape[:2]
+    height, width = canvas.shape[:2]
     reach = int(thing.radius * 1.5) + 4
     rows = slice(max(int(thing.y) - reach, 0), min(int(thing.y) + reach + 1, height))
     columns = slice(max(int(thing.x) - reach, 0), min(int(thing.x) + reach + 1, width))
@@ -80,7 +80,7 @@ def paint_thing(picture: Picture, thing: Thing) -> tuple[tuple[slice, slice], ND
     shift = 1 + int(thing.radius * 0.12)
     shadow = np.zeros_like(distance)
     shadow[shift:, shift:] = np.clip(0.6 - distance[:-shift, :-shift] / 4, 0, 1) * 0.4
-    window = picture[rows, columns]
+    window = canvas[rows, columns]
     window *= 1 - shadow[..., None]
 
     bevel = max(2.0, 0.4 * thing.radius)
@@ -116,7 +116,7 @@ def _distance(thing: Thing, u: Plane, v: Plane) -> Plane:
     return np.sort(lines, axis=0)[-2]
 
 
-def _paint(thing: Thing, u: Plane, v: Plane, distance: Plane) -> Picture:
+def _paint(thing: Thing, u: Plane, v: Plane, distance: Plane) -> Canvas:
     """float32[H, W, 3]: the thing's surface before shading; each kind has its mark."""
     r = np.float32(thing.radius)
     if thing.kind == "ball":

@@ -10,58 +10,68 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from PIL import Image
 
 from aunet.categories import Categories, Category
-from aunet.data.coco_json import SegmentRecord
 from aunet.data.coco_panoptic import encode_panoptic, measure_segments
 from aunet.data.outlines import THINGS, Thing, draw_thing, paint_thing
-from aunet.data.textures import TEXTURES, Picture, Plane, noise, rgb, ridge, smoothstep
+from aunet.data.textures import TEXTURES, Canvas, Plane, noise, rgb, ridge, smoothstep
+from aunet.segments import Segment
 
 Split = Literal["train", "val"]
 VERSION = 1
-"""Goes up when the same seed gives other scenes than before."""
+"""Rises when the same seed gives other scenes than before."""
 MIN_PIXELS = 12
-"""Segments that show fewer pixels become void."""
+"""Segments with fewer visible pixels become void."""
 
 _COLORS = {
-    "ball": (220, 20, 60), "crate": (190, 120, 50), "tent": (40, 170, 90), "star": (250, 200, 30),
-    "ring": (30, 110, 230), "cross": (190, 60, 210), "sky": (150, 195, 235), "mountain": (125, 115, 140),
-    "water": (50, 110, 165), "sand": (220, 195, 145), "grass": (115, 160, 75), "road": (95, 95, 100),
+    "ball": (220, 20, 60),
+    "crate": (190, 120, 50),
+    "tent": (40, 170, 90),
+    "star": (250, 200, 30),
+    "ring": (30, 110, 230),
+    "cross": (190, 60, 210),
+    "sky": (150, 195, 235),
+    "mountain": (125, 115, 140),
+    "water": (50, 110, 165),
+    "sand": (220, 195, 145),
+    "grass": (115, 160, 75),
+    "road": (95, 95, 100),
     "wall": (160, 95, 75),
-}  # fmt: skip
+}
 CATEGORIES = Categories(
     tuple(
         Category(id=number, name=name, is_thing=name in THINGS, color=color)
         for number, (name, color) in enumerate(_COLORS.items(), start=1)
     )
 )
-"""Six things, seven stuff."""
+"""Six things and seven kinds of stuff."""
 _ID = {c.name: c.id for c in CATEGORIES.entries}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One picture with its annotation."""
+    """One generated image with its annotation."""
 
     image: NDArray[np.uint8]
     """uint8[H, W, 3] RGB."""
     ids: NDArray[np.int32]
     """int32[H, W]; 0 is void."""
-    segments: tuple[SegmentRecord, ...]
+    segments: tuple[Segment, ...]
 
 
 def make_scene(seed: int, split: Split, index: int, height: int = 128, width: int = 160) -> Scene:
     """Scene number `index` of a split: a pure function of its arguments, equal on every machine."""
     rng = np.random.default_rng([seed, ("train", "val").index(split), index])
-    stuff, picture = _landscape(rng, height, width)
+    stuff, canvas = _landscape(rng, height, width)
     labels = stuff.astype(np.int32)
     categories: list[tuple[int, bool]] = [(_ID.get(name, 0), False) for name in ("", *TEXTURES)]
     for group in _things(rng, height, width):
         categories.append((_ID[group[0].kind], len(group) > 1))
         for thing in group:
-            window, covered = paint_thing(picture, thing)
+            window, covered = paint_thing(canvas, thing)
             labels[window][covered] = len(categories) - 1
-    _veil(rng, picture, labels)
+    _veil(rng, canvas, labels)
 
     counts = np.bincount(labels.ravel(), minlength=len(categories))
     color_of = np.zeros(len(categories), dtype=np.int32)
@@ -71,11 +81,12 @@ def make_scene(seed: int, split: Split, index: int, height: int = 128, width: in
             color_of[label] = _segment_id(rng, categories[label][0], taken)
     ids = color_of[labels]
     of_id = {int(i): categories[label] for label, i in enumerate(color_of) if i}
-    segments = tuple(
-        SegmentRecord(id=i, category_id=of_id[i][0], is_crowd=of_id[i][1], area=area, bbox=bbox)
-        for i, (area, bbox) in measure_segments(ids).items()
-    )
-    return Scene(image=(np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8), ids=ids, segments=segments)
+    segments = []
+    for segment_id, (area, bbox) in measure_segments(ids).items():
+        category_id, is_crowd = of_id[segment_id]
+        is_thing = CATEGORIES.by_id[category_id].is_thing
+        segments.append(Segment(segment_id, category_id, is_thing, area, is_crowd=is_crowd, bbox=bbox))
+    return Scene(image=(np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8), ids=ids, segments=tuple(segments))
 
 
 def write_scenes(
@@ -85,8 +96,6 @@ def write_scenes(
 
     The same arguments give the same files, byte for byte, with the same versions of Pillow and numpy.
     """
-    from PIL import Image
-
     splits: tuple[tuple[Split, int], ...] = (("train", num_train), ("val", num_val))
     for split, count in splits:
         images_folder, maps_folder = folder / split, folder / "annotations" / f"panoptic_{split}"
@@ -109,17 +118,17 @@ def write_scenes(
                 for s in scene.segments
             ]
             annotations.append({"image_id": index + 1, "file_name": f"{name}.png", "segments_info": infos})
-        whole = {
+        panoptic_json = {
             "info": {"description": f"generated scenes, version {VERSION}, seed {seed}"},
             "images": images,
             "annotations": annotations,
             "categories": CATEGORIES.to_json(),
         }
-        (folder / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(whole), encoding="utf-8")
+        (folder / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(panoptic_json), encoding="utf-8")
 
 
-def _landscape(rng: Generator, height: int, width: int) -> tuple[NDArray[np.int8], Picture]:
-    """Lay out the stuff and paint it: int8[H, W] of 1 + position in `TEXTURES`, and the picture."""
+def _landscape(rng: Generator, height: int, width: int) -> tuple[NDArray[np.int8], Canvas]:
+    """Lay out the stuff and paint it: int8[H, W] of 1 + position in `TEXTURES`, and the canvas."""
     label = {name: number for number, name in enumerate(TEXTURES, start=1)}
     y = np.arange(height, dtype=np.float32)[:, None]
     x = np.arange(width, dtype=np.float32)[None, :]
@@ -145,17 +154,17 @@ def _landscape(rng: Generator, height: int, width: int) -> tuple[NDArray[np.int8
         crown = height * (0.1 + 0.2 * rng.random()) + (x // 9 % 2) * 5
         stuff[inside & (y > crown) & (y < horizon + height * (0.1 + 0.2 * rng.random()))] = label["wall"]
 
-    picture = np.zeros((height, width, 3), dtype=np.float32)
+    canvas = np.zeros((height, width, 3), dtype=np.float32)
     for name, texture in TEXTURES.items():
-        here = stuff == label[name]
-        used = np.flatnonzero(here.any(axis=1))
+        covered = stuff == label[name]
+        used = np.flatnonzero(covered.any(axis=1))
         if used.size:
             rows = slice(int(used[0]), int(used[-1]) + 1)
-            np.copyto(picture[rows], texture(rng, rows.stop - rows.start, width), where=here[rows, :, None])
+            np.copyto(canvas[rows], texture(rng, rows.stop - rows.start, width), where=covered[rows, :, None])
     if marks is not None:
         white = marks * (stuff == label["road"])
-        picture += (rgb(236, 232, 220) - picture) * (white * 0.85)[..., None]
-    return stuff, picture
+        canvas += (rgb(236, 232, 220) - canvas) * (white * 0.85)[..., None]
+    return stuff, canvas
 
 
 def _road(rng: Generator, y: Plane, x: Plane, horizon: float) -> tuple[NDArray[np.bool_], Plane]:
@@ -206,12 +215,13 @@ def _crowd(rng: Generator, height: int, width: int, unit: float) -> list[Thing]:
     """Many small things of one kind, close together: annotated as one crowd segment."""
     kind = THINGS[int(rng.integers(len(THINGS)))]
     x, y = width * (0.2 + 0.6 * rng.random()), height * (0.3 + 0.6 * rng.random())
-    places = [(x + unit * 44 * (rng.random() - 0.5), y + unit * 24 * (rng.random() - 0.5)) for _ in range(14)]
-    return [draw_thing(rng, kind, a, b, unit * (4 + 2 * rng.random())) for a, b in sorted(places, key=lambda p: p[1])]
+    centers = [(x + unit * 44 * (rng.random() - 0.5), y + unit * 24 * (rng.random() - 0.5)) for _ in range(14)]
+    centers.sort(key=lambda center: center[1])
+    return [draw_thing(rng, kind, a, b, unit * (4 + 2 * rng.random())) for a, b in centers]
 
 
-def _veil(rng: Generator, picture: Picture, labels: NDArray[np.int32]) -> None:
-    """Sometimes a bank of fog or a dark border, which nobody annotated; in place."""
+def _veil(rng: Generator, canvas: Canvas, labels: NDArray[np.int32]) -> None:
+    """Sometimes a bank of fog or a dark border, which become void; in place."""
     height, width = labels.shape
     if rng.random() < 0.22:
         y = (np.arange(height, dtype=np.float32) - (height * rng.random()))[:, None]
@@ -220,13 +230,13 @@ def _veil(rng: Generator, picture: Picture, labels: NDArray[np.int32]) -> None:
         spread = (x * x * 0.3 + y * y) / (size * size) + noise(rng, height, width, 9, 14)
         fog = 1 - smoothstep(0.9, 1.7, spread)
         grey = 0.72 + 0.2 * noise(rng, height, width, 8, 12)
-        picture += (grey[..., None] - picture) * (fog * 0.96)[..., None]
+        canvas += (grey[..., None] - canvas) * (fog * 0.96)[..., None]
         labels[fog > 0.4] = 0
     if rng.random() < 0.08:
         border = int(rng.integers(3, 7))
         inner = np.zeros((height, width), dtype=bool)
         inner[border:-border, border:-border] = True
-        picture[~inner] = rgb(30, 28, 32)
+        canvas[~inner] = rgb(30, 28, 32)
         labels[~inner] = 0
 
 

@@ -1,4 +1,4 @@
-"""Noise and textures for generated scenes: only random bits and + − × ÷, so equal on every machine.
+"""Noise and textures for generated scenes: only random bits and + − × ÷, so that they are equal on every machine.
 
 Sines, exponentials and normal deviates are avoided on purpose: their last bits depend on the processor.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.floating[Any]]
 """float32[H, W]."""
-Picture = NDArray[np.floating[Any]]
+Canvas = NDArray[np.floating[Any]]
 """float32[H, W, 3], about 0 … 1."""
 
 
@@ -47,7 +47,7 @@ def smoothstep(low: float, high: float, x: Plane) -> Plane:
     return t * t * (3 - 2 * t)
 
 
-def mix(a: Picture, b: Picture, share: Plane) -> Picture:
+def mix(a: Canvas, b: Canvas, share: Plane) -> Canvas:
     """`a` where `share` is 0, `b` where it is 1."""
     return a + (b - a) * share[..., None]
 
@@ -80,17 +80,17 @@ _SKIES = (
 )
 
 
-def sky(rng: Generator, height: int, width: int) -> Picture:
+def sky(rng: Generator, height: int, width: int) -> Canvas:
     """A gradient from zenith to horizon, with clouds."""
     zenith, horizon = _SKIES[int(rng.integers(len(_SKIES)))]
     down = np.broadcast_to(_rows(height), (height, width))
-    picture = mix(_tint(rng, zenith, 0.03), _tint(rng, horizon, 0.03), down)
+    canvas = mix(_tint(rng, zenith, 0.03), _tint(rng, horizon, 0.03), down)
     clouds = noise(rng, height, width, 11, 34) * 0.6 + noise(rng, height, width, 5, 13) * 0.4
     low = 0.35 + 0.3 * rng.random()
-    return mix(picture, rgb(252, 250, 248), smoothstep(low, low + 0.3, clouds) * 0.85)
+    return mix(canvas, rgb(252, 250, 248), smoothstep(low, low + 0.3, clouds) * 0.85)
 
 
-def mountain(rng: Generator, height: int, width: int) -> Picture:
+def mountain(rng: Generator, height: int, width: int) -> Canvas:
     """Folded rock, paler toward the top."""
     folds = noise(rng, height, width, 16, 10) * 0.75 + noise(rng, height, width, 6, 4) * 0.25
     light = np.abs(folds - 0.5) - 0.12
@@ -98,7 +98,7 @@ def mountain(rng: Generator, height: int, width: int) -> Picture:
     return base + (light + (rng.random((height, width), dtype=np.float32) - 0.5) * 0.05)[..., None]
 
 
-def water(rng: Generator, height: int, width: int) -> Picture:
+def water(rng: Generator, height: int, width: int) -> Canvas:
     """Waves that grow toward the viewer, with glints."""
     down = _rows(height)
     bend = noise(rng, height, width, 7, 22)
@@ -108,7 +108,7 @@ def water(rng: Generator, height: int, width: int) -> Picture:
     return mix(color + waves[..., None] * 0.05, rgb(226, 244, 250), glint * 0.7)
 
 
-def sand(rng: Generator, height: int, width: int) -> Picture:
+def sand(rng: Generator, height: int, width: int) -> Canvas:
     """Dunes with ripples and grain."""
     dunes = noise(rng, height, width, 14, 40)
     grain = rng.random((height, width), dtype=np.float32) - 0.5
@@ -117,27 +117,27 @@ def sand(rng: Generator, height: int, width: int) -> Picture:
     return _tint(rng, rgb(222, 194, 138)) + light[..., None] * rgb(255, 240, 205)
 
 
-def grass(rng: Generator, height: int, width: int) -> Picture:
-    """Blades in patches, and now and then a flower."""
+def grass(rng: Generator, height: int, width: int) -> Canvas:
+    """Blades in patches, and sometimes flowers."""
     blades = noise(rng, height, width, 4, 1.3) - 0.5
     patches = noise(rng, height, width, 15, 26)
     meadow = mix(_tint(rng, rgb(70, 132, 52)), _tint(rng, rgb(140, 172, 72)), patches)
-    picture = meadow + blades[..., None] * rgb(60, 76, 40)
+    canvas = meadow + blades[..., None] * rgb(60, 76, 40)
     if rng.random() < 0.5:
         petal = (rgb(250, 244, 240), rgb(250, 220, 90), rgb(226, 120, 150))[int(rng.integers(3))]
         flowers = (rng.random((height, width), dtype=np.float32) < 0.008) & (patches > 0.45)
-        picture[flowers] = petal
-    return picture
+        canvas[flowers] = petal
+    return canvas
 
 
-def road(rng: Generator, height: int, width: int) -> Picture:
-    """Asphalt; its markings follow the layout and are painted there."""
+def road(rng: Generator, height: int, width: int) -> Canvas:
+    """Asphalt; its markings follow the layout and are painted with it."""
     grain = rng.random((height, width), dtype=np.float32) - 0.5
     worn = noise(rng, height, width, 20, 20) - 0.5
     return _tint(rng, rgb(92, 92, 98), 0.03) + (grain * 0.08 + worn * 0.09)[..., None]
 
 
-def wall(rng: Generator, height: int, width: int) -> Picture:
+def wall(rng: Generator, height: int, width: int) -> Canvas:
     """Bricks or stones in running bond."""
     brick_h, brick_w = ((6, 13), (8, 15), (10, 14))[int(rng.integers(3))]
     brick = (rgb(168, 84, 62), rgb(178, 112, 80), rgb(158, 148, 136))[int(rng.integers(3))]
@@ -153,7 +153,7 @@ def wall(rng: Generator, height: int, width: int) -> Picture:
     )
 
 
-TEXTURES: dict[str, Callable[[Generator, int, int], Picture]] = {
+TEXTURES: dict[str, Callable[[Generator, int, int], Canvas]] = {
     f.__name__: f for f in (sky, mountain, water, sand, grass, road, wall)
 }
 """Stuff category → its texture, (rng, height, width) → float32[height, width, 3]."""

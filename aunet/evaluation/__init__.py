@@ -1,1 +1,1 @@
-"""What a prediction is worth: panoptic quality, instance AP and mean IoU, as accumulators that add across workers."""
+"""The quality of predictions: panoptic quality, instance AP and mean IoU, in accumulators that add across workers."""

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from aunet.evaluation.overlap import Ids
-from aunet.structures import Segment
+from aunet.segments import Segment
 
 
 class AttentionContrast:
-    """Sums of M' over the pixels of things and of stuff; several of them add to one.
+    """Sums of M' over the pixels of things and of stuff; several of them merge into one.
 
     Every pixel of the ground truth counts once, crowds among the things; void is not counted.
     """
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        """Name of a map → Tensor[2, 2] float64: of things, then of stuff, the sum of M' and the number of pixels."""
+        """Name of a map → Tensor[2, 2] float64: for things, then for stuff, the sum of M' and the number of pixels."""
 
     def update(self, attention: Mapping[str, Tensor], true_ids: Ids, true_segments: Sequence[Segment]) -> None:
         """Count one image.
@@ -50,7 +50,7 @@ class AttentionContrast:
     def compute(self) -> dict[str, dict[str, float | None]]:
         """Name of a map → mean of M' over `things` and `stuff`, and stuff minus things as `difference`.
 
-        None where no such pixel was seen.
+        None where no such pixel was counted.
         """
         rows: dict[str, dict[str, float | None]] = {}
         for name, count in self.sums.items():

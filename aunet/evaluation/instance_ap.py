@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from aunet.categories import Categories
 from aunet.errors import InputError
-from aunet.structures import Detections, Segment
+from aunet.segments import Segment
+from aunet.structures import Detections
 
 
 class InstanceAP:
-    """Run-length masks and boxes of detections and ground truth; several of them concatenate to one.
+    """Run-length masks and boxes of detections and ground truth; several of them merge into one.
 
     Every image counts once: the same image in two accumulators is refused when they merge.
     """
@@ -25,7 +29,7 @@ class InstanceAP:
     def __init__(self, categories: Categories) -> None:
         self.categories = categories
         self.images: dict[int, dict[str, Any]] = {}
-        """image id → {"true": annotations, "found": annotations}, as in COCO's JSON."""
+        """image id → {"true": annotations, "predicted": annotations}, as in COCO's JSON."""
 
     def update(
         self,
@@ -38,36 +42,46 @@ class InstanceAP:
         """Add one image; detections and ground truth have the same size in pixels.
 
         Args:
-            image_id: of the data set, not seen before.
+            image_id: the data set's own, not added before.
             detections: K ≥ 0 instances, masks Tensor[K, H, W].
             true_masks: bool or uint8 [n, H, W], n ≥ 0; they may overlap. The boxes are those of the masks.
-            true_category_ids: n category ids. Instances that are no things of `categories` are left out.
+            true_category_ids: n category ids. Instances whose category is not a thing of `categories` are left out.
             true_crowd: n flags; a crowd is never missed, and detections in it do not count. None: no crowds.
         """
-        from pycocotools import mask as rle
-
         if image_id in self.images:
             raise InputError(f"image {image_id} is evaluated twice; give each image to one worker only")
         masks = true_masks.detach().cpu().numpy() if isinstance(true_masks, Tensor) else np.asarray(true_masks)
         crowd = true_crowd if true_crowd is not None else [False] * len(true_category_ids)
         things = self.categories.detector_labels
         true = [
-            {"segmentation": code, "area": float(rle.area(code)), "bbox": rle.toBbox(code).tolist(),
-             "category_id": category_id, "iscrowd": int(flag)}
-            for code, category_id, flag in zip(_encode(masks), true_category_ids, crowd, strict=True)
+            {
+                "segmentation": rle,
+                "area": float(coco_mask.area(rle)),
+                "bbox": coco_mask.toBbox(rle).tolist(),
+                "category_id": category_id,
+                "iscrowd": int(is_crowd),
+            }
+            for rle, category_id, is_crowd in zip(_encode(masks), true_category_ids, crowd, strict=True)
             if category_id in things
-        ]  # fmt: skip
+        ]
         boxes = detections.boxes.detach().float().cpu().numpy().reshape(-1, 4)
-        sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).tolist()
-        found = [
-            {"segmentation": code, "area": float(rle.area(code)), "bbox": size, "score": score,
-             "category_id": self.categories.things[label - 1].id}
-            for code, size, score, label in zip(
-                _encode(detections.masks.detach().cpu().numpy()), sizes, detections.scores.tolist(),
-                detections.labels.tolist(), strict=True,
-            )
-        ]  # fmt: skip
-        self.images[image_id] = {"true": true, "found": found}
+        columns = (
+            _encode(detections.masks.detach().cpu().numpy()),
+            np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).tolist(),
+            detections.scores.tolist(),
+            detections.labels.tolist(),
+        )
+        predicted = [
+            {
+                "segmentation": rle,
+                "area": float(coco_mask.area(rle)),
+                "bbox": bbox,
+                "score": score,
+                "category_id": self.categories.things[label - 1].id,
+            }
+            for rle, bbox, score, label in zip(*columns, strict=True)
+        ]
+        self.images[image_id] = {"true": true, "predicted": predicted}
 
     def update_from_map(
         self,
@@ -92,53 +106,36 @@ class InstanceAP:
         self.images |= other.images
 
     def compute(self) -> dict[str, float]:
-        """`AP` (masks) and `AP_box` in per cent, the mean over IoU 0.50 … 0.95; 0 without true or found instances."""
+        """`AP` (masks) and `AP_box` in per cent, means over IoU 0.50 … 0.95; 0 without true or predicted instances."""
         return {"AP": self._average_precision("segm"), "AP_box": self._average_precision("bbox")}
 
-    def state(self) -> dict[str, Any]:
-        """Everything as plain JSON values; `from_state` reads it back."""
-        images = [{"image_id": i, **annotations} for i, annotations in sorted(self.images.items())]
-        return {"category_ids": [c.id for c in self.categories.entries], "images": images}
-
-    @classmethod
-    def from_state(cls, categories: Categories, state: Mapping[str, Any]) -> InstanceAP:
-        """The inverse of `state`, for the same categories."""
-        if list(state["category_ids"]) != [c.id for c in categories.entries]:
-            raise InputError("categories: the state was counted for other categories; use the list it was made with")
-        accumulator = cls(categories)
-        accumulator.images = {i["image_id"]: {"true": i["true"], "found": i["found"]} for i in state["images"]}
-        return accumulator
-
     def _average_precision(self, kind: Literal["segm", "bbox"]) -> float:
-        from pycocotools.cocoeval import COCOeval
-
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            true, found = self._coco("true"), self._coco("found")
-            if not true.anns or not found.anns:
+            true, predicted = self._index("true"), self._index("predicted")
+            if not true.anns or not predicted.anns:
                 return 0.0
-            evaluation = COCOeval(true, found, kind)
+            evaluation = COCOeval(true, predicted, kind)
             evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
             evaluation.params.maxDets = [100]
             evaluation.evaluate()
             evaluation.accumulate()
-        precision = evaluation.eval[
-            "precision"
-        ]  # [IoU, recall, category, area, detections]; -1: category without truth
+        # [IoU, recall, category, area, detections]; -1: category without ground truth
+        precision = evaluation.eval["precision"]
         precision = precision[precision > -1]
         return 100 * float(precision.mean()) if precision.size else 0.0
 
-    def _coco(self, who: str) -> Any:
-        """pycocotools' index of the true or of the found instances."""
-        from pycocotools.coco import COCO
-
+    def _index(self, kind: Literal["true", "predicted"]) -> Any:
+        """pycocotools' index of the true or of the predicted instances."""
         annotations = [
             {"iscrowd": 0, **annotation, "image_id": image_id}
             for image_id, image in sorted(self.images.items())
-            for annotation in image[who]
+            for annotation in image[kind]
         ]
         coco: Any = COCO()
         coco.dataset = {
-            "images": [{"id": i, "height": 0, "width": 0} for i in sorted(self.images)],  # the run lengths know theirs
+            "images": [
+                {"id": i, "height": 0, "width": 0} for i in sorted(self.images)
+            ],  # the run-length codes have theirs
             "categories": [{"id": c.id, "name": c.name} for c in self.categories.things],
             "annotations": [a | {"id": n} for n, a in enumerate(annotations, start=1)],
         }
@@ -148,7 +145,5 @@ class InstanceAP:
 
 def _encode(masks: npt.NDArray[Any]) -> list[Any]:
     """[n, H, W] → COCO's run-length codes, with the counts as text."""
-    from pycocotools import mask as rle
-
-    codes: list[Any] = [rle.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
+    codes: list[Any] = [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
     return [{"size": list(code["size"]), "counts": code["counts"].decode("ascii")} for code in codes]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from aunet.categories import Categories
 from aunet.errors import InputError
-from aunet.structures import Segment
+from aunet.segments import Segment
 
-Ids = npt.NDArray[np.integer] | Tensor
-"""Integer [H, W] of segment ids, 0 is void; a Tensor may lie on any device."""
+if TYPE_CHECKING:  # scoring two folders does without torch
+    from torch import Tensor
+
+Ids: TypeAlias = "npt.NDArray[np.integer] | Tensor"
+"""Integer [H, W] of segment ids, 0 is void; a Tensor may be on any device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ def measure_overlap(
     true_segments: Sequence[Segment],
     categories: Categories,
 ) -> Overlap:
-    """Count shared pixels. The areas given in the segments are not read; they are counted anew.
+    """Count shared pixels. The areas given in the segments are ignored; they are counted again.
 
     Works on runs of equal pairs of ids, which are some hundred times fewer than pixels.
 
@@ -50,7 +53,7 @@ def measure_overlap(
         categories: of the data set; every segment's category is one of them.
 
     Raises:
-        InputError: the maps differ in size, or ids and segments do not fit each other; one line per problem.
+        InputError: the maps differ in size, or ids and segments do not match; one line per problem.
     """
     predicted, true = _flat(predicted_ids), _flat(true_ids)
     if tuple(predicted_ids.shape) != tuple(true_ids.shape):
@@ -67,7 +70,8 @@ def measure_overlap(
     if columns.problems or rows.problems:
         raise InputError([*rows.problems, *columns.problems])
     shape = (len(rows.ids), len(columns.ids))
-    pixels = np.bincount(rows.places * shape[1] + columns.places, weights=lengths, minlength=shape[0] * shape[1])
+    cells = rows.positions * shape[1] + columns.positions
+    pixels = np.bincount(cells, weights=lengths, minlength=shape[0] * shape[1])
     crowds = {s.id for s in true_segments if s.is_crowd}
     return Overlap(
         pixels.astype(np.int64).reshape(shape),
@@ -78,49 +82,49 @@ def measure_overlap(
 
 
 class _Index:
-    """Places of ids among the sorted ids of the segments, void first; what does not fit goes to `problems`."""
+    """Positions of ids among the sorted ids of the segments, void first; what does not match goes to `problems`."""
 
     def __init__(
         self,
-        found: npt.NDArray[np.integer],
+        run_ids: npt.NDArray[np.integer],
         segments: Sequence[Segment],
         categories: Categories,
-        who: str,
+        source_name: str,
         every_id_has_pixels: bool,
     ) -> None:
         self.problems: list[str] = []
         self.ids = np.array(sorted({0, *(s.id for s in segments)}), dtype=np.int64)
-        self.places = np.minimum(np.searchsorted(self.ids, found), len(self.ids) - 1)
-        fits = self.ids[self.places] == found
+        self.positions = np.minimum(np.searchsorted(self.ids, run_ids), len(self.ids) - 1)
+        is_known = self.ids[self.positions] == run_ids
         if self.ids[0] != 0 or len(self.ids) != len(segments) + 1:
             ids = [s.id for s in segments]
             bad = sorted({i for i in ids if i <= 0 or ids.count(i) > 1})
             self.problems.append(
-                f"{who}: segment id {bad[0]} is given twice or below 1; give each a positive id of its own"
+                f"{source_name}: segment id {bad[0]} is given twice or below 1; give each a positive id of its own"
             )
-        if not fits.all():
-            for i in np.unique(found[~fits]).tolist():
+        if not is_known.all():
+            for i in np.unique(run_ids[~is_known]).tolist():
                 self.problems.append(
-                    f"{who}: id {i} is in the map (PNG) but not in its segments (JSON); list it or paint it 0"
+                    f"{source_name}: id {i} is in the map (PNG) but not in its segments (JSON); list it or paint it 0"
                 )
         if every_id_has_pixels:
-            used = np.bincount(self.places[fits], minlength=len(self.ids)) > 0
+            used = np.bincount(self.positions[is_known], minlength=len(self.ids)) > 0
             for i in self.ids[1:][~used[1:]].tolist():
                 self.problems.append(
-                    f"{who}: segment {i} is listed (JSON) but has no pixel in the map (PNG); remove it"
+                    f"{source_name}: segment {i} is listed (JSON) but has no pixel in the map (PNG); remove it"
                 )
-        place = {c.id: n for n, c in enumerate(categories.entries)}
-        of = {s.id: place.get(s.category_id, -1) for s in segments}
+        category_index = {c.id: n for n, c in enumerate(categories.entries)}
+        index_of = {s.id: category_index.get(s.category_id, -1) for s in segments}
         for s in segments:
-            if s.category_id not in place:
+            if s.category_id not in category_index:
                 self.problems.append(
-                    f"{who}: segment {s.id} has unknown category_id {s.category_id}; use one of `categories`"
+                    f"{source_name}: segment {s.id} has unknown category_id {s.category_id}; use one of `categories`"
                 )
-        self.categories = np.array([of.get(i, -1) for i in self.ids.tolist()], dtype=np.int64)
+        self.categories = np.array([index_of.get(i, -1) for i in self.ids.tolist()], dtype=np.int64)
 
 
 def _flat(ids: Ids) -> npt.NDArray[np.integer]:
-    array = ids.detach().cpu().numpy() if isinstance(ids, Tensor) else np.asarray(ids)
+    array = ids if isinstance(ids, np.ndarray) else ids.detach().cpu().numpy()
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"ids must be integer [H, W], got {array.dtype} {list(array.shape)}")
     return np.ascontiguousarray(array).reshape(-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ import numpy as np
 from aunet.categories import Categories, Category
 from aunet.errors import InputError
 from aunet.evaluation.overlap import Ids, Overlap, measure_overlap
-from aunet.structures import Segment
+from aunet.segments import Segment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassQuality:
-    """One category. All three figures are 0 when it occurs neither in the ground truth nor in the predictions."""
+    """One category. All three values are 0 when it occurs neither in the ground truth nor in the predictions."""
 
     category_id: int
     name: str
@@ -49,7 +49,7 @@ class GroupQuality:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PanopticQualityResult:
-    """What `PanopticQuality.compute` returns."""
+    """The result of `PanopticQuality.compute`."""
 
     all: GroupQuality
     things: GroupQuality
@@ -69,21 +69,30 @@ class PanopticQualityResult:
     def rows(self) -> list[dict[str, Any]]:
         """`per_class` as plain JSON values."""
         return [
-            {"category_id": c.category_id, "name": c.name, "isthing": int(c.is_thing), "PQ": c.pq, "SQ": c.sq,
-             "RQ": c.rq, "tp": c.tp, "fp": c.fp, "fn": c.fn}
+            {
+                "category_id": c.category_id,
+                "name": c.name,
+                "isthing": int(c.is_thing),
+                "PQ": c.pq,
+                "SQ": c.sq,
+                "RQ": c.rq,
+                "tp": c.tp,
+                "fp": c.fp,
+                "fn": c.fn,
+            }
             for c in self.per_class
-        ]  # fmt: skip
+        ]
 
 
 class PanopticQuality:
-    """Adds up matches image by image; several of them add to one.
+    """Adds up matches image by image; several of them merge into one.
 
-    A predicted and a true segment match when they have one category, the true one is no crowd, and their IoU is above
-    0.5, where pixels that the ground truth leaves void count in no union. A true segment without a match is a false
-    negative unless it is a crowd. A predicted segment without a match is a false positive unless more than half of it
-    lies on void and on crowds of its category. Averages run over the categories that occur.
+    A predicted and a true segment match when they have the same category, the true one is not a crowd, and their IoU is
+    above 0.5, where pixels that the ground truth leaves void count in no union. A true segment without a match is a
+    false negative unless it is a crowd. A predicted segment without a match is a false positive unless more than half
+    of it is on void and on crowds of its category. Averages are over the categories that occur.
 
-    Same numbers as panopticapi, save where that is known to go wrong: areas are counted, not read from the JSON; all
+    Same numbers as panopticapi, except where that is known to be wrong: areas are counted, not read from the JSON; all
     crowds of a category excuse a prediction, not only the last; a group without categories is 0, not a division by 0.
     """
 
@@ -115,7 +124,7 @@ class PanopticQuality:
         self.add(measure_overlap(predicted_ids, predicted_segments, true_ids, true_segments, self.categories))
 
     def add(self, overlap: Overlap) -> None:
-        """Count one image whose overlap is measured already."""
+        """Count one image whose overlap is already measured."""
         shared, count = overlap.pixels, len(self.categories)
         true_category, predicted_category = overlap.true_category[1:], overlap.predicted_category[1:]
         true_crowd = overlap.true_crowd[1:]
@@ -146,7 +155,7 @@ class PanopticQuality:
         self.fn += other.fn
 
     def compute(self) -> PanopticQualityResult:
-        """The averages over what was counted so far; 0 where there is nothing to average."""
+        """The averages over the images counted so far; 0 where there is nothing to average."""
         per_class = tuple(self._class_quality(n, c) for n, c in enumerate(self.categories.entries))
         return PanopticQualityResult(
             all=_mean(per_class, lambda c: True),
@@ -155,33 +164,20 @@ class PanopticQuality:
             per_class=per_class,
         )
 
-    def state(self) -> dict[str, list[float] | list[int]]:
-        """The counts as plain JSON values, exact; `from_state` reads them back."""
-        return {
-            "category_ids": [c.id for c in self.categories.entries],
-            "iou": self.iou.tolist(),
-            "tp": self.tp.tolist(),
-            "fp": self.fp.tolist(),
-            "fn": self.fn.tolist(),
-        }
-
-    @classmethod
-    def from_state(cls, categories: Categories, state: Mapping[str, Any]) -> PanopticQuality:
-        """The inverse of `state`, for the same categories."""
-        if list(state["category_ids"]) != [c.id for c in categories.entries]:
-            raise InputError("categories: the state was counted for other categories; use the list it was made with")
-        quality = cls(categories)
-        quality.iou = np.array(state["iou"], dtype=np.float64)
-        quality.tp, quality.fp, quality.fn = (np.array(state[k], dtype=np.int64) for k in ("tp", "fp", "fn"))
-        return quality
-
     def _class_quality(self, n: int, category: Category) -> ClassQuality:
         iou, tp, fp, fn = float(self.iou[n]), int(self.tp[n]), int(self.fp[n]), int(self.fn[n])
         weight = max(tp + 0.5 * fp + 0.5 * fn, 0.5)
         return ClassQuality(
-            category_id=category.id, name=category.name, is_thing=category.is_thing,
-            pq=100 * iou / weight, sq=100 * iou / max(tp, 1), rq=100 * tp / weight, tp=tp, fp=fp, fn=fn,
-        )  # fmt: skip
+            category_id=category.id,
+            name=category.name,
+            is_thing=category.is_thing,
+            pq=100 * iou / weight,
+            sq=100 * iou / max(tp, 1),
+            rq=100 * tp / weight,
+            tp=tp,
+            fp=fp,
+            fn=fn,
+        )
 
 
 def _mean(per_class: Sequence[ClassQuality], belongs: Callable[[ClassQuality], bool]) -> GroupQuality:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from aunet.categories import Categories
 from aunet.errors import InputError
 from aunet.evaluation.overlap import Ids, Overlap, measure_overlap
-from aunet.structures import Segment
+from aunet.segments import Segment
 
 
 class SemanticIoU:
-    """A confusion matrix of pixels; several of them add to one.
+    """A confusion matrix of pixels; several of them merge into one.
 
     Every pixel has the category of its segment, crowds included. Pixels that the ground truth leaves void are not
-    counted; those that the prediction leaves void are missed.
+    counted; those that the prediction leaves void count as missed.
     """
 
     def __init__(self, categories: Categories) -> None:
@@ -36,7 +35,7 @@ class SemanticIoU:
         self.add(measure_overlap(predicted_ids, predicted_segments, true_ids, true_segments, self.categories))
 
     def add(self, overlap: Overlap) -> None:
-        """Count one image whose overlap is measured already."""
+        """Count one image whose overlap is already measured."""
         rows, columns = overlap.true_category, overlap.predicted_category % (len(self.categories) + 1)
         np.add.at(self.pixels, (rows[1:, None], columns[None]), overlap.pixels[1:])
 
@@ -51,24 +50,11 @@ class SemanticIoU:
         hits = self.pixels.diagonal()
         union = self.pixels.sum(1) + self.pixels[:, :-1].sum(0) - hits
         return {
-            c.id: 100 * float(hit) / float(of) if of else None
-            for c, hit, of in zip(self.categories.entries, hits, union, strict=True)
+            c.id: 100 * float(hit) / float(total) if total else None
+            for c, hit, total in zip(self.categories.entries, hits, union, strict=True)
         }
 
     def compute(self) -> float:
         """mIoU: the mean over the categories that occur, in per cent; 0 when none does."""
         present = [iou for iou in self.per_class().values() if iou is not None]
         return sum(present) / len(present) if present else 0.0
-
-    def state(self) -> dict[str, list[Any]]:
-        """The counts as plain JSON values; `from_state` reads them back."""
-        return {"category_ids": [c.id for c in self.categories.entries], "pixels": self.pixels.tolist()}
-
-    @classmethod
-    def from_state(cls, categories: Categories, state: Mapping[str, Any]) -> SemanticIoU:
-        """The inverse of `state`, for the same categories."""
-        if list(state["category_ids"]) != [c.id for c in categories.entries]:
-            raise InputError("categories: the state was counted for other categories; use the list it was made with")
-        accumulator = cls(categories)
-        accumulator.pixels = np.array(state["pixels"], dtype=np.int64)
-        return accumulator

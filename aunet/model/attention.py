@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aunet.model.initialization import zero_biases
+from aunet.model.levels import LEVELS, MIN_LEVEL
 from aunet.model.norm import group_norm
 from aunet.model.precision import at_least_float32
 from aunet_ops import assign_levels, roi_upsample, rois_on_level
@@ -30,7 +32,7 @@ class BackgroundReweight(nn.Module):
 class SpatialAttention(nn.Module):
     """What PAM and MAM share: M = f(σ(f(P, w1)), w2) (Eq. 1), S' = S ⊗ (1 − sigmoid(M)) ⊕ S (Eq. 2), reweight.
 
-    The last convolution starts near zero, so that M ≈ 0 and attention begins as a plain factor of 1.5.
+    The last convolution starts near zero, so that M ≈ 0 and attention starts as a constant factor of 1.5.
     """
 
     def __init__(self, channels: int, hidden: int, semantic_channels: int, *, reweight: bool) -> None:
@@ -40,8 +42,7 @@ class SpatialAttention(nn.Module):
         self.reweight = BackgroundReweight(semantic_channels) if reweight else nn.Identity()
         nn.init.kaiming_normal_(self.squeeze.weight, nonlinearity="relu")
         nn.init.normal_(self.score.weight, std=0.01)
-        for conv in (self.squeeze, self.score):
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        zero_biases(self.squeeze, self.score)
 
     def attend(self, semantic: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """S'' `Tensor[N, C_s, H, W]` and M' = 1 − sigmoid(M) `Tensor[N, 1, H, W]`, from f(P, w1)."""
@@ -50,7 +51,7 @@ class SpatialAttention(nn.Module):
 
 
 class ProposalAttention(SpatialAttention):
-    """PAM: the RPN's features P_i tell the background branch where things may be."""
+    """PAM: the RPN's features P_i tell the background branch roughly where things may be."""
 
     def forward(self, semantic: Tensor, proposal: Tensor) -> tuple[Tensor, Tensor]:
         """Attend S_i `Tensor[N, C_s, H, W]` by P_i `Tensor[N, C_r, H, W]`; returns S_i'' and M_i'."""
@@ -60,19 +61,16 @@ class ProposalAttention(SpatialAttention):
 class MaskAttention(SpatialAttention):
     """MAM: the mask head's features, written back into the image by RoIUpsample, tell it exactly where things are.
 
-    The first convolution of Eq. 1 is linear and so is RoIUpsample; convolving the K small masks first and writing
-    fewer channels into the map gives the same M at a fraction of the cost. The bias is added to the map, after it.
+    The first convolution of Eq. 1 is linear, and so is RoIUpsample: convolving the K small masks first and writing
+    fewer channels into the map gives the same M at a fraction of the cost. The bias is added to the map afterwards.
     """
 
-    def __init__(
-        self, channels: int, hidden: int, semantic_channels: int, *, reweight: bool, coverage: bool, num_levels: int = 4
-    ) -> None:
+    def __init__(self, channels: int, hidden: int, semantic_channels: int, *, reweight: bool, coverage: bool) -> None:
         super().__init__(channels, hidden, semantic_channels, reweight=reweight)
         self.coverage = coverage
-        self.num_levels = num_levels
 
     def forward(self, semantic: Tensor, masks: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend S_pam at stride 4 by the instances' masks.
+        """Attend S_pam, at the stride of P2, by the instances' masks.
 
         Args:
             semantic: S_pam, Tensor[N, C_s, H, W].
@@ -84,23 +82,30 @@ class MaskAttention(SpatialAttention):
         """
         squeezed = F.conv2d(masks, self.squeeze.weight)
         written = self.write(squeezed, rois, (semantic.shape[0], semantic.shape[2], semantic.shape[3]))
-        bias = self.squeeze.bias.view(1, -1, 1, 1)  # type: ignore[union-attr]
-        return self.attend(semantic, written.to(semantic.dtype) + bias)
+        assert self.squeeze.bias is not None
+        return self.attend(semantic, written.to(semantic.dtype) + self.squeeze.bias.view(1, -1, 1, 1))
 
     def write(self, masks: Tensor, rois: Tensor, size: tuple[int, int, int]) -> Tensor:
-        """RoIUpsample every mask at the FPN level of its RoI, upsample the levels to stride 4 and sum them.
+        """RoIUpsample every mask at the FPN level of its RoI, upsample the levels to that of P2 and sum them.
 
         With `coverage` the sum is divided by the sum of written ones, which keeps values in the masks' range.
+
+        Args:
+            masks: Tensor[K, C, m, m].
+            rois: Tensor[K, 5], as in `forward`.
+            size: (N, H, W) of the result, Tensor[N, C, H, W] in float32 at least.
+
         """
         num_images, height, width = size
         if self.coverage:
             masks = torch.cat([masks, torch.ones_like(masks[:, :1])], dim=1)
-        levels = assign_levels(rois, min_level=2, max_level=1 + self.num_levels)
+        level_numbers = range(MIN_LEVEL, MIN_LEVEL + len(LEVELS))
+        levels = assign_levels(rois, level_numbers[0], level_numbers[-1])
         total = at_least_float32(masks.new_zeros((num_images, masks.shape[1], height, width)))
-        for level in range(2, 2 + self.num_levels):
-            stride = 2**level
-            level_size = (num_images, -(-4 * height // stride), -(-4 * width // stride))
-            written = roi_upsample(masks, rois_on_level(rois, levels, level), level_size, 1.0 / stride)
+        for level in level_numbers:
+            step = 2 ** (level - MIN_LEVEL)
+            level_size = (num_images, -(-height // step), -(-width // step))
+            written = roi_upsample(masks, rois_on_level(rois, levels, level), level_size, 2.0**-level)
             written = at_least_float32(written)
             if written.shape[-2:] != (height, width):
                 written = F.interpolate(written, size=(height, width), mode="bilinear", align_corners=False)

@@ -14,10 +14,10 @@ from aunet.model.aunet import Output
 
 @dataclass(frozen=True)
 class AttentionView:
-    """M' of one image as one pass of the network gave it: small, and its own memory."""
+    """M' of one image from one pass of the network: small, and a copy of its own."""
 
     maps: dict[str, Tensor]
-    """Of `pam2` … `pam5` and `mam`, Tensor[1, 1, h_i, w_i] float32: the cells that the image touches."""
+    """`pam2` … `pam5` and `mam`, each Tensor[1, 1, h_i, w_i] float32: the cells that the image touches."""
     strides: dict[str, int]
     """Pixels of the network's input per cell."""
     image_size: tuple[int, int]
@@ -26,29 +26,30 @@ class AttentionView:
     """Whether the network saw the image mirrored."""
 
     def resized(self, name: str, size: tuple[int, int]) -> Tensor:
-        """One map, Tensor[*size] float32 in [0, 1], bilinear, mirrored back; what lay in the padding is left out."""
+        """One map, Tensor[*size] float32 in [0, 1], bilinear, mirrored back, without the padding."""
         stride, (height, width) = self.strides[name], self.image_size
-        whole = F.interpolate(self.maps[name], scale_factor=stride, mode="bilinear", align_corners=False)
-        image = F.interpolate(whole[..., :height, :width], size=size, mode="bilinear", align_corners=False)[0, 0]
+        padded = F.interpolate(self.maps[name], scale_factor=stride, mode="bilinear", align_corners=False)
+        image = F.interpolate(padded[..., :height, :width], size=size, mode="bilinear", align_corners=False)[0, 0]
         return image.flip(-1) if self.flip else image
 
 
 def attention_views(
     output: Output, input_size: tuple[int, int], image_sizes: Sequence[tuple[int, int]], *, flip: bool
 ) -> list[AttentionView]:
-    """What the network's attention says of each image of a batch.
+    """The attention of each image of a batch.
 
     Args:
         input_size: (H, W) of the padded batch.
         image_sizes: (height, width) of each image inside it.
         flip: whether the images are mirrored.
     """
-    strides = {name: input_size[0] // m.shape[2] for name, m in output.scene.attention.items()}
+    attention = output.semantic.attention
+    strides = {name: input_size[0] // m.shape[2] for name, m in attention.items()}
     return [
         AttentionView(
             {
                 name: m[n : n + 1, :, : -(-height // strides[name]), : -(-width // strides[name])].float().clone()
-                for name, m in output.scene.attention.items()
+                for name, m in attention.items()
             },
             strides,
             (height, width),

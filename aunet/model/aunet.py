@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +12,9 @@ from torchvision.models.detection.image_list import ImageList
 
 from aunet.categories import VOID
 from aunet.losses import Losses, semantic_loss
-from aunet.model.background import BackgroundBranch, Scene
-from aunet.model.foreground import LEVELS, ForegroundBranch, Instances
+from aunet.model.background import BackgroundBranch, SemanticOutput
+from aunet.model.foreground import ForegroundBranch, Instances
+from aunet.model.levels import LEVELS
 from aunet.model.rpn import ProposalNetwork
 from aunet.structures import Batch, Target
 
@@ -21,10 +23,10 @@ PIXEL_STD = (0.229, 0.224, 0.225)
 
 
 class Output(NamedTuple):
-    """What the network says of a batch, in pixels of its padded input."""
+    """The predictions for a batch, in pixels of its padded input."""
 
     instances: Instances
-    scene: Scene
+    semantic: SemanticOutput
 
 
 class AUNet(nn.Module):
@@ -35,8 +37,8 @@ class AUNet(nn.Module):
         rpn: RPN branch.
         foreground: box and mask heads.
         background: semantic head with PAM and MAM.
-        background_backbone: features for the background branch alone, P2 … P5; None: it shares `backbone`.
-        mask_size: which mask features go into RoIUpsample, 14 or 28.
+        background_backbone: features P2 … P5 for the background branch alone; None: it shares `backbone`.
+        mask_size: m of the mask features that MAM reads, 14 or 28.
         hard_pixels: share of the hardest pixels that the semantic loss averages.
     """
 
@@ -61,47 +63,71 @@ class AUNet(nn.Module):
         self.register_buffer("pixel_std", 255 * torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, batch: Batch) -> Losses | Output:
-        """In training mode the four losses of Eq. 7, else what the branches found.
+        """In training mode the four losses of Eq. 7, else the predictions.
 
         Args:
             batch: images `Tensor[N, 3, H, W]` uint8 RGB, padded to multiples of 32, with their sizes; targets are
                 needed in training only.
         """
-        images = (batch.images - self.pixel_mean) / self.pixel_std
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = self.normalize(batch.images)
         targets = batch.targets if self.training else None
         features: dict[str, Tensor] = self.backbone(images)
         proposals = self.rpn(ImageList(images, batch.image_sizes), features, targets)
         instances = self.foreground(features, proposals.boxes, batch.image_sizes, targets)
-        scene_features = features if self.background_backbone is None else self.background_backbone(images)
-        scene = self.background(
-            [scene_features[level] for level in LEVELS],
-            proposals.features[: len(LEVELS)],
-            instances.mask_features[self.mask_size],
-            as_rois(instances.boxes),
-        )
+        semantic = self.label(images, features, proposals.features, instances.mask_features, instances.boxes)
         if targets is None:
-            return Output(instances, scene)
+            return Output(instances, semantic)
         assert proposals.loss is not None and instances.losses is not None
         labels = stack_semantic(targets, (images.shape[2], images.shape[3]))
-        semantic = semantic_loss(scene.logits, labels, self.hard_pixels)
         box, mask = instances.losses
-        return Losses(proposals.loss, box, mask, semantic)
+        return Losses(proposals.loss, box, mask, semantic_loss(semantic.logits, labels, self.hard_pixels))
 
-    def compile(self, *args: Any, dynamic: bool = True, **kwargs: Any) -> None:
-        """torch.compile, in place, of the parts that see whole images: backbones, RPN head and background branch.
+    def normalize(self, images: Tensor) -> Tensor:
+        """`Tensor[N, 3, H, W]` uint8 RGB as the backbones expect it: float, ImageNet's mean and deviation taken out."""
+        images = (images - self.pixel_mean) / self.pixel_std
+        return images.contiguous(memory_format=torch.channels_last)
 
-        Between them, torchvision asks in Python how many boxes there are; that stays as it is. Names of parameters do
-        not change, and copies are not compiled.
+    def label(
+        self,
+        images: Tensor,
+        features: dict[str, Tensor],
+        proposal_features: Sequence[Tensor],
+        mask_features: dict[int, Tensor],
+        boxes: list[Tensor],
+    ) -> SemanticOutput:
+        """The background branch on what the other two know.
 
         Args:
-            dynamic: compile for any size of images and number of RoIs, not for each; a few special cases, as no RoI at
-                all, are compiled on their own.
-            args, kwargs: see `torch.compile`.
+            images: from `normalize`.
+            features: from `backbone`, by level.
+            proposal_features: P_i of Eq. 1, per level from P2 on.
+            mask_features: m → Tensor[K, C_m, m, m], as in `Instances`.
+            boxes: per image Tensor[k, 4], those of the masks.
         """
-        for part in (self.backbone, self.background_backbone, self.rpn.head, self.background):
-            if part is not None:
-                part.compile(*args, dynamic=dynamic, **kwargs)
+        if self.background_backbone is not None:
+            features = self.background_backbone(images)
+        return self.background(
+            [features[level] for level in LEVELS],
+            proposal_features[: len(LEVELS)],
+            mask_features[self.mask_size],
+            as_rois(boxes),
+        )
+
+    def compile(self, *args: Any, dynamic: bool = True, **kwargs: Any) -> None:
+        """torch.compile, in place, of the modules that see whole images: backbones, RPN head and background branch.
+
+        Between them, torchvision asks in Python how many boxes there are; that code stays uncompiled. Names of
+        parameters do not change, and copies are not compiled.
+
+        Args:
+            dynamic: compile once for any size of images and number of RoIs; a few special cases, such as no RoI at
+                all, are compiled separately.
+            *args: see `torch.compile`.
+            **kwargs: see `torch.compile`.
+        """
+        for module in (self.backbone, self.background_backbone, self.rpn.head, self.background):
+            if module is not None:
+                module.compile(*args, dynamic=dynamic, **kwargs)
 
 
 def as_rois(boxes: list[Tensor]) -> Tensor:

@@ -20,10 +20,10 @@ def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> Back
     """ResNet with a feature pyramid; `forward(Tensor[N, 3, H, W])` gives `{"0": P2, …, "3": P5, "pool": P6}`.
 
     Args:
-        load_weights: False leaves `config.weights` alone, for a model whose own weights are loaded afterwards.
+        load_weights: False ignores `config.weights`, for a model whose own weights are loaded afterwards.
 
     Raises:
-        InputError: `config.weights` cannot be read, or is of another network.
+        InputError: `config.weights` cannot be read, or belongs to another network.
     """
     norm = norm_layer(config.norm)
     if config.name == "resnext152_64x4d_dcn_nl":
@@ -48,15 +48,15 @@ def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> Back
 
 
 def _load(resnet: ResNet, name: str, weights: str) -> None:
-    """Take over all but the classifier; what is added to a plain network may be missing, nothing else."""
+    """Load all but the classifier; only what is added to a plain network may be missing."""
     state = {entry: value for entry, value in read_weights(name, weights).items() if not entry.startswith("fc.")}
-    given = f"model.backbone.weights = {weights!r}: "
+    field = f"model.backbone.weights = {weights!r}: "
     cure = f"give a state dict of {name} with torchvision's names"
     try:
         missing = resnet.load_state_dict(state, strict=False).missing_keys
     except RuntimeError as error:  # the sizes of some entries differ
-        raise InputError(f"{given}{str(error).splitlines()[-1].strip()}; {cure}") from error
-    counters = "fc.", "num_batches_tracked"
-    lacking = [e for e in missing if not any(part in e for part in (*counters, *(f".{part}." for part in ADDED)))]
+        raise InputError(f"{field}{str(error).splitlines()[-1].strip()}; {cure}") from error
+    optional = ("fc.", "num_batches_tracked", *(f".{module}." for module in ADDED))
+    lacking = [entry for entry in missing if not any(name in entry for name in optional)]
     if lacking:
-        raise InputError(f"{given}{len(lacking)} entries are missing, the first is {lacking[0]}; {cure}")
+        raise InputError(f"{field}{len(lacking)} entries are missing, the first is {lacking[0]}; {cure}")

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
 from aunet.model.attention import MaskAttention, ProposalAttention
+from aunet.model.initialization import zero_biases
+from aunet.model.levels import MIN_LEVEL
 from aunet.model.norm import NormLayer
 from aunet.model.precision import at_least_float32
 
 
-class Scene(NamedTuple):
-    """What the background branch says."""
+class SemanticOutput(NamedTuple):
+    """What the background branch predicts."""
 
     logits: Tensor
     """Tensor[N, num_semantic, H, W] float32 at stride 4."""
@@ -30,7 +32,8 @@ class BackgroundBranch(nn.Module):
         channels: FPN channels.
         semantic_channels: C_s.
         convs: number of 3×3 convolutions on each level.
-        num_semantic: classes.
+        num_semantic: number of semantic labels.
+        norm: normalisation after each convolution, or None.
         pam: one module per level, or none at all.
         mam: the module, or None.
     """
@@ -62,10 +65,12 @@ class BackgroundBranch(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.classifier.weight, std=0.01)
-        nn.init.zeros_(self.classifier.bias)  # type: ignore[arg-type]
+        zero_biases(self.classifier)
 
-    def forward(self, features: Sequence[Tensor], proposals: Sequence[Tensor], masks: Tensor, rois: Tensor) -> Scene:
-        """Label the scene.
+    def forward(
+        self, features: Sequence[Tensor], proposals: Sequence[Tensor], masks: Tensor, rois: Tensor
+    ) -> SemanticOutput:
+        """Label every pixel.
 
         Args:
             features: P2 … P5 of the FPN, Tensor[N, C, H_i, W_i].
@@ -79,11 +84,11 @@ class BackgroundBranch(nn.Module):
         for number, (level, feature) in enumerate(zip(self.levels, features, strict=True)):
             semantic = level(feature)
             if len(self.pam):
-                semantic, attention[f"pam{number + 2}"] = self.pam[number](semantic, proposals[number])
+                semantic, attention[f"pam{MIN_LEVEL + number}"] = self.pam[number](semantic, proposals[number])
             if number:
                 semantic = F.interpolate(semantic, size=size, mode="bilinear", align_corners=False)
             merged = semantic if merged is None else merged + semantic
         assert merged is not None
         if self.mam is not None:
             merged, attention["mam"] = self.mam(merged, masks, rois)
-        return Scene(at_least_float32(self.classifier(merged)), attention)
+        return SemanticOutput(at_least_float32(self.classifier(merged)), attention)

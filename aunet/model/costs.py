@@ -14,10 +14,11 @@ from aunet.categories import Categories
 from aunet.config import AUNetConfig
 from aunet.model.aunet import AUNet
 from aunet.model.build import build_model
-from aunet.model.foreground import LEVELS
+from aunet.model.foreground import ForegroundBranch
+from aunet.model.levels import LEVELS
 
 NUM_PROPOSALS, NUM_DETECTIONS = 1000, 100
-"""RoIs of the box head and of the mask head, which depend on the image; these are the most that Mask R-CNN takes."""
+"""RoIs of the box head and of the mask head. They depend on the image; these are the most that Mask R-CNN uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,11 @@ class Costs:
     """Costs of one network in inference."""
 
     parameters: dict[str, int]
-    """Per part, frozen ones included; the parts together are the network."""
+    """Per child of the network, frozen ones included."""
     trainable: int
-    """Parameters that learn."""
+    """Parameters that are trained."""
     flops: dict[str, int]
-    """Per part, for one image. A multiplication and an addition count as two. Not counted: normalisation, activations,
+    """Per child, for one image. A multiplication and an addition count as two. Not counted: normalisation, activations,
     interpolation, anchors, NMS, RoIAlign, RoIUpsample and fusion."""
 
 
@@ -37,19 +38,19 @@ def costs(config: AUNetConfig, categories: Categories, size: tuple[int, int]) ->
     """Count for one image of `size` (height, width), a multiple of 32, with 1000 proposals and 100 detections."""
     with torch.device("meta"):
         model = build_model(config, categories, load_weights=False).eval()
-        parts = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+        parameters = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        return Costs(parts, trainable, _flops(model, size))
+        return Costs(parameters, trainable, _flops(model, size))
 
 
 @torch.no_grad()
 def _flops(model: AUNet, size: tuple[int, int]) -> dict[str, int]:
-    """Each part is given what it would get from the one before; run inside `torch.device("meta")`."""
+    """Call each child on inputs of the shapes it has in the network; run inside `torch.device("meta")`."""
     counted: dict[str, int] = {}
 
-    def count(name: str, part: Callable[..., Any], *given: Any) -> Any:
+    def count(name: str, module: Callable[..., Any], *inputs: Any) -> Any:
         with FlopCounterMode(display=False, custom_mapping=DEFORMABLE) as counter:
-            result = part(*given)
+            result = module(*inputs)
         counted[name] = counted.get(name, 0) + counter.get_total_flops()
         return result
 
@@ -57,25 +58,27 @@ def _flops(model: AUNet, size: tuple[int, int]) -> dict[str, int]:
     features = count("backbone", model.backbone, images)
     hidden, _, _ = count("rpn", model.rpn.head, list(features.values()))
     channels, heads = features["0"].shape[1], model.foreground
-    count("foreground", _box_head(heads), torch.zeros(NUM_PROPOSALS, channels, 7, 7))
-    before = count("foreground", heads.mask_head, torch.zeros(NUM_DETECTIONS, channels, 14, 14))  # type: ignore[arg-type]
-    count("foreground", heads.mask_predictor, before)  # type: ignore[arg-type]
+    pooled = torch.zeros(NUM_PROPOSALS, channels, *heads.box_roi_pool.output_size)
+    count("foreground", _box_head(heads), pooled)
+    pooled = torch.zeros(NUM_DETECTIONS, channels, *heads.mask_roi_pool.output_size)
+    mask_features = count("foreground", heads.mask_head, pooled)
+    count("foreground", heads.mask_predictor, mask_features)
     if model.background_backbone is not None:
         features = count("background_backbone", model.background_backbone, images)
-    masks = torch.zeros(NUM_DETECTIONS, before.shape[1], model.mask_size, model.mask_size)
-    scene = [features[level] for level in LEVELS], hidden[: len(LEVELS)], masks, torch.zeros(NUM_DETECTIONS, 5)
-    count("background", model.background, *scene)
+    masks = torch.zeros(NUM_DETECTIONS, mask_features.shape[1], model.mask_size, model.mask_size)
+    levels, hidden = [features[level] for level in LEVELS], hidden[: len(LEVELS)]
+    count("background", model.background, levels, hidden, masks, torch.zeros(NUM_DETECTIONS, 5))
     return counted
 
 
-def _box_head(heads: Any) -> nn.Module:
+def _box_head(heads: ForegroundBranch) -> nn.Module:
     return nn.Sequential(heads.box_head, heads.box_predictor)
 
 
 def _deform_flops(x: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
-    """As of a plain convolution; the interpolation of what it reads is not counted."""
+    """Those of a plain convolution; interpolation is not counted."""
     return 2 * torch.Size(out_shape).numel() * torch.Size(weight[1:]).numel()
 
 
 DEFORMABLE: Any = {torch.ops.torchvision.deform_conv2d: _deform_flops}
-"""What torch's counter does not know."""
+"""The operator that torch's counter does not know."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,14 @@ from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, mask
 from torchvision.ops import MultiScaleRoIAlign
 
 from aunet.config import ForegroundConfig
+from aunet.model.levels import LEVELS
 from aunet.model.norm import NormLayer
 from aunet.model.precision import at_least_float32
 from aunet.structures import Target
 
-LEVELS = ("0", "1", "2", "3")
-"""P2 … P5, as torchvision's FPN names them."""
-
 
 class Instances(NamedTuple):
-    """What the foreground branch found, and what the background branch needs of it."""
+    """The instances of the foreground branch, and what the background branch needs of them."""
 
     boxes: list[Tensor]
     """Per image Tensor[k, 4]: final detections, or in training the sampled positive proposals."""
@@ -39,6 +37,11 @@ class Instances(NamedTuple):
 class ForegroundBranch(RoIHeads):
     """Box head and mask head of Mask R-CNN on P2 … P5."""
 
+    box_roi_pool: MultiScaleRoIAlign
+    mask_roi_pool: MultiScaleRoIAlign
+    mask_head: nn.Module
+    mask_predictor: nn.Sequential
+
     def forward(  # type: ignore[override]
         self,
         features: dict[str, Tensor],
@@ -51,7 +54,9 @@ class ForegroundBranch(RoIHeads):
             boxes, scores, labels = self.postprocess_detections(logits, regression, proposals, image_sizes)
             mask_features, mask_logits = self._masks(features, boxes, image_sizes)
             return Instances(boxes, scores, labels, list(maskrcnn_inference(mask_logits, labels)), mask_features, None)
-        proposals, matched, labels, regression_targets = self.select_training_samples(proposals, targets)  # type: ignore[arg-type]
+        proposals, matched, labels, regression_targets = self.select_training_samples(
+            proposals, cast(list[dict[str, Tensor]], targets)
+        )
         logits, regression = self._boxes(features, proposals, image_sizes)
         class_loss, regression_loss = fastrcnn_loss(logits, regression, labels, regression_targets)
         positive = [torch.where(label > 0)[0] for label in labels]
@@ -71,7 +76,7 @@ class ForegroundBranch(RoIHeads):
     def _masks(
         self, features: dict[str, Tensor], boxes: list[Tensor], image_sizes: list[tuple[int, int]]
     ) -> tuple[dict[int, Tensor], Tensor]:
-        return self.segment(self.mask_roi_pool(features, boxes, image_sizes))  # type: ignore[misc]
+        return self.segment(self.mask_roi_pool(features, boxes, image_sizes))
 
     def classify(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits `Tensor[K, T + 1]` and box deltas `[K, 4 (T + 1)]` of RoI features `Tensor[K, C, 7, 7]`."""
@@ -80,10 +85,10 @@ class ForegroundBranch(RoIHeads):
 
     def segment(self, pooled: Tensor) -> tuple[dict[int, Tensor], Tensor]:
         """Mask features by size and mask logits `Tensor[K, T + 1, 28, 28]` of RoI features `Tensor[K, C, 14, 14]`."""
-        before = self.mask_head(pooled)  # type: ignore[misc]
-        predictor = self.mask_predictor
-        after = predictor.relu(predictor.conv5_mask(before))  # type: ignore[union-attr]
-        return {14: before, 28: after}, at_least_float32(predictor.mask_fcn_logits(after))  # type: ignore[union-attr]
+        deconvolution, relu, classifier = self.mask_predictor
+        before = self.mask_head(pooled)
+        after = relu(deconvolution(before))
+        return {m.shape[-1]: m for m in (before, after)}, at_least_float32(classifier(after))
 
 
 def build_foreground(

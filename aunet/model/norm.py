@@ -9,14 +9,14 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 NormLayer = Callable[[int], nn.Module]
-"""Makes the normalisation for a number of channels."""
+"""Builds the normalisation for a number of channels."""
 
 MIN_GROUP = 4
-"""Channels a group has at least: with one, group norm of a 1×1 map (Eq. 3) would return its bias whatever comes in."""
+"""Least channels of a group: with one, group norm of a 1×1 map (Eq. 3) would return its bias whatever the input."""
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Group normalisation with the most groups, up to 32, that divide `channels` and hold `MIN_GROUP` or more each."""
+    """Group normalisation with as many groups, up to 32, as divide `channels` into `MIN_GROUP` or more each."""
     groups = max(g for g in range(1, 33) if channels % g == 0 and (channels // g >= MIN_GROUP or g == 1))
     return nn.GroupNorm(groups, channels)
 
@@ -24,6 +24,9 @@ def group_norm(channels: int) -> nn.GroupNorm:
 def norm_layer(name: Literal["gn", "bn", "frozen_bn", "none"]) -> NormLayer | None:
     """The constructor that torchvision's `norm_layer` arguments expect; None for `none`."""
     layers: dict[str, NormLayer | None] = {
-        "gn": group_norm, "bn": nn.BatchNorm2d, "frozen_bn": FrozenBatchNorm2d, "none": None,
-    }  # fmt: skip
+        "gn": group_norm,
+        "bn": nn.BatchNorm2d,
+        "frozen_bn": FrozenBatchNorm2d,
+        "none": None,
+    }
     return layers[name]

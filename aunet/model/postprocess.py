@@ -26,9 +26,9 @@ def to_predictions(
     Args:
         input_size: (H, W) of the padded batch.
         image_sizes: (height, width) of each image inside it.
-        original_sizes: (height, width) each image had before it was resized; predictions come in this size.
+        original_sizes: (height, width) of each image before it was resized; predictions have this size.
     """
-    logits = F.interpolate(output.scene.logits, size=input_size, mode="bilinear", align_corners=False)
+    logits = F.interpolate(output.semantic.logits, size=input_size, mode="bilinear", align_corners=False)
     instances = output.instances
     return [
         Prediction(
@@ -45,22 +45,23 @@ def to_predictions(
 
 def mirror(prediction: Prediction) -> Prediction:
     """The prediction for the mirrored image."""
-    found, width = prediction.detections, prediction.semantic_logits.shape[-1]
-    boxes = found.boxes.clone()
-    boxes[:, [0, 2]] = width - found.boxes[:, [2, 0]]
-    return Prediction(
-        Detections(boxes, found.scores, found.labels, found.masks.flip(-1)), prediction.semantic_logits.flip(-1)
-    )
+    detections, logits = prediction.detections, prediction.semantic_logits
+    boxes = detections.boxes.clone()
+    boxes[:, [0, 2]] = logits.shape[-1] - detections.boxes[:, [2, 0]]
+    mirrored = Detections(boxes, detections.scores, detections.labels, detections.masks.flip(-1))
+    return Prediction(mirrored, logits.flip(-1))
 
 
 def merge_views(views: Sequence[Prediction], nms_threshold: float, max_detections: int) -> Prediction:
     """One prediction from several of the same image: mean class probabilities, NMS over all detections."""
     if len(views) == 1:
         return views[0]
-    found = [view.detections for view in views]
-    boxes, scores, labels = (torch.cat([getattr(d, name) for d in found]) for name in ("boxes", "scores", "labels"))
+    detections = [view.detections for view in views]
+    boxes = torch.cat([d.boxes for d in detections])
+    scores = torch.cat([d.scores for d in detections])
+    labels = torch.cat([d.labels for d in detections])
     kept = batched_nms(boxes, scores, labels, nms_threshold)[:max_detections]
-    masks = torch.cat([d.masks for d in found])[kept]
+    masks = torch.cat([d.masks for d in detections])[kept]
     probabilities = torch.stack([view.semantic_logits.softmax(0) for view in views]).mean(0)
     return Prediction(Detections(boxes[kept], scores[kept], labels[kept], masks), probabilities.clamp(min=1e-12).log())
 
@@ -68,8 +69,8 @@ def merge_views(views: Sequence[Prediction], nms_threshold: float, max_detection
 def paste_masks(mask_probs: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Masks at the size of the image: torchvision's `paste_masks_in_image` > 0.5, bit for bit.
 
-    Each mask is compared before it is written into the image, so that no image-sized probabilities are held, which at
-    1024×2048 are 8 MB for each instance.
+    Each mask is compared before it is written into the image: no image-sized probabilities are held, which at 1024×2048
+    are 8 MB for each instance.
 
     Args:
         mask_probs: Tensor[K, 1, m, m] in [0, 1].
@@ -84,8 +85,8 @@ def paste_masks(mask_probs: Tensor, boxes: Tensor, size: tuple[int, int]) -> Ten
     for image, mask, (x1, y1, x2, y2) in zip(masks, padded, expand_boxes(boxes, scale).long().tolist(), strict=True):
         grown = F.interpolate(mask[None], size=(y2 - y1 + 1, x2 - x1 + 1), mode="bilinear", align_corners=False)[0, 0]
         left, top = max(x1, 0), max(y1, 0)
-        place = image[top : y2 + 1, left : x2 + 1]
-        place.copy_(grown[top - y1 :, left - x1 :][: place.shape[0], : place.shape[1]] > 0.5)
+        window = image[top : y2 + 1, left : x2 + 1]
+        window.copy_(grown[top - y1 :, left - x1 :][: window.shape[0], : window.shape[1]] > 0.5)
     return masks
 
 

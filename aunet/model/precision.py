@@ -7,5 +7,15 @@ from torch import Tensor
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """What autocast computed in 16 bits as float32; float32 and float64 as they are."""
+    """16-bit numbers, as autocast computes them, as float32; float32 and float64 unchanged."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The number format of autocast, or None for float32. `auto`: bf16 where the hardware computes in it."""
+    if precision == "fp32":
+        return None
+    if precision != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else None

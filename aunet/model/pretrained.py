@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
-from torchvision.models import get_model_weights, list_models
+from torchvision.models import WeightsEnum, get_model_weights, list_models
 
 from aunet.errors import InputError
 
@@ -20,12 +21,12 @@ _HASH = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 def hash_in_name(name: str) -> str | None:
     """The first digits of the SHA-256 in a name such as `resnet50-0676ba61.pth`, as torchvision publishes; or None."""
-    found = _HASH.search(name)
-    return found[1] if found else None
+    match = _HASH.search(name)
+    return match[1] if match else None
 
 
 def check_hash(name: str, content: bytes) -> None:
-    """Compare a file's content with the digits in its name, if there are any.
+    """Compare a file's content with the digits in its name, if it has any.
 
     Raises:
         InputError: they differ.
@@ -34,7 +35,7 @@ def check_hash(name: str, content: bytes) -> None:
     if expected and not actual.startswith(expected):
         raise InputError(
             f"{FIELD} = {name!r}: the content's SHA-256 starts with {actual[: len(expected)]}, not with {expected}; "
-            "the file is damaged or another one, fetch it again"
+            "the file is damaged or a different one; fetch it again"
         )
 
 
@@ -42,7 +43,7 @@ def read_weights(name: str, weights: str) -> dict[str, Tensor]:
     """The state dict of network `name` behind a torchvision weight name or a file (`.pth`, `.pt`, `.safetensors`).
 
     Raises:
-        InputError: neither, it cannot be fetched or read, or the hash in its name is wrong.
+        InputError: it is neither, it cannot be fetched or read, or the hash in its name is wrong.
     """
     known = get_model_weights(name).__members__ if name in list_models() else {}
     if weights in known:
@@ -53,8 +54,6 @@ def read_weights(name: str, weights: str) -> dict[str, Tensor]:
     check_hash(weights, path.read_bytes())
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, OSError) as error:
@@ -62,13 +61,12 @@ def read_weights(name: str, weights: str) -> dict[str, Tensor]:
         raise InputError(f"{FIELD} = {weights!r}: not a state dict ({reason:.120}); fetch the file again") from error
 
 
-def _published(entry: object) -> dict[str, Tensor]:
+def _published(entry: WeightsEnum) -> dict[str, Tensor]:
     """Weights that torchvision publishes, from the cache or the network, with their hash checked."""
     try:
-        return dict(entry.get_state_dict(progress=False, check_hash=True))  # type: ignore[attr-defined]
+        return dict(entry.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError, RuntimeError) as error:
-        url: str = entry.url  # type: ignore[attr-defined]
         raise InputError(
-            f"{FIELD} = {entry.name!r}: {url} cannot be fetched ({error}); download the file where there is a network "  # type: ignore[attr-defined]
-            f"and give its path, or put it into {Path(torch.hub.get_dir(), 'checkpoints')}"
+            f"{FIELD} = {entry.name!r}: {entry.url} cannot be fetched ({error}); download the file where there is a "
+            f"network and give its path, or put it into {Path(torch.hub.get_dir(), 'checkpoints')}"
         ) from error

@@ -1,6 +1,6 @@
 """ResNeXt-152 64×4d with deformable convolutions and a non-local block: the backbone of the paper's best row (Table 2).
 
-Its entries are named as those of a plain ResNeXt-152, which can so be loaded; what is added starts as the identity.
+Its state dict has the names of a plain ResNeXt-152, whose weights it can load; what is added starts as the identity.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import DeformConv2d
 
+from aunet.model.initialization import zero_biases
 from aunet.model.norm import NormLayer
 from aunet.model.precision import at_least_float32
 
 ADDED = ("offset", "non_local")
-"""Parts of the entries' names that a plain ResNeXt-152 does not have."""
+"""Modules, as the names of the state dict have them, that a plain ResNeXt-152 lacks."""
 
 
 class DeformableConv(DeformConv2d):
     """A convolution that reads where its offsets point (Dai et al., 2017); they start at zero, a plain convolution.
 
     Args:
-        plain: the convolution, without bias, that this one takes the place and the weights of.
+        plain: the convolution, without bias, that this one replaces; its weights are used.
     """
 
     def __init__(self, plain: nn.Conv2d) -> None:
@@ -33,10 +34,10 @@ class DeformableConv(DeformConv2d):
         self.weight = plain.weight
         self.offset = nn.Conv2d(plain.in_channels, 2 * kernel**2, kernel, stride, padding, dilation)
         nn.init.zeros_(self.offset.weight)
-        nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
+        zero_biases(self.offset)
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """In float32 at least, also under autocast: 16 bits are too coarse for offsets; no CPU kernel takes them."""
+        """In float32 at least, also under autocast: 16 bits are too coarse for offsets, and CPU kernels lack them."""
         return super().forward(at_least_float32(x), at_least_float32(self.offset(x))).to(x.dtype)
 
 
@@ -51,13 +52,13 @@ class NonLocal(nn.Module):
         self.theta, self.phi, self.g = (nn.Conv2d(channels, channels // 2, 1) for _ in range(3))
         self.out = nn.Conv2d(channels // 2, channels, 1)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+        zero_biases(self.out)
 
     def forward(self, x: Tensor) -> Tensor:
         """`Tensor[N, C, H, W]` → the same shape."""
         query, key, value = (layer(x).flatten(2).transpose(1, 2) for layer in (self.theta, self.phi, self.g))
-        seen = F.scaled_dot_product_attention(query, key, value)
-        return x + self.out(seen.transpose(1, 2).unflatten(2, x.shape[-2:]))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return x + self.out(attended.transpose(1, 2).unflatten(2, x.shape[-2:]))
 
 
 def resnext152_64x4d_dcn_nl(norm_layer: NormLayer | None) -> ResNet:
@@ -66,7 +67,7 @@ def resnext152_64x4d_dcn_nl(norm_layer: NormLayer | None) -> ResNet:
     for stage in (resnet.layer2, resnet.layer3, resnet.layer4):
         for block in stage.children():
             assert isinstance(block, Bottleneck)
-            block.conv2 = DeformableConv(block.conv2)  # type: ignore[assignment]
+            block.add_module("conv2", DeformableConv(block.conv2))
     blocks = list(resnet.layer3.named_children())
     blocks.insert(-1, ("non_local", NonLocal(1024)))
     resnet.layer3 = nn.Sequential()

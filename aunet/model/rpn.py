@@ -1,8 +1,8 @@
-"""RPN branch: torchvision's region proposal network, with its 3×3 features P_i handed on to the background branch."""
+"""RPN branch: torchvision's region proposal network, which also hands its 3×3 features P_i to the background branch."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -34,7 +34,7 @@ class ProposalHead(RPNHead):
 
 
 class Proposals(NamedTuple):
-    """What the RPN branch gives to the other two."""
+    """The output of the RPN branch, for the other two."""
 
     boxes: list[Tensor]
     """Per image Tensor[n, 4], [x1, y1, x2, y2] in pixels of the input, best first."""
@@ -60,13 +60,13 @@ class ProposalNetwork(RegionProposalNetwork):
         boxes, _ = self.filter_proposals(decoded, scores, images.image_sizes, anchors_per_level)
         if targets is None:
             return Proposals(boxes, hidden, None)
-        labels, matched = self.assign_targets_to_anchors(anchors, targets)  # type: ignore[arg-type]
+        labels, matched = self.assign_targets_to_anchors(anchors, cast(list[dict[str, Tensor]], targets))
         losses = self.compute_loss(scores, regression, labels, self.box_coder.encode(matched, anchors))
         return Proposals(boxes, hidden, losses[0] + losses[1])
 
 
 def build_rpn(config: RPNConfig, channels: int, norm: NormLayer | None) -> ProposalNetwork:
-    """The RPN branch over P2 … P6 with `channels` each."""
+    """The RPN branch on P2 … P6, which have `channels` each."""
     anchors = AnchorGenerator(
         sizes=tuple((size,) for size in config.anchor_sizes),
         aspect_ratios=(config.aspect_ratios,) * len(config.anchor_sizes),

@@ -1,11 +1,11 @@
 """Compile the operators: ``python -m aunet_ops.build``. Standard library only, and torch is not imported.
 
-Two shared libraries are made, ``cpu.so`` always and ``cuda.so`` where an nvcc of torch's major CUDA version is found
+Two shared libraries are built, ``cpu.so`` always and ``cuda.so`` where an nvcc of torch's major CUDA version is found
 (whether or not this machine has a GPU). Both use libtorch's stable ABI, so one build serves torch 2.11 and later and
 any Python. Nothing is compiled when the sources have not changed.
 
 Environment:
-    AUNET_OPS_BUILD: auto (default), off, require (the CPU part must build) or require-cuda (both must).
+    AUNET_OPS_BUILD: auto (default), off, require (the CPU library must build) or require-cuda (both must).
     TORCH_CUDA_ARCH_LIST: GPU architectures, default "8.0;8.6;8.9;9.0+PTX".
     CUDA_HOME, CXX: the CUDA toolkit and the C++ compiler.
 """
@@ -39,7 +39,7 @@ _EXACT = ["-ffp-contract=off"]
 _AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 _AVX512 = ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", *_AVX2, "-Wno-maybe-uninitialized"]
 
-# The baseline comes first: where the linker finds an inline function twice it keeps the first, which runs anywhere.
+# The baseline is first: where the linker meets an inline function twice it keeps the first, which runs anywhere.
 _UNITS: dict[str, list[tuple[str, list[str]]]] = {
     "cpu": [
         ("cpu/roi_upsample_baseline.cpp", []),
@@ -64,7 +64,7 @@ def source_root() -> Path:
 
 
 def source_digest() -> str:
-    """SHA-256 over the C++ sources and the compiler flags; a library carries that of the sources it was built from."""
+    """SHA-256 of the C++ sources and the compiler flags; a library's record holds that of its sources."""
     digest = hashlib.sha256(repr((_CXX_FLAGS, _NVCC_FLAGS, _UNITS, _X86_UNITS)).encode())
     root = source_root()
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
@@ -74,12 +74,12 @@ def source_digest() -> str:
 
 
 def cache_directory() -> Path:
-    """Where libraries go when the package itself cannot be written to."""
+    """Where libraries are written when the package folder is read-only."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aunet_ops" / source_digest()[:16]
 
 
 def find_library(kind: str) -> tuple[Path | None, dict[str, str]]:
-    """The library of ``kind`` ("cpu" or "cuda") and what its record says; ``(None, {})`` where there is none."""
+    """The library of ``kind`` ("cpu" or "cuda") and its record; ``(None, {})`` where there is none."""
     for folder in (PACKAGE / "_lib", cache_directory()):
         record = folder / f"{kind}.json"
         if record.is_file() and (folder / f"{kind}.so").is_file():
@@ -106,7 +106,7 @@ def torch_location() -> tuple[Path, str, str | None]:
 def find_cuda_toolkit(torch_cuda: str | None) -> tuple[Path, str]:
     """``(root, version)`` of the CUDA toolkit to use.
 
-    The nvcc on the PATH may be a wrapper script in a folder of its own, so nvcc itself is asked where its toolkit is.
+    The nvcc on the PATH may be a wrapper script in another folder, so nvcc itself is asked for its toolkit.
 
     Args:
         torch_cuda: the CUDA version torch was built for; the major versions must match.
@@ -118,18 +118,18 @@ def find_cuda_toolkit(torch_cuda: str | None) -> tuple[Path, str]:
         raise BuildError("this torch is a CPU build")
     major = torch_cuda.split(".")[0]
     home = os.environ.get("CUDA_HOME")
-    places = [Path(home) / "bin" / "nvcc"] if home else []
+    candidates = [Path(home) / "bin" / "nvcc"] if home else []
     on_path = shutil.which("nvcc")
-    places += [Path(on_path)] if on_path else []
-    places += [Path("/usr/local/cuda/bin/nvcc")]
-    for nvcc in places:
+    candidates += [Path(on_path)] if on_path else []
+    candidates += [Path("/usr/local/cuda/bin/nvcc")]
+    for nvcc in candidates:
         if not nvcc.is_file():
             continue
         dry = subprocess.run([nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True)
         top = re.search(r"TOP=(\S+)", dry.stderr + dry.stdout)
         root = Path(top[1]).resolve() if top else nvcc.resolve().parent.parent
-        said = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
-        release = re.search(r"release (\d+\.\d+)", said)
+        version = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+        release = re.search(r"release (\d+\.\d+)", version)
         if release is None:
             continue
         if release[1].split(".")[0] != major:
@@ -141,7 +141,7 @@ def find_cuda_toolkit(torch_cuda: str | None) -> tuple[Path, str]:
 
 
 def gencode_flags(archs: str) -> list[str]:
-    """nvcc's flags for a list like "8.0;9.0+PTX", written as torch's own TORCH_CUDA_ARCH_LIST.
+    """nvcc's flags for a list like "8.0;9.0+PTX", in the syntax of torch's own TORCH_CUDA_ARCH_LIST.
 
     Raises:
         BuildError: if an entry is not of that form.
@@ -159,7 +159,7 @@ def gencode_flags(archs: str) -> list[str]:
 
 
 def build(kind: str, folder: Path, force: bool = False) -> bool:
-    """Build one library into ``folder`` unless the one there is of the same sources.
+    """Build one library into ``folder`` unless the existing one is of the same sources.
 
     Returns:
         True if it was built, False if nothing had to be done.
@@ -171,28 +171,29 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
         raise BuildError(f"only Linux is supported so far, this is {sys.platform}")
     torch_folder, torch_version, torch_cuda = torch_location()
     record = {"digest": source_digest(), "built with torch": torch_version}
+    root, archs = Path(), ""  # of CUDA only
     if kind == "cuda":
         root, release = find_cuda_toolkit(torch_cuda)
         archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_ARCHS
         record |= {"CUDA": release, "architectures": archs}
     target, note = folder / f"{kind}.so", folder / f"{kind}.json"
     if not force and target.is_file() and note.is_file():
-        there = json.loads(note.read_text())
-        if all(there.get(key) == record[key] for key in ("digest", "CUDA", "architectures") if key in record):
+        existing = json.loads(note.read_text())
+        if all(existing.get(key) == record[key] for key in ("digest", "CUDA", "architectures") if key in record):
             return False
 
     compiler = shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
     if shutil.which(compiler[0]) is None:
-        compiler = [found for found in ("g++", "c++", "clang++") if shutil.which(found)][:1]
+        compiler = [name for name in ("g++", "c++", "clang++") if shutil.which(name)][:1]
     if not compiler:
         raise BuildError("no C++ compiler found (install g++, or set CXX)")
-    compiler = compiler[:1]  # sysconfig adds flags of its own
+    compiler = compiler[:1]  # without the flags that sysconfig adds
     units = list(_UNITS[kind])
     if kind == "cpu" and platform.machine() in ("x86_64", "AMD64"):
         units += _X86_UNITS
     include = ["-isystem", f"{torch_folder}/include", "-isystem", f"{torch_folder}/include/torch/csrc/api/include"]
 
-    no_paths = f"-ffile-prefix-map={source_root()}=csrc"  # messages name the file, not this machine's folders
+    no_paths = f"-ffile-prefix-map={source_root()}=csrc"  # messages name the file without this machine's folders
 
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -216,7 +217,7 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
             link += ["-lrt", "-ldl", "-lpthread"]
         _run(link)
         (Path(scratch) / "note").write_text(json.dumps(record | {"built": time.strftime("%Y-%m-%d")}, indent=1))
-        os.replace(fresh, target)  # atomic: processes that build at once do no harm
+        os.replace(fresh, target)  # atomic: concurrent builds do no harm
         os.replace(f"{scratch}/note", note)
     return True
 
@@ -233,7 +234,7 @@ def build_all(folder: Path | None = None, force: bool = False) -> int:
     """Build what can be built and print a line about each kind to stderr.
 
     Args:
-        folder: where the libraries go; by default into the package, or the user's cache if that is read-only.
+        folder: where the libraries go; by default the package, or the user's cache if the package is read-only.
         force: build although nothing has changed.
 
     Returns:
@@ -253,12 +254,12 @@ def build_all(folder: Path | None = None, force: bool = False) -> int:
         begin = time.monotonic()
         try:
             built = build(kind, folder, force)
-            said = f"built in {time.monotonic() - begin:.1f} s" if built else "up to date"
+            outcome = f"built in {time.monotonic() - begin:.1f} s" if built else "up to date"
         except BuildError as error:
-            said = f"not built: {error}. The PyTorch composition serves {kind} tensors (slower)."
+            outcome = f"not built: {error}. The PyTorch composition serves {kind} tensors (slower)."
             if mode == "require-cuda" or (mode == "require" and kind == "cpu"):
                 status = 1
-        print(f"aunet_ops {kind}: {said}", file=sys.stderr)
+        print(f"aunet_ops {kind}: {outcome}", file=sys.stderr)
     return status
 
 

@@ -1,4 +1,4 @@
-"""Loads the compiled kernels and tells which kernel serves which device, and why."""
+"""Loads the compiled kernels and reports which kernel serves which device, and why."""
 
 import ctypes
 import warnings
@@ -18,9 +18,9 @@ class KernelStatus:
     compiled: bool
     """True: the compiled kernel. False: the PyTorch composition, slower."""
     detail: str
-    """What serves, or why the compiled kernel does not."""
+    """What the library was built with, or why the compiled kernel does not serve."""
     cure: str | None
-    """The command that mends it, if there is one."""
+    """The command that fixes it, if there is one."""
 
     def __str__(self) -> str:
         cure = f"; run: {self.cure}" if self.cure else ""
@@ -32,7 +32,7 @@ _warned: set[str] = set()
 
 
 def load_kernels() -> None:
-    """Load what was built. Never raises: what cannot be loaded is told by :func:`kernel_status`."""
+    """Load what was built. Never raises: what cannot be loaded is reported by :func:`kernel_status`."""
     _status["cpu"] = _load("cpu")
     _status["cuda"] = _load("cuda")
 
@@ -43,7 +43,7 @@ def kernel_status() -> list[KernelStatus]:
 
 
 def warn_once_about_composition(device: str) -> None:
-    """Called by the composition when it runs: say once per device in one line why, and what mends it."""
+    """Called by the composition when it runs: warn once per device, in one line, why it does and what fixes that."""
     status = _status.get(device)
     if status is not None and not status.compiled and device not in _warned:
         _warned.add(device)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# torchvision's slack: a 224 x 224 box is on level 4 in spite of log2's last bit.
+# torchvision's tolerance: a 224 x 224 box is on level 4 in spite of log2's last bit.
 _EPS = 1e-6
 
 
@@ -21,8 +21,8 @@ def assign_levels(
     Args:
         rois: ``Tensor[K, 5]`` of (image index, x1, y1, x2, y2) or ``Tensor[K, 4]`` of (x1, y1, x2, y2), in pixels
             of the input image, not of a feature map.
-        min_level: the finest level there is (2: stride 4).
-        max_level: the coarsest level there is (5: stride 32).
+        min_level: the finest level (2: stride 4).
+        max_level: the coarsest level (5: stride 32).
         canonical_size: side in pixels of the box that sits exactly on ``canonical_level``.
         canonical_level: the level of a box of ``canonical_size``.
 
@@ -47,7 +47,7 @@ def assign_levels(
 def rois_on_level(rois: Tensor, levels: Tensor, level: int) -> Tensor:
     """The same RoIs with the image index of every RoI that is not on ``level`` set to -1, which means inactive.
 
-    Every level can so take all K masks: shapes stay static and nothing waits for the device.
+    So every level can process all K masks: shapes stay static and nothing waits for the device.
 
     Args:
         rois: ``Tensor[K, 5]`` of (image index, x1, y1, x2, y2).

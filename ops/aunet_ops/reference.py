@@ -1,4 +1,4 @@
-"""RoIUpsample in plain PyTorch: the readable twin of the C++ and CUDA kernels, their oracle and their stand-in.
+"""RoIUpsample in plain PyTorch: the readable twin of the C++ and CUDA kernels, their oracle and their fallback.
 
 Shape letters: K RoIs, C channels, m bins per side, s = sampling_ratio points per bin and axis, N images,
 H x W the map. Equations 5 and 6 of the paper are separable, so the whole operator is two matrix products:
@@ -11,7 +11,7 @@ where ``Ax[k, j, u]`` says how much of bin j is written on column u, and ``Ay`` 
 import torch
 from torch import Tensor
 
-# Elements of the largest temporary: RoIs are taken in chunks so that memory stays bounded (64 MiB in float32).
+# Elements of the largest temporary: RoIs are processed in chunks so that memory stays bounded (64 MiB in float32).
 _CHUNK_ELEMENTS = 1 << 24
 
 
@@ -51,7 +51,7 @@ def axis_table(start: Tensor, length: Tensor, num_bins: int, size: int, sampling
 
 
 def roi_extent(rois: Tensor, spatial_scale: float, aligned: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Where each RoI lies on the map, in float64 (float32 on devices that lack it).
+    """Where each RoI is on the map, in float64 (float32 on devices that lack it).
 
     Returns:
         ``(x, y, width, height, active)``, each ``Tensor[K]``. Not active, with zero extent at zero: RoIs with a
@@ -72,12 +72,16 @@ def roi_extent(rois: Tensor, spatial_scale: float, aligned: bool) -> tuple[Tenso
 
 
 def splat(
-    masks: Tensor, rois: Tensor, output_size: tuple[int, int, int], spatial_scale: float, sampling_ratio: int,
+    masks: Tensor,
+    rois: Tensor,
+    output_size: tuple[int, int, int],
+    spatial_scale: float,
+    sampling_ratio: int,
     aligned: bool,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The operator without ``normalize``: ``Tensor[K, C, m, m]``, ``Tensor[K, 5]`` -> ``Tensor[N, C, H, W]``.
 
-    Differentiable with respect to ``masks`` as often as you like. Sums in float32, or float64 for float64 masks.
+    Differentiable with respect to ``masks`` any number of times. Sums in float32, or float64 for float64 masks.
     """
     num_images, height, width = output_size
     num_rois, channels, m, _ = masks.shape
@@ -88,15 +92,15 @@ def splat(
     _check_image_index(rois, num_images)
     chunk = max(1, _CHUNK_ELEMENTS // max(channels * height * width, m * sampling_ratio * max(height, width)))
     for k in range(0, num_rois, chunk):
-        part = rois[k : k + chunk]
-        x, y, roi_width, roi_height, active = roi_extent(part, spatial_scale, aligned)
+        chunk_rois = rois[k : k + chunk]
+        x, y, roi_width, roi_height, active = roi_extent(chunk_rois, spatial_scale, aligned)
         table_x = axis_table(x, roi_width, m, width, sampling_ratio).to(dtype)
         table_y = axis_table(y, roi_height, m, height, sampling_ratio).to(dtype)
         values = torch.where(active[:, None, None, None], masks[k : k + chunk].to(dtype), 0)
         rows = values @ table_x[:, None]  # [k, C, m, W]
         written = table_y[:, None].transpose(2, 3) @ rows  # [k, C, H, W]
         image = torch.arange(num_images, device=rois.device)
-        owner = (part[:, :1].to(torch.int64) == image) & active[:, None]  # [k, N]
+        owner = (chunk_rois[:, :1].to(torch.int64) == image) & active[:, None]  # [k, N]
         out = out + (owner.to(dtype).T @ written.flatten(1)).view_as(out)
     return out.to(masks.dtype)
 
@@ -114,19 +118,19 @@ def splat_adjoint(
         return grad.new_zeros((num_rois, channels, m, m))
     _check_image_index(rois, num_images)
     wide = grad if grad.dtype == torch.float64 else grad.float()
-    parts = []
+    chunks = []
     chunk = max(1, _CHUNK_ELEMENTS // max(channels * height * width, m * sampling_ratio * max(height, width)))
     for k in range(0, num_rois, chunk):
-        part = rois[k : k + chunk]
-        x, y, roi_width, roi_height, active = roi_extent(part, spatial_scale, aligned)
-        active = active & (part[:, 0] < num_images)
+        chunk_rois = rois[k : k + chunk]
+        x, y, roi_width, roi_height, active = roi_extent(chunk_rois, spatial_scale, aligned)
+        active = active & (chunk_rois[:, 0] < num_images)
         table_x = axis_table(x, roi_width, m, width, sampling_ratio).to(wide.dtype)
         table_y = axis_table(y, roi_height, m, height, sampling_ratio).to(wide.dtype)
-        image = torch.where(active, part[:, 0], torch.zeros_like(part[:, 0])).to(torch.int64)
+        image = torch.where(active, chunk_rois[:, 0], torch.zeros_like(chunk_rois[:, 0])).to(torch.int64)
         rows = table_y[:, None] @ wide[image]  # [k, C, m, W]
         bins = rows @ table_x[:, None].transpose(2, 3)  # [k, C, m, m]
-        parts.append(torch.where(active[:, None, None, None], bins, 0).to(grad.dtype))
-    return torch.cat(parts)
+        chunks.append(torch.where(active[:, None, None, None], bins, 0).to(grad.dtype))
+    return torch.cat(chunks)
 
 
 def _check_image_index(rois: Tensor, num_images: int) -> None:

@@ -1,8 +1,8 @@
-"""The operators ``aunet::roi_upsample`` and ``aunet::roi_upsample_backward`` and all that PyTorch asks of them.
+"""The operators ``aunet::roi_upsample`` and ``aunet::roi_upsample_backward`` and all that PyTorch needs of them.
 
 The schemas are defined here and not in C++, so that the operators exist without a binary: a composition of PyTorch
 calls serves every device, and the compiled kernels take its place on CPU and CUDA when they are loaded. The two
-operators are each other's adjoint, so the gradient of either is the other, as often as one likes.
+operators are each other's adjoint, so the gradient of either is the other, any number of times.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,13 @@ _library.define(
 
 
 def _compose_forward(
-    masks: Tensor, rois: Tensor, output_size: Sequence[int], spatial_scale: float, sampling_ratio: int = 2,
+    masks: Tensor,
+    rois: Tensor,
+    output_size: Sequence[int],
+    spatial_scale: float,
+    sampling_ratio: int = 2,
     aligned: bool = True,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     warn_once_about_composition(masks.device.type)
     num_images, height, width = output_size
     return reference.splat(masks, rois, (num_images, height, width), spatial_scale, sampling_ratio, aligned)

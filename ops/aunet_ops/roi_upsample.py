@@ -27,10 +27,10 @@ def roi_upsample(
 
     Args:
         masks: ``Tensor[K, C, m, m]``, one mask (or C features) per RoI; float64, float32, float16 or bfloat16.
-            Sums are taken in float32 at least and rounded once.
+            Sums are computed in float32 at least and rounded once.
         rois: ``Tensor[K, 5]`` of (image index, x1, y1, x2, y2), float32 or float64 whatever the masks are: bfloat16
             coordinates would shift boxes by pixels. RoIs with a negative index are inactive: they contribute nothing,
-            so every FPN level can take all K RoIs with static shapes. So do RoIs without area, with NaN or infinite
+            so every FPN level can be given all K RoIs with static shapes. So do RoIs without area, with NaN or infinite
             numbers, and those outside the map. An index of N or more is an error on CPU and skipped on CUDA.
         output_size: (N, H, W): images in the batch, height and width of the maps.
         spatial_scale: cells of the map per unit of the RoIs, e.g. 1/4 on FPN's P2.

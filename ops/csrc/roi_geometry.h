@@ -46,7 +46,7 @@ AUNET_HOST_DEVICE RoiGeometry roi_geometry(const R* roi, double scale, bool alig
   }
   const double index = roi[0];
   const bool active = index >= 0 && index < static_cast<double>(num_images) && is_finite(g.x) && is_finite(g.y) &&
-      is_finite(g.width) && is_finite(g.height) && g.width > 0 && g.height > 0;
+                      is_finite(g.width) && is_finite(g.height) && g.width > 0 && g.height > 0;
   g.image = active ? static_cast<int64_t>(index) : -1;
   return g;
 }

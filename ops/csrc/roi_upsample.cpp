@@ -17,8 +17,7 @@ void check_common(const Tensor& values, const char* name, const Tensor& rois, co
   STD_TORCH_CHECK(
       rois.scalar_type() == ScalarType::Float || rois.scalar_type() == ScalarType::Double,
       "rois must be float32 or float64, got ", torch::headeronly::toString(rois.scalar_type()));
-  STD_TORCH_CHECK(
-      values.device() == rois.device(), name, " and rois must be on one device");
+  STD_TORCH_CHECK(values.device() == rois.device(), name, " and rois must be on one device");
   STD_TORCH_CHECK(
       problem.num_images >= 0 && problem.height >= 0 && problem.width >= 0 && problem.num_bins >= 0,
       "sizes must not be negative, got N = ", problem.num_images, ", H = ", problem.height, ", W = ", problem.width,
@@ -39,11 +38,10 @@ Problem check_forward(
     const Tensor& masks, const Tensor& rois, const std::vector<int64_t>& output_size, double scale, int64_t ratio,
     bool aligned) {
   STD_TORCH_CHECK(masks.dim() == 4, "masks must have 4 dimensions [K, C, m, m], got ", masks.dim());
-  STD_TORCH_CHECK(
-      masks.size(2) == masks.size(3), "masks must be square, got ", masks.size(2), " x ", masks.size(3));
+  STD_TORCH_CHECK(masks.size(2) == masks.size(3), "masks must be square, got ", masks.size(2), " x ", masks.size(3));
   STD_TORCH_CHECK(output_size.size() == 3, "output_size must be (N, H, W), got ", output_size.size(), " numbers");
-  const Problem problem{masks.size(0),  masks.size(1),  masks.size(2), output_size[0], output_size[1],
-                        output_size[2], scale,          ratio,         aligned};
+  const Problem problem{masks.size(0),  masks.size(1), masks.size(2), output_size[0], output_size[1],
+                        output_size[2], scale,         ratio,         aligned};
   check_common(masks, "masks", rois, problem);
   STD_TORCH_CHECK(
       rois.size(0) == problem.num_rois, "masks and rois must agree on K, got ", problem.num_rois, " and ",

@@ -1,4 +1,4 @@
-"""What `doctor` looks at on this machine. Each check returns a finding; what it cannot find out, it raises."""
+"""What `doctor` checks on this machine. Each check returns a finding; what it cannot find out, it raises."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pipelines import storage
+from packaging.requirements import Requirement
+
+from pipelines.store import storage
 
 CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
 REPAIR = "make setup, or: uv pip install -c constraints.txt -r pyproject.toml --all-extras"
@@ -21,40 +23,38 @@ GB = 1e9
 
 
 class Finding(NamedTuple):
-    """What a check found. `ok` with a cure is advice: it works, and could be better."""
+    """The outcome of a check. `ok` with a cure is advice: it works, and could be better."""
 
     ok: bool
     detail: str
     cure: str = ""
 
 
-def versions() -> Finding:
-    """Python, and every installed package against the pinned version."""
-    if not CONSTRAINTS.is_file():
+def versions(constraints: Path = CONSTRAINTS) -> Finding:
+    """Python, and every installed package against the version in `constraints`."""
+    if not constraints.is_file():
         return Finding(True, f"Python {platform.python_version()}; no constraints.txt to compare with")
-    there = {dist.name.lower().replace("_", "-"): dist.version for dist in importlib.metadata.distributions()}
-    pinned = dict(_pinned())
+    installed = {dist.name.lower().replace("_", "-"): dist.version for dist in importlib.metadata.distributions()}
+    pinned = dict(_pinned(constraints))
     wrong = [
-        f"{name} {there[name]} instead of {version}"
+        f"{name} {installed[name]} instead of {version}"
         for name, version in pinned.items()
-        if name in there and there[name].split("+")[0] != version.split("+")[0]
+        if name in installed and installed[name].split("+")[0] != version.split("+")[0]
     ]
     if wrong:
         return Finding(False, "; ".join(wrong), REPAIR)
-    both = sum(name in there for name in pinned)
-    return Finding(True, f"Python {platform.python_version()}, {both} packages at their pinned versions")
+    count = sum(name in installed for name in pinned)
+    return Finding(True, f"Python {platform.python_version()}, {count} packages at their pinned versions")
 
 
-def _pinned() -> Iterator[tuple[str, str]]:
-    """Name and version of each line of constraints.txt that holds for this Python."""
-    from packaging.requirements import Requirement
-
-    for line in CONSTRAINTS.read_text().splitlines():
+def _pinned(constraints: Path) -> Iterator[tuple[str, str]]:
+    """Name and version of each line of constraints.txt that applies to this Python."""
+    for line in constraints.read_text().splitlines():
         text = line.partition("#")[0].strip()
         if text:
-            wanted = Requirement(text)
-            if wanted.marker is None or wanted.marker.evaluate():
-                yield wanted.name.lower().replace("_", "-"), str(wanted.specifier).removeprefix("==")
+            pin = Requirement(text)
+            if pin.marker is None or pin.marker.evaluate():
+                yield pin.name.lower().replace("_", "-"), str(pin.specifier).removeprefix("==")
 
 
 def torch_pair() -> Finding:
@@ -68,7 +68,7 @@ def torch_pair() -> Finding:
         torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
     except (RuntimeError, ImportError, AttributeError) as error:
         cure = "install both from one index: uv pip install --reinstall -c constraints.txt torch torchvision"
-        return Finding(False, f"torch {torch.__version__} ({build}) and its torchvision do not fit: {error}", cure)
+        return Finding(False, f"torch {torch.__version__} ({build}) and its torchvision do not match: {error}", cure)
     return Finding(True, f"torch {torch.__version__} ({build}), torchvision {torchvision.__version__}")
 
 
@@ -114,34 +114,40 @@ def gpu() -> Finding:
 def _driver() -> str:
     if shutil.which("nvidia-smi") is None:
         return ""
-    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
-    found = done.stdout.split() if done.returncode == 0 else []
-    return f", driver {found[0]}" if found else ""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    versions = done.stdout.split() if done.returncode == 0 else []
+    return f", driver {versions[0]}" if versions else ""
 
 
-def disk() -> Finding:
+DiskUsage = Callable[[Path], Any]
+"""As shutil.disk_usage: `total` and `free`, in bytes."""
+
+
+def disk(disk_usage: DiskUsage = shutil.disk_usage) -> Finding:
     """Space for the store, where it is a folder, and for temporary files."""
-    places = [tempfile.gettempdir(), *([storage.store_root()] if "://" not in storage.store_root() else [])]
+    root = storage.store_root()
+    folders = [tempfile.gettempdir(), *([] if storage.is_remote(root) else [root])]
     free = {}
-    for place in places:
-        existing = next(path for path in (Path(place), *Path(place).parents) if path.exists())
-        free[place] = shutil.disk_usage(existing).free / GB
-    detail = ", ".join(f"{gb:.0f} GB free in {place}" for place, gb in free.items())
+    for folder in folders:
+        existing = next(path for path in (Path(folder), *Path(folder).parents) if path.exists())
+        free[folder] = disk_usage(existing).free / GB
+    detail = ", ".join(f"{gb:.0f} GB free in {folder}" for folder, gb in free.items())
     cure = "free some space, or name another AUNET_STORE or TMPDIR"
     return Finding(min(free.values()) >= 2, detail, cure if min(free.values()) < 20 else "")
 
 
-def shared_memory() -> Finding:
+def shared_memory(disk_usage: DiskUsage = shutil.disk_usage) -> Finding:
     """/dev/shm: Ray's object store and the loaders' batches."""
-    if not Path("/dev/shm").is_dir():
-        return Finding(True, "no /dev/shm; Ray takes the temporary folder, which is slower")
-    size = shutil.disk_usage("/dev/shm").total / GB
+    folder = Path("/dev/shm")
+    if not folder.is_dir():
+        return Finding(True, "no /dev/shm; Ray uses the temporary folder, which is slower")
+    size = disk_usage(folder).total / GB
     cure = "give the container more: docker run --shm-size=8g, or an emptyDir with medium Memory"
     return Finding(True, f"{size:.1f} GB", cure if size < 2 else "")
 
 
-def open_files() -> Finding:
+def open_files(getrlimit: Callable[[int], tuple[int, int]] = resource.getrlimit) -> Finding:
     """The limit of open files: Ray needs many."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = getrlimit(resource.RLIMIT_NOFILE)
     return Finding(True, f"{soft} open files allowed", f"ulimit -n {min(hard, 65536)}" if soft < 4096 else "")

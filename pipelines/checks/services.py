@@ -1,4 +1,4 @@
-"""What `doctor` looks at beyond the machine: Ray, the store, S3, MLflow. Each check gives up after seconds."""
+"""What `doctor` checks beyond the machine: Ray, the store, S3, MLflow. Each check gives up after seconds."""
 
 from __future__ import annotations
 
@@ -8,116 +8,126 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from aunet.errors import InputError
-from pipelines import storage
+from aunet.errors import Unavailable
 from pipelines.checks.machine import Finding
+from pipelines.runtime.cluster import check_address, is_job_server, resources
+from pipelines.store import storage
+from pipelines.tracking import QUIET
+from pipelines.tracking.address import is_new, shown_uri, tracking_uri
 
 SECONDS = 4.0
-"""A server that takes longer to accept a connection counts as not there."""
+"""A server that needs longer to accept a connection counts as unreachable."""
 RIVALS = 8
-"""Of so many who create one file at the same moment, one may win."""
+"""Of that many who create one file at the same moment, one may win."""
 MAX_SKEW = 300.0
 """Seconds by which this clock may differ from the server's; S3 refuses requests at 900."""
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""MLflow's settings for a check, where the environment does not have others."""
 
 
 def ray_cluster() -> Finding:
     """Ray, and the cluster that RAY_ADDRESS names."""
     import ray
 
-    from pipelines.cluster import check_address, is_job_server, resources
-
     address = os.environ.get("RAY_ADDRESS")
     if address:
         check_address(address)
         if is_job_server(address):
-            return Finding(True, f"Ray {ray.__version__}, the job server at {address} takes connections")
-    there = resources()
+            return Finding(True, f"Ray {ray.__version__}, the job server at {address} accepts connections")
+    available = resources()
     where = f"the cluster at {address}" if address else "this machine"
-    return Finding(True, f"Ray {ray.__version__}, {there['CPU']} CPUs and {there['GPU']} GPUs on {where}")
+    return Finding(True, f"Ray {ray.__version__}, {available['CPU']} CPUs and {available['GPU']} GPUs on {where}")
 
 
-def store() -> Finding:
-    """The store: what is written there can be read, is created once, and goes away."""
+def store(create: Callable[[str, bytes], bool] = storage.create_exclusive) -> Finding:
+    """The store: what is written there can be read, is created once, and can be deleted.
+
+    Args:
+        create: writes a file unless there is one, and returns whether it did.
+    """
     root = storage.store_root()
-    if root.startswith("s3://"):
+    if storage.is_s3(root):
         _reach(_s3_address())
-    made = "://" in root or Path(root).exists()
-    place = storage.join(root, f".doctor-{uuid.uuid4().hex[:8]}")
-    file, content = storage.join(place, "file"), uuid.uuid4().bytes
+    existed = storage.is_remote(root) or Path(root).exists()
+    folder = storage.join(root, f".doctor-{uuid.uuid4().hex[:8]}")
+    file, content = storage.join(folder, "file"), uuid.uuid4().bytes
     storage.write_bytes(file, content)
     if storage.read_bytes(file) != content:
-        return Finding(False, f"{root}: gives back other bytes than were written", "name another AUNET_STORE")
+        return Finding(False, f"{root}: returns other bytes than were written", "name another AUNET_STORE")
     with ThreadPoolExecutor(RIVALS) as pool:
-        once = [storage.join(place, "once")] * RIVALS
-        created = sum(pool.map(storage.create_exclusive, once, [content] * RIVALS))
-    storage.delete(place)
-    if not made:
+        once = [storage.join(folder, "once")] * RIVALS
+        created = sum(pool.map(create, once, [content] * RIVALS))
+    storage.delete(folder)
+    if not existed:
         Path(root).rmdir()
     if created != 1:
-        cure = "take a server that honours If-None-Match: leases and promotions depend on it"
+        cure = "use a server that honours If-None-Match: leases and promotions depend on it"
         return Finding(False, f"{root}: a file can be created twice", cure)
     return Finding(True, f"{root}: writes, reads, creates once, deletes")
 
 
-def s3() -> Finding:
-    """The S3 API server: reached, with keys, with the same time as here."""
-    if not storage.store_root().startswith("s3://") and not storage.s3_endpoint():
+def s3(now: Callable[[], float] = time.time) -> Finding:
+    """The S3 API server: reachable, with keys, with the same time as here.
+
+    Args:
+        now: seconds since 1970 on this machine's clock.
+    """
+    from pipelines.store.s3 import credentials_source, endpoint
+
+    if not storage.is_s3(storage.store_root()) and not endpoint():
         return Finding(True, "not used: the store is a folder")
     address = _s3_address()
     _reach(address)
-    skew = _clock_skew(address)
+    skew = _clock_skew(address, now)
     if skew is not None and abs(skew) > MAX_SKEW:
         return Finding(False, f"{address.geturl()}: this clock is {skew:+.0f} s off", "set the clock: chronyc makestep")
-    source = storage.s3_credentials()
+    source = credentials_source()
     if source is None:
         cure = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
         return Finding(False, f"{address.geturl()} answers, but there are no credentials", cure)
-    told = "" if skew is None else f", clocks within {abs(skew):.0f} s"
-    return Finding(True, f"{address.geturl()} answers, credentials from {source}{told}")
+    clocks = "" if skew is None else f", clocks within {abs(skew):.0f} s"
+    return Finding(True, f"{address.geturl()} answers, credentials from {source}{clocks}")
 
 
 def mlflow() -> Finding:
-    """The tracking server or database: reached, with our experiment readable."""
-    from pipelines.tracking_address import is_new, shown_uri, tracking_uri
-
+    """The tracking server or database: reachable, with our experiment readable."""
     if is_new():
-        return Finding(True, f"{shown_uri()} will be made by the first run")
+        return Finding(True, f"{shown_uri()} will be created by the first run")
     address = urlsplit(tracking_uri())
     if address.hostname:
         _reach(address, shown_uri())
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    from pipelines import tracking
+    os.environ |= {name: value for name, value in IMPATIENT.items() if os.environ.get(name) == QUIET[name]}
+    from pipelines.tracking.runs import EXPERIMENT, find_experiment
 
-    with tracking.answering():
-        found = tracking.client().get_experiment_by_name(tracking.EXPERIMENT)
-    experiment = f"experiment {tracking.EXPERIMENT}" + (" is there" if found else " will be made by the first run")
-    return Finding(True, f"{shown_uri()} answers, {experiment}")
+    state = "exists" if find_experiment() else "will be created by the first run"
+    return Finding(True, f"{shown_uri()} answers, experiment {EXPERIMENT} {state}")
 
 
 def _s3_address() -> SplitResult:
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return urlsplit(storage.s3_endpoint() or f"https://s3.{region}.amazonaws.com")
+    from pipelines.store.s3 import address
+
+    return urlsplit(address())
 
 
 def _reach(address: SplitResult, shown: str | None = None) -> None:
     """Open a connection and close it.
 
     Raises:
-        InputError: nothing answers at the address.
+        Unavailable: nothing answers at the address.
     """
     port = address.port or {"https": 443, "http": 80}.get(address.scheme, 5432)
     try:
         socket.create_connection((address.hostname or "", port), SECONDS).close()
     except OSError as error:
-        raise InputError(f"{shown or address.geturl()}: {error}") from None
+        raise Unavailable(f"{shown or address.geturl()}: {error}") from None
 
 
-def _clock_skew(address: SplitResult) -> float | None:
+def _clock_skew(address: SplitResult, now: Callable[[], float]) -> float | None:
     """Seconds by which this clock is ahead of the server's; None: it does not tell the time."""
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     connection = kind(address.hostname or "", address.port, timeout=SECONDS)
@@ -126,4 +136,4 @@ def _clock_skew(address: SplitResult) -> float | None:
         date = connection.getresponse().getheader("Date")
     finally:
         connection.close()
-    return time.time() - email.utils.parsedate_to_datetime(date).timestamp() if date else None
+    return now() - email.utils.parsedate_to_datetime(date).timestamp() if date else None

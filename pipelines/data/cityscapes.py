@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 
 from aunet.data.cityscapes import frame_of, image_id_of
 from aunet.data.coco_json import ImageRecord
+from aunet.data.defects import Defect
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.config import SplitConfig
-from pipelines.lint.rules import Defect
+from pipelines.settings.run_config import SplitConfig
+from pipelines.store import storage
 
 IMAGE = "leftImg8bit.png"
 ANNOTATION = "instanceIds.png"
@@ -21,7 +21,7 @@ def find_images(config: SplitConfig, root: str) -> tuple[dict[int, ImageRecord],
     The sizes and segments of the records stay empty: the PNGs hold them.
 
     Raises:
-        InputError: all problems of the whole at once: a folder or a city that is not there, two images of one name.
+        InputError: all problems of the split at once: a folder or a city that does not exist, two images of one name.
     """
     problems: list[str] = []
     images = _frames(config.images, IMAGE, config, root, problems)
@@ -44,20 +44,24 @@ def find_images(config: SplitConfig, root: str) -> tuple[dict[int, ImageRecord],
         )
     if problems:
         raise InputError(problems)
-    defects = [
+    defects = _without_partner("image-unannotated", images, annotations, config.instance_ids, ANNOTATION)
+    defects += _without_partner("annotation-orphan", annotations, images, config.images, IMAGE)
+    return records, defects
+
+
+def _without_partner(
+    rule: str, names: dict[str, str], partners: dict[str, str], folder: str, suffix: str
+) -> list[Defect]:
+    """A defect for every frame of `names` that `partners`, the files `*suffix` below `folder`, lack."""
+    return [
         Defect(
             rule=rule,
             image=image_id_of(PurePosixPath(frame).name),
-            message=f"{storage.join(folder, frame)}_*{kind}: missing, the partner of {name}",
+            message=f"{storage.join(folder, frame)}_*{suffix}: missing, the partner of {name}",
         )
-        for rule, there, kind, folder, here in (
-            ("image-unannotated", annotations, ANNOTATION, config.instance_ids, images),
-            ("annotation-orphan", images, IMAGE, config.images, annotations),
-        )
-        for frame, name in here.items()
-        if frame not in there
+        for frame, name in names.items()
+        if frame not in partners
     ]
-    return records, defects
 
 
 def _frames(folder: str, suffix: str, config: SplitConfig, root: str, problems: list[str]) -> dict[str, str]:

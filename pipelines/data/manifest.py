@@ -10,10 +10,11 @@ from typing import Any
 
 from aunet.categories import Categories
 from aunet.errors import InputError
-from pipelines import storage
+from pipelines.store import storage
+from pipelines.store.layout import PreparedFolder
 
 SCHEMA_VERSION = 2
-"""Goes up when old shards can no longer be read as new ones."""
+"""Raised when old shards can no longer be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +32,7 @@ class Quarantined:
     """A reason why an image was left out: one defect of the raw data."""
 
     image: int | str | None
-    """Image id; None where the entry does not even have one."""
+    """Image id; None where the entry has none."""
     rule: str
     """As in `lint-data`."""
     message: str
@@ -83,7 +84,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """As JSON, the same bytes for the same content, with a SHA-256 over it all."""
-        whole = {
+        document = {
             "schema_version": SCHEMA_VERSION,
             "fingerprint": self.fingerprint,
             "source_fingerprint": self.source_fingerprint,
@@ -91,7 +92,7 @@ class Manifest:
             "categories": self.categories.to_json(),
             "splits": {name: asdict(split) for name, split in self.splits.items()},
         }
-        plain = json.loads(json.dumps(whole))  # all keys as texts, as they are read back
+        plain = json.loads(json.dumps(document))  # all keys as strings, as they are read back
         return (json.dumps({**plain, "sha256": _digest(plain)}, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
@@ -101,7 +102,7 @@ class Manifest:
         Raises:
             InputError: there is none, it is damaged, or another version wrote it.
         """
-        uri = manifest_uri(prepared_uri)
+        uri = PreparedFolder(prepared_uri).manifest_uri
         if not storage.exists(uri):
             raise InputError(f"{uri}: no such manifest; run `preprocess` first or correct the URI")
         try:
@@ -112,7 +113,7 @@ class Manifest:
                     f"{uri}: schema_version is {version}, this program reads {SCHEMA_VERSION}; run `preprocess` again"
                 )
             if sha256 != _digest(plain):
-                raise InputError(f"{uri}: damaged (its SHA-256 does not fit); delete it and run `preprocess` again")
+                raise InputError(f"{uri}: damaged (its SHA-256 does not match); delete it and run `preprocess` again")
             return cls(
                 categories=Categories.from_json(plain["categories"], uri),
                 splits={name: _split_from_json(split) for name, split in plain["splits"].items()},
@@ -121,21 +122,6 @@ class Manifest:
             )
         except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{uri}: damaged ({error!r}); delete it and run `preprocess` again") from None
-
-
-def manifest_uri(prepared_uri: str) -> str:
-    """Where the manifest of prepared data lies."""
-    return storage.join(prepared_uri, "manifest.json")
-
-
-def shards_uri(prepared_uri: str) -> str:
-    """Folder of the shards, which all prepared data of a store share."""
-    return storage.join(prepared_uri.rstrip("/").rsplit("/", 1)[0], "shards")
-
-
-def shard_uri(prepared_uri: str, shard: ShardInfo) -> str:
-    """Where a shard of prepared data lies."""
-    return storage.join(shards_uri(prepared_uri), shard.name)
 
 
 def _digest(plain: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Feed `ray`: Ray Data decodes ahead of the training process, on whatever CPUs of the cluster are free.
 
-One pipeline per training worker, over its part of the batches. A row is a few batches in the order of the plan, so that
-order, exactly-once and resuming come from the plan and not from Ray Data, whose iterators have no state.
+One pipeline per training worker, over its share of the batches. A row is a few batches in the order of the plan, so
+that order, exactly-once and resuming come from the plan and not from Ray Data, whose iterators have no state.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from aunet.structures import PackedBatch
-    from pipelines.data.ingest import StepDecoder
+import ray.data
+from ray.data import ExecutionResources, TaskPoolStrategy
+
+from aunet.structures import PackedBatch
+from pipelines.data.step_decoder import StepDecoder
 
 BATCHES_PER_ROW = 4
 """Ray Data spends several milliseconds on each row."""
@@ -24,9 +26,6 @@ LOOK_AHEAD_BYTES = 512 * 2**20
 
 def decode_ahead(decoder: StepDecoder, numbers: range, workers: int) -> Iterator[PackedBatch]:
     """Decode in up to `workers` tasks of one CPU at a time; batches come in the order of `numbers`."""
-    import ray.data
-    from ray.data import ExecutionResources, TaskPoolStrategy
-
     rows = -(-len(numbers) // BATCHES_PER_ROW)
     table = ray.data.range(rows, concurrency=workers, override_num_blocks=-(-rows // ROWS_PER_TASK))
     context = table.context

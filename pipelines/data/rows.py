@@ -3,19 +3,20 @@
 A shard's columns:
 
 ========== ==============================================================================================
-image_id   the data set's number
+image_id   the data set's id
 file_name  name of the image file
 height     pixels, as is `width`
 image      the image file's bytes, untouched
 panoptic   the panoptic PNG's bytes, untouched; of Cityscapes as distributed, a PNG made from its instanceIds
-segments   id, category_id, is_crowd, area (pixels), bbox (x, y, width, height), counted from the PNG
+segments   id, category_id, is_crowd, area (pixels), bbox (x, y, width, height), measured in the PNG
 instances  category_id, is_crowd, bbox (x, y, width, height), rle (COCO's compressed `counts`); null where the
            data set has no instances JSON
 sha256     over all of the above, see `row_digest`
 ========== ==============================================================================================
 
 The index of a split has image_id, height, width and sha256 of all its rows, in their order. Both carry page checksums
-and are not compressed: pictures are already. Shards are cut into row groups of eight rows, the unit of random access.
+and are not compressed: the pictures already are. Shards are cut into row groups of eight rows, the unit of random
+access.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 ROWS_PER_GROUP = 8
 
@@ -69,11 +71,11 @@ INDEX_SCHEMA = pa.schema([ROW_SCHEMA.field(name) for name in ("image_id", "heigh
 
 def row_digest(row: Mapping[str, Any]) -> str:
     """SHA-256 in hex over a row's pictures and annotations; its own `sha256` is left out."""
-    light = {k: v for k, v in row.items() if k not in ("image", "panoptic", "sha256")}
+    annotation = {k: v for k, v in row.items() if k not in ("image", "panoptic", "sha256")}
     digest = hashlib.sha256()
-    for part in (row["image"], row["panoptic"], json.dumps(light, sort_keys=True).encode()):
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
+    for content in (row["image"], row["panoptic"], json.dumps(annotation, sort_keys=True).encode()):
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
     return digest.hexdigest()
 
 
@@ -88,8 +90,6 @@ def encode_index(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _encode(table: pa.Table, rows_per_group: int) -> bytes:
-    import pyarrow.parquet as pq
-
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,

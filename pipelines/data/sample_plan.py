@@ -1,17 +1,17 @@
-"""Which images make which step: a pure function of (seed, step), whatever the number of workers."""
+"""Which images make up which step: a pure function of (seed, step), whatever the number of workers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Draw:
     """One image in one epoch: the epoch decides how it is augmented."""
 
     epoch: int
@@ -22,8 +22,8 @@ class Draw(NamedTuple):
 class SamplePlan:
     """The order of all samples of a run: one permutation per epoch, cut into global batches without a remainder.
 
-    Every image comes exactly once per epoch. A batch may reach over the end of an epoch; the steps left at the end of
-    the last epoch that do not fill a batch are not run. The cursor of a run is one integer, the step.
+    Every image comes exactly once per epoch. A batch may reach over the end of an epoch; samples left at the end
+    of the last epoch that do not fill a batch are not used. The cursor of a run is one integer, the step.
     """
 
     num_samples: int
@@ -38,14 +38,14 @@ class SamplePlan:
         return max(1, self.num_samples * self.epochs // self.batch_size)
 
     def epoch_of(self, step: int) -> float:
-        """How many epochs are behind when `step` steps are done."""
+        """Epochs completed after `step` steps."""
         return step * self.batch_size / self.num_samples
 
     def batch(self, step: int) -> list[Draw]:
         """The global batch of a step."""
         first = step * self.batch_size
-        places = [divmod(k, self.num_samples) for k in range(first, first + self.batch_size)]
-        return [Draw(epoch, int(_order(self, epoch)[place])) for epoch, place in places]
+        positions = [divmod(k, self.num_samples) for k in range(first, first + self.batch_size)]
+        return [Draw(epoch, int(_order(self, epoch)[position])) for epoch, position in positions]
 
 
 def aspect_groups(sizes: Iterable[tuple[int, int]]) -> bytes:
@@ -60,8 +60,9 @@ def aspect_groups(sizes: Iterable[tuple[int, int]]) -> bytes:
 def _order(plan: SamplePlan, epoch: int) -> NDArray[np.int64]:
     """The samples of an epoch: its permutation, rearranged into batches of one group.
 
-    The first samples complete the batch that the epoch before has begun, as they come. Then the batches of one group,
-    in the order in which they become full; at last the samples that fill none. One group is left as it comes.
+    The first samples of the permutation complete the batch that the epoch before has begun. Then come the batches of
+    one group, in the order in which they become full, and last the samples that fill none. With a single group the
+    permutation is unchanged.
     """
     order = np.random.default_rng([plan.seed, epoch]).permutation(plan.num_samples)
     if not plan.groups:
@@ -71,10 +72,10 @@ def _order(plan: SamplePlan, epoch: int) -> NDArray[np.int64]:
     groups = np.frombuffer(plan.groups, np.uint8)[rest]
     batches, leftovers = [np.empty((0, plan.batch_size), np.int64)], [np.empty(0, np.int64)]
     for group in np.unique(groups):
-        places = np.flatnonzero(groups == group)
-        whole = len(places) // plan.batch_size * plan.batch_size
-        batches.append(places[:whole].reshape(-1, plan.batch_size))
-        leftovers.append(places[whole:])
+        positions = np.flatnonzero(groups == group)
+        end = len(positions) // plan.batch_size * plan.batch_size
+        batches.append(positions[:end].reshape(-1, plan.batch_size))
+        leftovers.append(positions[end:])
     full = np.concatenate(batches)
     full = full[np.argsort(full[:, -1])]
     return np.concatenate([head, rest[full.reshape(-1)], rest[np.sort(np.concatenate(leftovers))]])
@@ -85,3 +86,10 @@ def fixed_choice(num_samples: int, count: int) -> list[int]:
     if not 0 < count < num_samples:
         return list(range(num_samples))
     return sorted(np.random.default_rng(0).permutation(num_samples)[:count].tolist())
+
+
+def spread(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of the numbers, evenly spread, the first and the last among them."""
+    if not numbers:
+        return []
+    return sorted({numbers[round(n * (len(numbers) - 1) / (count - 1))] for n in range(count)})

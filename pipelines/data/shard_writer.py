@@ -1,7 +1,7 @@
 """One task of preprocessing: read the files of some images, check every pixel, write one Parquet file and a receipt.
 
-The receipt lies under a name that its task's inputs give it. A later run that has the same task takes the receipt for
-it: one that was killed goes on, and a data set that grew is read only where it is new.
+The receipt is named after its task's inputs. A later run with the same task uses the receipt instead: one that was
+killed resumes, and of a data set that grew only the new images are read.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from typing import Any
 
 from aunet.categories import Categories
 from aunet.data.cityscapes import decode_instance_ids, panoptic_of
-from aunet.data.coco_json import read_instances
 from aunet.data.coco_panoptic import encode_panoptic
+from aunet.data.defects import Defect, errors_of
+from aunet.data.image_checks import ImageCheck, check_image
+from aunet.data.instance_checks import check_instances
+from aunet.data.instances import read_instances
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.config import SplitConfig
 from pipelines.data.manifest import SCHEMA_VERSION, ShardInfo
+from pipelines.data.rows import INDEX_SCHEMA, encode_shard, row_digest
 from pipelines.data.sources import RawImage, named
-from pipelines.lint.images import ImageLint, lint_image
-from pipelines.lint.instances import check_instances
-from pipelines.lint.rules import Defect, errors_of
+from pipelines.settings.run_config import SplitConfig
+from pipelines.store import storage
+from pipelines.store.layout import PreparedPool
 
 READERS = 4
 """Images fetched ahead in every task."""
@@ -35,10 +37,10 @@ RECEIPT_READERS = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardTask:
-    """What one task reads, and where what it makes goes."""
+    """What one task reads, and where it writes."""
 
-    pool_uri: str
-    """Folder with `shards/` and `receipts/`."""
+    pool: PreparedPool
+    """Folder of the shard and the receipt."""
     root: str
     config: SplitConfig
     categories: Categories
@@ -56,10 +58,10 @@ class ShardTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShardResult:
-    """What became of a task; as JSON, its receipt."""
+    """The outcome of a task; as JSON, its receipt."""
 
     shard: ShardInfo | None
-    """None where no image of it can be used."""
+    """None where no image can be used."""
     index: tuple[dict[str, Any], ...]
     """The entries of the split's index, one per row of the shard."""
     num_segments: dict[int, int]
@@ -87,17 +89,12 @@ class ShardResult:
         )
 
 
-def receipt_uri(pool_uri: str, key: str) -> str:
-    """Where the receipt of a task lies."""
-    return storage.join(pool_uri, "receipts", f"{key}.json")
-
-
-def read_receipts(pool_uri: str, keys: Iterable[str]) -> dict[str, ShardResult]:
-    """Key → receipt of tasks that have one; one that is damaged is no receipt."""
+def read_receipts(pool: PreparedPool, keys: Iterable[str]) -> dict[str, ShardResult]:
+    """Key → receipt of the tasks `keys`; damaged ones are left out."""
 
     def read(key: str) -> tuple[str, ShardResult | None]:
         try:
-            return key, ShardResult.from_bytes(storage.read_bytes(receipt_uri(pool_uri, key)))
+            return key, ShardResult.from_bytes(storage.read_bytes(pool.receipt_uri(key)))
         except (ValueError, KeyError, TypeError, AttributeError):
             return key, None
 
@@ -106,13 +103,11 @@ def read_receipts(pool_uri: str, keys: Iterable[str]) -> dict[str, ShardResult]:
 
 
 def write_shard(task: ShardTask) -> ShardResult:
-    """Read, check and write one shard, then its receipt. Doing it twice does no harm: the names tell the content.
+    """Read, check and write one shard, then its receipt. Doing it twice does no harm: the names follow the content.
 
     Raises:
         InputError: a file that was listed cannot be read.
     """
-    from pipelines.data.rows import INDEX_SCHEMA, encode_shard
-
     rows: list[dict[str, Any]] = []
     defects: list[Defect] = []
     for raw, image, panoptic in _fetched(task):
@@ -126,7 +121,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         content = encode_shard(rows)
         sha256 = hashlib.sha256(content).hexdigest()
         shard = ShardInfo(name=f"{sha256[:32]}.parquet", num_rows=len(rows), num_bytes=len(content), sha256=sha256)
-        storage.write_bytes(storage.join(task.pool_uri, "shards", shard.name), content)
+        storage.write_bytes(storage.join(task.pool.shards_uri, shard.name), content)
     result = ShardResult(
         shard=shard,
         index=tuple({name: row[name] for name in INDEX_SCHEMA.names} for row in rows),
@@ -134,42 +129,39 @@ def write_shard(task: ShardTask) -> ShardResult:
         max_segments=max((len(row["segments"]) for row in rows), default=0),
         defects=tuple(defects),
     )
-    storage.write_bytes(receipt_uri(task.pool_uri, task.key), result.to_bytes())
+    storage.write_bytes(task.pool.receipt_uri(task.key), result.to_bytes())
     return result
 
 
 def _fetched(task: ShardTask) -> Iterator[tuple[RawImage, bytes, bytes]]:
     """Each image with the bytes of its two files."""
 
-    def both(raw: RawImage) -> tuple[RawImage, bytes, bytes]:
+    def fetch(raw: RawImage) -> tuple[RawImage, bytes, bytes]:
         image = storage.read_bytes(storage.join(task.root, task.config.images, raw.record.file_name))
         panoptic = storage.read_bytes(storage.join(task.root, task.config.annotations, raw.record.panoptic_name))
         return raw, image, panoptic
 
-    with ThreadPoolExecutor(READERS) as pool:
-        yield from pool.map(both, task.images)
+    with ThreadPoolExecutor(READERS) as readers:
+        yield from readers.map(fetch, task.images)
 
 
 def _row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes) -> dict[str, Any] | list[Defect]:
     """The row of an image, or why it cannot have one."""
-    from pipelines.data.rows import row_digest
-
     if task.config.instance_ids:
         try:
             raw, panoptic = _converted(raw, panoptic)
         except InputError as error:
-            where = named(task.config, raw.record)
+            record = named(task.config, raw.record)
             return [
-                Defect(rule="map-unreadable", image=where.image_id, message=f"{where.panoptic_name}: {problem}")
+                Defect(rule="map-unreadable", image=record.image_id, message=f"{record.panoptic_name}: {problem}")
                 for problem in error.problems
             ]
     record, instances = raw.record, None
-    places = named(task.config, record)
-    found = lint_image(places, image, panoptic, prints=False)
-    defects = found.defects
+    check = check_image(named(task.config, record), image, panoptic, hashes=False)
+    defects = check.defects
     if raw.instances is not None:
-        place = task.config.instances_json or ""
-        defects += check_instances(raw.instances, place, record, task.categories.by_id)
+        source_name = task.config.instances_json or ""
+        defects += check_instances(raw.instances, source_name, record, task.categories.by_id)
     if errors := errors_of(defects, counted=True):
         return errors
     if raw.instances is not None:
@@ -181,43 +173,43 @@ def _row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes) -> dict[
         "width": record.width,
         "image": image,
         "panoptic": panoptic,
-        "segments": _segments(found),
+        "segments": _segments(check),
         "instances": instances,
     }
     return {**row, "sha256": row_digest(row)}
 
 
 def _converted(raw: RawImage, instance_ids: bytes) -> tuple[RawImage, bytes]:
-    """A Cityscapes image and its instanceIds PNG as the panoptic format has them: with size and segments, and as a PNG
-    of segment ids."""
+    """A Cityscapes image and its instanceIds PNG in panoptic format: with size and segments, and as a PNG of segment
+    ids."""
     ids, segments = panoptic_of(decode_instance_ids(instance_ids))
     record = replace(raw.record, height=ids.shape[0], width=ids.shape[1], segments=segments)
     return replace(raw, record=record), encode_panoptic(ids)
 
 
-def _segments(found: ImageLint) -> list[dict[str, Any]]:
+def _segments(check: ImageCheck) -> list[dict[str, Any]]:
     """The segments with their areas and boxes as counted."""
     segments = []
-    for s in found.record.segments:
-        area, bbox = found.measured[s.id]
-        whole = {"id": s.id, "category_id": s.category_id, "is_crowd": s.is_crowd}
-        segments.append({**whole, "area": area, "bbox": list(bbox)})
+    for s in check.record.segments:
+        area, bbox = check.measured[s.id]
+        plain = {"id": s.id, "category_id": s.category_id, "is_crowd": s.is_crowd, "area": area, "bbox": list(bbox)}
+        segments.append(plain)
     return segments
 
 
 def cut(images: Iterable[RawImage], rows_per_shard: int) -> Iterator[tuple[RawImage, ...]]:
-    """Cut a split into parts of `rows_per_shard` // 2 to `rows_per_shard` images.
+    """Cut a split into batches of `rows_per_shard` // 2 to `rows_per_shard` images, one for each shard.
 
-    Where a part ends is for the ids of its images to say, not for their places: images that come in, or go, change
-    the parts around them, and the rest of the split is cut as before.
+    The ids of the images, not their positions, decide where a batch ends: images that are added or removed change the
+    batches around them, and the remaining split is cut as before.
     """
     least = max(1, rows_per_shard // 2)
-    part: list[RawImage] = []
+    batch: list[RawImage] = []
     for image in images:
-        part.append(image)
+        batch.append(image)
         mark = hashlib.sha256(str(image.record.image_id).encode()).digest()
-        if len(part) >= rows_per_shard or (len(part) >= least and int.from_bytes(mark[:8]) % least == 0):
-            yield tuple(part)
-            part = []
-    if part:
-        yield tuple(part)
+        if len(batch) >= rows_per_shard or (len(batch) >= least and int.from_bytes(mark[:8]) % least == 0):
+            yield tuple(batch)
+            batch = []
+    if batch:
+        yield tuple(batch)

@@ -1,4 +1,4 @@
-"""Random access to the rows of a split, each checked against the hash that was written down for it."""
+"""Random access to the rows of a split, each checked against its recorded hash."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.data.manifest import Manifest, ShardInfo, shard_uri
+from pipelines.data.manifest import Manifest, ShardInfo
 from pipelines.data.rows import INDEX_SCHEMA, ROW_SCHEMA, ROWS_PER_GROUP, row_digest
+from pipelines.store import storage
+from pipelines.store.layout import PreparedFolder
 
 MAX_OPEN = 512
 """Files that a reader keeps open."""
@@ -29,7 +31,7 @@ class ShardReader:
     Args:
         prepared_uri: folder of the manifest.
         split: `train` or `val`.
-        verify: hash every row that is read and compare it with the split's index; page checksums are looked at anyway.
+        verify: hash every row that is read and compare it with the split's index; page checksums are checked anyway.
         cache_bytes: row groups kept in memory, the most recently used first.
 
     Raises:
@@ -68,9 +70,9 @@ class ShardReader:
             raise IndexError(f"row {index} of {len(self)} in split {self.split!r}")
         shard = int(np.searchsorted(self._ends, index, side="right"))
         number = index - int(self._ends[shard]) + self._shards[shard].num_rows
-        group, place = divmod(number, ROWS_PER_GROUP)
+        group, slot = divmod(number, ROWS_PER_GROUP)
         try:
-            row = self._group(shard, group).slice(place, 1).to_pylist()[0]
+            row = self._group(shard, group).slice(slot, 1).to_pylist()[0]
             if not self.verify or row["sha256"] == self.digests[index] == row_digest(row):
                 return row
             why = "its content is not what was hashed"
@@ -95,10 +97,8 @@ class ShardReader:
 
     @cached_property
     def _index(self) -> dict[str, list[Any]]:
-        import pyarrow.parquet as pq
-
         info = self.manifest.splits[self.split].index
-        uri = storage.join(self.prepared_uri, info.name)
+        uri = PreparedFolder(self.prepared_uri).index_uri(info.name)
         content = storage.read_bytes(uri)
         if hashlib.sha256(content).hexdigest() != info.sha256:
             raise InputError(f"{uri}: the index is damaged (its SHA-256 is not the manifest's); {self._cure}")
@@ -139,7 +139,7 @@ class ShardReader:
         digests = self.digests[first : first + self._shards[shard].num_rows]
         rows = damaged_rows(self.prepared_uri, self._shards[shard], digests, groups=[group])
         named = ", ".join(f"row {n} (image {self.image_ids[first + n]})" for n in rows) or "none of its rows"
-        uri = shard_uri(self.prepared_uri, self._shards[shard])
+        uri = PreparedFolder(self.prepared_uri).shard_uri(self._shards[shard].name)
         return InputError(f"{uri}: the shard is damaged in {named}: {why}; {self._cure}")
 
 
@@ -147,11 +147,9 @@ def open_shard(prepared_uri: str, info: ShardInfo, *, checksums: bool = True) ->
     """A shard as pyarrow's ParquetFile.
 
     Raises:
-        InputError: it is missing, its size is wrong, or it is no Parquet file of these rows.
+        InputError: it is missing, its size is wrong, or it is not a Parquet file of these rows.
     """
-    import pyarrow.parquet as pq
-
-    uri = shard_uri(prepared_uri, info)
+    uri = PreparedFolder(prepared_uri).shard_uri(info.name)
     try:
         stream = storage.open_file(uri)
         if (size := stream.size()) != info.num_bytes:
@@ -170,21 +168,21 @@ def open_shard(prepared_uri: str, info: ShardInfo, *, checksums: bool = True) ->
 def damaged_rows(
     prepared_uri: str, info: ShardInfo, digests: Sequence[str], groups: Sequence[int] | None = None
 ) -> list[int]:
-    """Numbers of the rows of a shard whose content does not have the digest it should have.
+    """Numbers of the rows of a shard whose content does not match its digest.
 
     Args:
         digests: of all rows of the shard.
-        groups: row groups to look at; None: all.
+        groups: row groups to check; None: all.
     """
     file = open_shard(prepared_uri, info, checksums=False)
-    found: list[int] = []
+    damaged: list[int] = []
     for group in range(file.num_row_groups) if groups is None else groups:
         first = group * ROWS_PER_GROUP
         expected = digests[first : first + ROWS_PER_GROUP]
         try:
             rows = file.read_row_group(group, use_threads=False).to_pylist()
-            whole = [row["sha256"] == sha == row_digest(row) for row, sha in zip(rows, expected, strict=True)]
+            intact = [row["sha256"] == sha == row_digest(row) for row, sha in zip(rows, expected, strict=True)]
         except (pa.ArrowException, OSError, ValueError):
-            whole = [False] * len(expected)
-        found += [first + n for n, good in enumerate(whole) if not good]
-    return found
+            intact = [False] * len(expected)
+        damaged += [first + n for n, good in enumerate(intact) if not good]
+    return damaged

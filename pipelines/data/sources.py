@@ -1,5 +1,4 @@
-"""Raw data, in COCO panoptic format or Cityscapes as distributed: what belongs to it, what of it can be used, and what
-to call it."""
+"""Raw data in COCO panoptic format or Cityscapes as distributed: what can be used of it, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -12,19 +11,18 @@ from typing import Any
 
 from aunet.categories import Categories
 from aunet.data.cityscapes import CATEGORIES
-from aunet.data.coco_json import ImageRecord, check_image_ids
+from aunet.data.coco_json import ImageRecord, check_image_ids, read_panoptic_json
+from aunet.data.defects import Defect, blocking, errors_of, quarantine
+from aunet.data.instance_checks import instances_by_image
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.config import DataConfig, SplitConfig, fingerprint, to_json
 from pipelines.data.cityscapes import find_images
 from pipelines.data.manifest import SCHEMA_VERSION
-from pipelines.lint.instances import sort_instances
-from pipelines.lint.json import parse, read_leniently
-from pipelines.lint.rules import RULES, Defect, blocking, errors_of, quarantine
-from pipelines.lint.split import Folder
+from pipelines.settings.run_config import DataConfig, SplitConfig, fingerprint, to_json
+from pipelines.store import storage
+from pipelines.store.listing import Listing
 
 SHOWN_PROBLEMS = 20
-"""Problems printed one by one; the rest is counted."""
+"""Problems printed one by one; the others are counted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,16 +30,16 @@ class RawImage:
     """One image of a split and what its annotation files say."""
 
     record: ImageRecord
-    """Of Cityscapes without size and segments, which its PNG holds."""
+    """Of Cityscapes without size and segments, which are in its PNG."""
     instances: tuple[dict[str, Any], ...] | None
-    """Its entries of the instances JSON; None: the split has none."""
+    """Its entries of the instances JSON; None: the split has no such file."""
     signature: bytes
     """SHA-256 over its annotations and the names, sizes and times of its files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawSplit:
-    """One split: the images that can be used as far as that shows without opening a picture."""
+    """One split: the images that can be used, as far as that can be known without opening a picture."""
 
     name: str
     config: SplitConfig
@@ -54,7 +52,7 @@ class RawSplit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Both splits, read and checked as far as that goes without opening a picture."""
+    """Both splits, read and checked as far as possible without opening a picture."""
 
     root: str
     categories: Categories
@@ -96,30 +94,36 @@ def read_source(data: DataConfig, root: str) -> Source:
     return Source(root=root, categories=categories[0], splits=tuple(splits), fingerprint=digest.hexdigest()[:16])
 
 
-def over_budget(split: RawSplit, found: Sequence[Defect], num_good: int, max_bad_fraction: float) -> list[str]:
+def over_budget(
+    split: RawSplit, picture_defects: Sequence[Defect], num_good: int, max_bad_fraction: float
+) -> list[str]:
     """The problems of a split of which more has to be left out than allowed; none where it can be used.
 
     Args:
-        found: defects that the pictures showed, beside those of `split`.
+        picture_defects: what is wrong with the pictures, beside the defects of `split`.
         num_good: images that can be used.
     """
-    defects = [*split.defects, *found]
+    defects = [*split.defects, *picture_defects]
     num_bad = split.num_entries - num_good
     if not defects or (max_bad_fraction and num_bad <= max_bad_fraction * split.num_entries and num_good):
         return []
-    shown = [f"data.{split.name}, image {d.image}: {d.message} [{d.rule}]; {RULES[d.rule].cure}" for d in defects]
-    rest = len(shown) - SHOWN_PROBLEMS
+    problems = [f"data.{split.name}, image {d.image}: {_line(d)}" for d in defects]
+    num_hidden = len(problems) - SHOWN_PROBLEMS
     return [
-        *shown[:SHOWN_PROBLEMS],
-        *([f"… and {rest} more problems like these"] if rest > 0 else []),
+        *problems[:SHOWN_PROBLEMS],
+        *([f"… and {num_hidden} more problems like these"] if num_hidden > 0 else []),
         f"data.{split.name}: {num_bad} of {split.num_entries} images cannot be used "
         f"({num_bad / split.num_entries:.2%}), data.max_bad_fraction = {max_bad_fraction} allows "
-        f"{int(max_bad_fraction * split.num_entries)}; mend them, or leave them out with a larger fraction",
+        f"{int(max_bad_fraction * split.num_entries)}; fix them, or leave them out with a larger fraction",
     ]
 
 
+def _line(defect: Defect) -> str:
+    return f"{defect.message} [{defect.rule}]; {defect.cure}"
+
+
 def _settings(data: DataConfig) -> str:
-    """What the configuration adds to the fingerprint: what changes the content or how it is cut."""
+    """The settings in the fingerprint: those that change the content or how it is cut."""
     plain = to_json(dataclasses.replace(data, root="-"))
     del plain["max_bad_fraction"]
     return fingerprint(plain)
@@ -129,67 +133,83 @@ def _read_split(
     name: str, config: SplitConfig, root: str, digest: hashlib._Hash, *, times: bool
 ) -> tuple[RawSplit, Categories]:
     instances: dict[int, list[Any]] | None = None
-    place = storage.join(root, config.panoptic_json or config.images)
+    source_uri = storage.join(root, config.panoptic_json or config.images)
     if config.instance_ids:
         records, defects = find_images(config, root)
         categories, num_entries = CATEGORIES, len(records)
     else:
         records, categories, instances, defects, num_entries = _read_coco(config, root)
     if not num_entries:
-        raise InputError(f"{place}: no images; a data set needs at least one")
+        raise InputError(f"{source_uri}: no images; a data set needs at least one")
     chosen = dict.fromkeys(config.image_ids)
     known = {*records, *(d.image for d in defects)}
     if unknown := [i for i in chosen if i not in known]:
         raise InputError(
-            f"data.{name}.image_ids: {i} is not in {place}; take ids of its images, such as {next(iter(records))}"
+            f"data.{name}.image_ids: {i} is not in {source_uri}; use ids of its images, such as {next(iter(records))}"
             for i in unknown
         )
     if chosen:
         records, num_entries = {i: records[i] for i in chosen if i in records}, len(chosen)
         defects = [d for d in defects if d.image in chosen]
 
-    folders = {"image": Folder(storage.join(root, config.images))}
-    folders["map"] = Folder(storage.join(root, config.annotations))
+    images, maps = Listing(storage.join(root, config.images)), Listing(storage.join(root, config.annotations))
     for record in records.values():
-        defects += [
-            Defect(rule=f"{kind}-missing", image=record.image_id, message=f"{name}: {folders[kind].missing(name)}")
-            for kind, name in (("image", record.file_name), ("map", record.panoptic_name))
-            if name and name not in folders[kind].files
-        ]
+        for kind, listing, file in (("image", images, record.file_name), ("map", maps, record.panoptic_name)):
+            if file and file not in listing.files:
+                message = f"{file}: {listing.missing(file)}"
+                defects.append(Defect(rule=f"{kind}-missing", image=record.image_id, message=message))
     errors = errors_of(defects, counted=True)
-    bad = quarantine(errors)
-    images = []
+    quarantined = quarantine(errors)
+    usable = []
     for record in records.values():
-        if record.image_id in bad:
+        if record.image_id in quarantined:
             continue
         entries = None if instances is None else tuple(instances.get(record.image_id, ()))
-        files = folders["image"].files[record.file_name], folders["map"].files[record.panoptic_name]
-        signature = hashlib.sha256(repr([(f.path, f.size, f.modified if times else 0) for f in files]).encode())
-        signature.update(json.dumps([dataclasses.asdict(record), entries], sort_keys=True).encode())
-        images.append(RawImage(record=record, instances=entries, signature=signature.digest()))
-    for image in images:
+        files = images.files[record.file_name], maps.files[record.panoptic_name]
+        signature = _signature(record, entries, [(f.path, f.size, f.modified if times else 0) for f in files])
+        usable.append(RawImage(record=record, instances=entries, signature=signature))
+    for image in usable:
         digest.update(image.signature)
     digest.update(json.dumps([categories.to_json(), [d.to_json() for d in errors]]).encode())
-    split = RawSplit(name=name, config=config, images=tuple(images), num_entries=num_entries, defects=tuple(errors))
+    split = RawSplit(name=name, config=config, images=tuple(usable), num_entries=num_entries, defects=tuple(errors))
     return split, categories
+
+
+def _signature(
+    record: ImageRecord, instances: tuple[dict[str, Any], ...] | None, files: list[tuple[str, int, int]]
+) -> bytes:
+    """SHA-256 of what the shards are made of. Other keys or kinds of values would rename all prepared data."""
+    segments = [
+        {"id": s.id, "category_id": s.category_id, "is_crowd": s.is_crowd, "area": s.area, "bbox": s.bbox}
+        for s in record.segments
+    ]
+    annotation = {
+        "image_id": record.image_id,
+        "file_name": record.file_name,
+        "height": record.height,
+        "width": record.width,
+        "panoptic_name": record.panoptic_name,
+        "segments": segments,
+    }
+    signature = hashlib.sha256(repr(files).encode())
+    signature.update(json.dumps([annotation, instances], sort_keys=True).encode())
+    return signature.digest()
 
 
 def _read_coco(
     config: SplitConfig, root: str
 ) -> tuple[dict[int, ImageRecord], Categories, dict[int, list[Any]] | None, list[Defect], int]:
     """Records by image id, categories, instances by image id, defects, and the number of images in the JSON."""
-    place = storage.join(root, config.panoptic_json)
-    found = read_leniently(storage.read_bytes(place), config.panoptic_json)
-    check_image_ids(found.records, place)
-    defects, instances = list(found.defects), None
+    uri = storage.join(root, config.panoptic_json)
+    annotations = read_panoptic_json(storage.read_bytes(uri), config.panoptic_json, strict=False)
+    check_image_ids(annotations.records, uri)
+    defects, instances = list(annotations.defects), None
     if config.instances_json:
-        where = storage.join(root, config.instances_json)
-        whole = parse(storage.read_bytes(where), config.instances_json, ("annotations",), defects)
-        entries = whole["annotations"] if whole else []
-        instances = sort_instances(entries, config.instances_json, found.records, defects)
-    if whole_split := blocking(defects):
-        raise InputError(f"{root}: {d.message} [{d.rule}]; {RULES[d.rule].cure}" for d in whole_split)
-    return found.records, Categories.from_json(found.raw_categories, place), instances, defects, found.num_images
+        data = storage.read_bytes(storage.join(root, config.instances_json))
+        instances = instances_by_image(data, config.instances_json, annotations.records, defects)
+    if errors := blocking(defects):
+        raise InputError(f"{root}: {_line(error)}" for error in errors)
+    return annotations.records, annotations.categories, instances, defects, annotations.num_images
 
 
 def named(config: SplitConfig, record: ImageRecord) -> ImageRecord:
@@ -202,5 +222,5 @@ def named(config: SplitConfig, record: ImageRecord) -> ImageRecord:
 
 
 def meaning(categories: Categories) -> list[tuple[int, str, bool]]:
-    """What a network learns of categories: id, name and whether it is a thing; colours are left out."""
+    """What a network learns of categories: id, name and whether it is a thing, but no colours."""
     return [(c.id, c.name, c.is_thing) for c in categories.entries]

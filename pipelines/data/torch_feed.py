@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import DataLoader
 
-if TYPE_CHECKING:
-    from aunet.structures import PackedBatch
-    from pipelines.data.ingest import StepDecoder
+from aunet.structures import PackedBatch
+from pipelines.data.step_decoder import StepDecoder
 
-IMPORTED_ONCE = ["pipelines.data.ingest", "pipelines.data.shards"]
+IMPORTED_ONCE = ["pipelines.data.step_decoder"]
 """Imported before the first process is forked off, so that torch is loaded once and its memory shared."""
 
 
@@ -26,12 +24,12 @@ def decode_ahead(decoder: StepDecoder, numbers: range, workers: int) -> Iterator
         batch_size=None,
         sampler=numbers,
         num_workers=workers,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]
+        collate_fn=_unchanged,  # type: ignore[arg-type]
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context=context,
     )
     return iter(loader)
 
 
-def _as_it_is(batch: PackedBatch) -> PackedBatch:
+def _unchanged(batch: PackedBatch) -> PackedBatch:
     return batch

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pipelines.lint.images import ImageLint
-from pipelines.lint.json import LenientAnnotations
-from pipelines.lint.rules import Defect
+from aunet.categories import Category
+from aunet.data.defects import Defect
+from aunet.data.image_checks import ImageCheck
 
 FEW = 10
 """Segments below which a class is called rare."""
@@ -20,34 +20,39 @@ class Tally:
     def __init__(self) -> None:
         self.segments, self.crowds, self.pixels, self.images = (Counter[int]() for _ in range(4))
 
-    def add(self, seen: ImageLint) -> None:
+    def add(self, check: ImageCheck) -> None:
         """Count one image."""
-        for s in seen.record.segments:
-            self.segments[s.category_id] += 1
-            self.crowds[s.category_id] += s.is_crowd
-            self.pixels[s.category_id] += seen.measured.get(s.id, (0,))[0]
-        self.images.update({s.category_id for s in seen.record.segments})
+        for segment in check.record.segments:
+            area, _ = check.measured.get(segment.id, (0, None))
+            self.segments[segment.category_id] += 1
+            self.crowds[segment.category_id] += segment.is_crowd
+            self.pixels[segment.category_id] += area
+        self.images.update({segment.category_id for segment in check.record.segments})
 
-    def rows(self, annotations: LenientAnnotations) -> list[dict[str, Any]]:
+    def rows(self, categories: Iterable[Category]) -> list[dict[str, Any]]:
         """`id name isthing segments crowds pixels images` of every category."""
         return [
             {
-                "id": c.id, "name": c.name, "isthing": int(c.is_thing), "segments": self.segments[c.id],
-                "crowds": self.crowds[c.id], "pixels": self.pixels[c.id], "images": self.images[c.id],
+                "id": category.id,
+                "name": category.name,
+                "isthing": int(category.is_thing),
+                "segments": self.segments[category.id],
+                "crowds": self.crowds[category.id],
+                "pixels": self.pixels[category.id],
+                "images": self.images[category.id],
             }
-            for c in annotations.categories.values()
-        ]  # fmt: skip
+            for category in categories
+        ]
 
 
-def class_defects(classes: list[dict[str, Any]], place: str) -> Iterator[Defect]:
-    """Categories of which there is too little. `classes` is from `Tally.rows`, `place` names the JSON."""
+def class_defects(classes: list[dict[str, Any]], source_name: str) -> Iterator[Defect]:
+    """Categories of which there is too little. `classes` is from `Tally.rows`, `source_name` names the JSON."""
     for row in classes:
         kind = "thing" if row["isthing"] else "stuff"
-        who = f"{place}: category {row['id']} ({row['name']}, {kind})"
-        if row["segments"] < FEW:
-            rule = "class-few" if row["segments"] else "class-empty"
-            yield Defect(
-                rule=rule, message=f"{who} has {row['segments'] or 'no'} segment{'s' * (row['segments'] != 1)}"
-            )
-        if row["isthing"] and 0 < row["segments"] == row["crowds"]:
-            yield Defect(rule="class-all-crowd", message=f"{who}: all of its {row['segments']} segments are crowds")
+        category = f"{source_name}: category {row['id']} ({row['name']}, {kind})"
+        count = row["segments"]
+        if count < FEW:
+            message = f"{category} has {count or 'no'} segment{'s' * (count != 1)}"
+            yield Defect(rule="class-few" if count else "class-empty", message=message)
+        if row["isthing"] and 0 < count == row["crowds"]:
+            yield Defect(rule="class-all-crowd", message=f"{category}: all of its {count} segments are crowds")

@@ -4,97 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.lint.rules import Defect
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from aunet.data.defects import Defect
 
 NEAR = 5
-"""Bits, of 64, in which the hashes of two pictures may differ that are said to look alike."""
-FLAT = 8
-"""Grey levels between the darkest and the brightest part, of 72, below which a picture has no hash."""
-_BLOCK = 4_000_000
+"""Bits, of 64, in which the difference hashes of two pictures that look alike may differ."""
+PAIRS_PER_BLOCK = 4_000_000
 """Pairs compared at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Print:
-    """What tells a picture from others."""
+    """The fingerprint of a picture, which tells it from others."""
 
     image: Any
     """Image id; None for pictures of the other split."""
     uri: str
     sha256: bytes
-    looks: int | None
-
-
-def difference_hash(picture: Image) -> int | None:
-    """64 bits: whether each of 8×8 parts of the grey picture is darker than its right neighbour (dHash).
-
-    It hardly changes when a picture is saved again, scaled or made darker; None for a picture without any contrast.
-    """
-    from PIL.Image import Resampling
-
-    if picture.mode.startswith(("I", "F")):
-        return None
-    grey = np.asarray(picture.convert("L").resize((9, 8), Resampling.BOX), dtype=np.int16)
-    if int(np.ptp(grey)) < FLAT:
-        return None
-    return int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), "big")
+    """Of the file; empty where there is none."""
+    difference_hash: int | None
+    """See `aunet.data.pictures`."""
 
 
 def find_repeated(prints: Iterable[Print]) -> list[Defect]:
     """Files that one split holds twice."""
     first: dict[bytes, Print] = {}
-    found = []
+    defects = []
     for own in prints:
         other = first.setdefault(own.sha256, own) if own.sha256 else own
         if other.uri != own.uri:
-            said = f"{own.uri} has the same bytes as {other.uri}, image {other.image!r}"
-            found.append(Defect(rule="image-twice", image=own.image, message=said, twin=other.uri))
-    return found
+            message = f"{own.uri} has the same bytes as {other.uri}, image {other.image!r}"
+            defects.append(Defect(rule="image-twice", image=own.image, message=message, twin=other.uri))
+    return defects
 
 
-def find_leaks(prints: Sequence[Print], others: Sequence[Print]) -> list[Defect]:
+def find_leaks(
+    prints: Sequence[Print], others: Sequence[Print], pairs_per_block: int = PAIRS_PER_BLOCK
+) -> list[Defect]:
     """Pictures of `prints` that are among `others` too, each with the one that is nearest to it."""
-    same = {other.sha256: other for other in others if other.sha256}
-    exact = {own.uri: same[own.sha256] for own in prints if own.sha256 in same}
-    found = [
-        Defect(
-            rule="leak-exact", image=own.image, twin=exact[own.uri].uri,
-            message=f"{own.uri} has the same bytes as {exact[own.uri].uri} of the other split",
-        )
-        for own in prints
-        if own.uri in exact
-    ]  # fmt: skip
-    seen = [own for own in prints if own.looks is not None and own.uri not in exact]
-    known = [other for other in others if other.looks is not None]
-    for own, (nearest, bits, count) in zip(seen, _nearest(_words(seen), _words(known)), strict=True):
+    same_bytes = {other.sha256: other for other in others if other.sha256}
+    defects, rest = [], []
+    for own in prints:
+        if twin := same_bytes.get(own.sha256):
+            message = f"{own.uri} has the same bytes as {twin.uri} of the other split"
+            defects.append(Defect(rule="leak-exact", image=own.image, message=message, twin=twin.uri))
+        elif own.difference_hash is not None:
+            rest.append(own)
+    known = [other for other in others if other.difference_hash is not None]
+    neighbours = _nearest(_hashes(rest), _hashes(known), pairs_per_block)
+    for own, (index, bits, count) in zip(rest, neighbours, strict=True):
         if count:
+            twin = known[index]
             more = f", and {count - 1} more" if count > 1 else ""
-            said = f"{own.uri} looks like {known[nearest].uri} of the other split ({bits} of 64 bits differ{more})"
-            found.append(Defect(rule="leak-near", image=own.image, message=said, twin=known[nearest].uri))
-    return found
+            message = f"{own.uri} looks like {twin.uri} of the other split ({bits} of 64 bits differ{more})"
+            defects.append(Defect(rule="leak-near", image=own.image, message=message, twin=twin.uri))
+    return defects
 
 
-def _words(prints: Sequence[Print]) -> NDArray[np.uint64]:
-    return np.array([p.looks for p in prints], dtype=np.uint64)
+def _hashes(prints: Sequence[Print]) -> NDArray[np.uint64]:
+    return np.array([p.difference_hash for p in prints], dtype=np.uint64)
 
 
-def _nearest(own: NDArray[np.uint64], others: NDArray[np.uint64]) -> list[tuple[int, int, int]]:
-    """For each of `own`: position and distance of the nearest of `others`, and how many are within `NEAR`."""
+def _nearest(own: NDArray[np.uint64], others: NDArray[np.uint64], pairs_per_block: int) -> list[tuple[int, int, int]]:
+    """For each of `own`: index and distance of the nearest of `others`, and how many are within `NEAR`."""
     if not len(others):
         return [(0, 64, 0)] * len(own)
-    found: list[tuple[int, int, int]] = []
-    rows = max(1, _BLOCK // len(others))
+    neighbours: list[tuple[int, int, int]] = []
+    rows = max(1, pairs_per_block // len(others))
     for first in range(0, len(own), rows):
         bits = np.bitwise_count(own[first : first + rows, None] ^ others)
-        nearest = bits.argmin(1)
         within = (bits <= NEAR).sum(1)
-        found += zip(nearest.tolist(), bits.min(1).tolist(), within.tolist(), strict=True)
-    return found
+        neighbours += zip(bits.argmin(1).tolist(), bits.min(1).tolist(), within.tolist(), strict=True)
+    return neighbours

@@ -7,26 +7,26 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
+from aunet.data.defects import RULES, Defect, counts
 from pipelines.lint.pictures import draw_defect
-from pipelines.lint.rules import RULES, Defect, counts
-from pipelines.lint.split import DataLint
-from pipelines.pages.report import page, section
+from pipelines.lint.split import SplitLint
+from pipelines.pages.page import page, section
 
 PICTURES = 4
 """Pictures per rule."""
 LISTED = 200
-"""Defects per rule that the page lists; the rest is counted, and `lint.json` has all."""
+"""Defects per rule that the page lists; the others are counted, and `lint.json` has all."""
 
 
-def render_lint(found: DataLint) -> str:
+def render_lint(lint: SplitLint) -> str:
     """The page as HTML text. Every text in it is escaped."""
-    numbers = counts(found.defects)
+    numbers = counts(lint.defects)
     errors = sum(n for rule, n in numbers.items() if RULES[rule].severity == "error")
     figures = {
-        "images": found.annotations.num_images,
+        "images": lint.annotations.num_images,
         "errors": errors,
-        "warnings": len(found.defects) - errors,
-        "left out": found.num_quarantined,
+        "warnings": len(lint.defects) - errors,
+        "left out": lint.num_quarantined,
     }
     cards = "".join(f"<article><h3>{name}</h3><strong>{n:,}</strong></article>" for name, n in figures.items())
     head = "".join(f"<th>{name}</th>" for name in ("rule", "", "what", "defects"))
@@ -36,42 +36,42 @@ def render_lint(found: DataLint) -> str:
         for rule, n in numbers.items()
     )
     by_rule: dict[str, list[Defect]] = {rule: [] for rule in numbers}
-    for defect in found.defects:
+    for defect in lint.defects:
         by_rule[defect.rule].append(defect)
-    legend = "<p>Pink: the pixels that the map has. Yellow: the box that the JSON gives.</p>"
-    parts = [
+    legend = "<p>Pink: the pixels of the map. Yellow: the box of the JSON.</p>"
+    sections = [
         f"<style>{_STYLE}</style><section class=cards>{cards}</section>",
         section("Rules", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""),
         legend if numbers else "",
-        *(_rule(rule, defects, found) for rule, defects in by_rule.items()),
-        section("Classes", _classes(found.classes)),
+        *(_rule_section(rule, defects, lint) for rule, defects in by_rule.items()),
+        section("Classes", _class_table(lint.classes)),
     ]
-    places = {name: value for name, value in asdict(found.places).items() if value is not None}
-    title = "Defects of the data" if found.defects else "Data without a defect"
-    return page(title, {name.replace("_", " "): value for name, value in places.items()}, parts, places)
+    uris = {name: uri for name, uri in asdict(lint.uris).items() if uri is not None}
+    title = "Defects of the data" if lint.defects else "Data without a defect"
+    return page(title, {name.replace("_", " "): uri for name, uri in uris.items()}, sections, uris)
 
 
-def _rule(rule: str, defects: list[Defect], found: DataLint) -> str:
-    """One rule that is broken: its pictures and its defects."""
-    rest = len(defects) - LISTED
+def _rule_section(rule: str, defects: list[Defect], lint: SplitLint) -> str:
+    """One broken rule: its pictures and its defects."""
+    num_unlisted = len(defects) - LISTED
     items = "".join(f"<li>{escape(d.message)}</li>" for d in defects[:LISTED])
-    more = f"<li>… and {rest:,} more</li>" if rest > 0 else ""
+    more = f"<li>… and {num_unlisted:,} more</li>" if num_unlisted > 0 else ""
     figures = []
     for defect in defects:
-        record = found.annotations.records.get(defect.image)
+        record = lint.annotations.records.get(defect.image)
         if len(figures) == PICTURES or record is None:
             continue
-        if drawn := draw_defect(defect, record, found.places):
+        if drawn := draw_defect(defect, record, lint.uris):
             data = base64.b64encode(drawn).decode("ascii")
-            said = escape(defect.message)
-            image = f'<img loading=lazy alt="{said}" src="data:image/jpeg;base64,{data}">'
-            figures.append(f"<figure>{image}<figcaption>{said}</figcaption></figure>")
+            message = escape(defect.message)
+            image = f'<img loading=lazy alt="{message}" src="data:image/jpeg;base64,{data}">'
+            figures.append(f"<figure>{image}<figcaption>{message}</figcaption></figure>")
     text = f"<p>{escape(RULES[rule].what)}. Cure: {escape(RULES[rule].cure)}.</p>"
     pictures = f"<div class=shots>{''.join(figures)}</div>" if figures else ""
     return section(f'<span id="{rule}">{rule}</span>', f"{text}{pictures}<ul>{items}{more}</ul>", "rule")
 
 
-def _classes(classes: list[dict[str, Any]]) -> str:
+def _class_table(classes: list[dict[str, Any]]) -> str:
     if not classes:
         return ""
     most = max(max(row["segments"] for row in classes), 1)

@@ -1,39 +1,34 @@
-"""Small pictures of defects: the part of the image in question, what the map has and what the JSON says."""
+"""Small pictures of defects: the region of the image in question, what the map has and what the JSON says."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from aunet.data.coco_json import ImageRecord
 from aunet.data.coco_panoptic import decode_panoptic, measure_segments
+from aunet.data.defects import Defect
+from aunet.data.pictures import open_picture
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.lint.images import open_picture
-from pipelines.lint.json import NOT_GIVEN
-from pipelines.lint.rules import Defect
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from pipelines.lint.split import RawPlaces
+from aunet.segments import NOT_GIVEN, Box
+from pipelines.lint.split import SplitUris
+from pipelines.store import storage
 
 SIDE = 300
 """Longer side of a picture in pixels."""
 MARGIN = 0.4
-"""What is shown around a segment, as a part of its longer side."""
+"""What is shown around a segment, as a fraction of its longer side."""
 MAP_COLOR, JSON_COLOR = (255, 40, 160), (255, 214, 0)
 """Outline of the pixels in the map, and of the box that the JSON gives."""
-Box = tuple[int, int, int, int]
 
 
-def draw_defect(defect: Defect, record: ImageRecord, places: RawPlaces) -> bytes | None:
-    """A JPEG of the place of a defect; None where neither image nor map can be shown."""
-    ids = _ids(storage.join(places.panoptic_dir, record.panoptic_name)) if record.panoptic_name else None
-    picture = _picture(storage.join(places.images, record.file_name)) if record.file_name else None
+def draw_defect(defect: Defect, record: ImageRecord, uris: SplitUris) -> bytes | None:
+    """A JPEG of what a defect is about; None where neither image nor map can be shown."""
+    ids = _ids(storage.join(uris.panoptic_dir, record.panoptic_name)) if record.panoptic_name else None
+    picture = _picture(storage.join(uris.images, record.file_name)) if record.file_name else None
     if picture is None and ids is not None:
         picture = _colored(ids)
     if picture is None:
@@ -41,19 +36,17 @@ def draw_defect(defect: Defect, record: ImageRecord, places: RawPlaces) -> bytes
     if defect.twin:
         return _encoded(_beside(picture, _picture(defect.twin)))
     segment = next((s for s in record.segments if s.id == defect.segment), None)
-    said = segment.bbox if segment is not None and segment.bbox[0] != NOT_GIVEN else None
+    claimed = segment.bbox if segment is not None and segment.bbox[0] != NOT_GIVEN else None
     mask = ids == defect.segment if ids is not None and defect.segment is not None else None
     if mask is not None and (mask.shape != picture.size[::-1] or not mask.any()):
         mask = None
-    return _encoded(_crop(picture, mask, said))
+    return _encoded(_crop(picture, mask, claimed))
 
 
-def _crop(picture: Image, mask: NDArray[np.bool_] | None, said: Box | None) -> Image:
+def _crop(picture: Image.Image, mask: NDArray[np.bool_] | None, claimed: Box | None) -> Image.Image:
     """Cut out the segment with some room, enlarge or shrink it, and draw both outlines."""
-    from PIL import Image, ImageDraw
-
     room = 8
-    boxes = [_corners(said)] if said is not None and said[2] > 0 and said[3] > 0 else []
+    boxes = [_corners(claimed)] if claimed is not None and claimed[2] > 0 and claimed[3] > 0 else []
     if mask is not None:
         boxes.append(_corners(measure_segments(mask.astype(np.int32))[1][1]))
     left, top, right, bottom = 0, 0, *picture.size
@@ -61,22 +54,22 @@ def _crop(picture: Image, mask: NDArray[np.bool_] | None, said: Box | None) -> I
         x1, y1, x2, y2 = (f(b[k] for b in boxes) for k, f in enumerate((min, min, max, max)))
         room = max(room, int(MARGIN * min(max(x2 - x1, y2 - y1), SIDE * SIDE)))
         window = max(x1 - room, 0), max(y1 - room, 0), min(x2 + room, right), min(y2 + room, bottom)
-        if window[0] < window[2] and window[1] < window[3]:  # a box may lie outside the image
+        if window[0] < window[2] and window[1] < window[3]:  # a box may be outside the image
             left, top, right, bottom = window
     scale = SIDE / max(right - left, bottom - top)
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     shown = picture.crop((left, top, right, bottom)).resize(size)
     if mask is not None:
-        part = Image.fromarray(mask[top:bottom, left:right]).resize(size, Image.Resampling.NEAREST)
-        inside = np.pad(np.asarray(part, dtype=bool), 2)
+        window_mask = Image.fromarray(mask[top:bottom, left:right]).resize(size, Image.Resampling.NEAREST)
+        inside = np.pad(np.asarray(window_mask, dtype=bool), 2)
         eroded = inside[:-4, 2:-2] & inside[4:, 2:-2] & inside[2:-2, :-4] & inside[2:-2, 4:]
         pixels = np.array(shown)
         pixels[inside[2:-2, 2:-2] & ~eroded] = MAP_COLOR
         shown = Image.fromarray(pixels)
-    if boxes and said is not None:
+    if boxes and claimed is not None:
         x1, y1, x2, y2 = (
             round(min(max(v - start, -room), end - start + room) * scale)
-            for v, start, end in zip(_corners(said), (left, top) * 2, (right, bottom) * 2, strict=True)
+            for v, start, end in zip(_corners(claimed), (left, top) * 2, (right, bottom) * 2, strict=True)
         )
         ImageDraw.Draw(shown).rectangle((x1, y1, max(x1, x2 - 1), max(y1, y2 - 1)), outline=JSON_COLOR, width=2)
     return shown
@@ -87,9 +80,7 @@ def _corners(box: Box) -> Box:
     return x, y, x + width, y + height
 
 
-def _beside(one: Image, other: Image | None) -> Image:
-    from PIL import Image
-
+def _beside(one: Image.Image, other: Image.Image | None) -> Image.Image:
     shown = [p for p in (one, other) if p is not None]
     for picture in shown:
         picture.thumbnail((SIDE, SIDE))
@@ -99,12 +90,12 @@ def _beside(one: Image, other: Image | None) -> Image:
     return sheet
 
 
-def _picture(uri: str) -> Image | None:
+def _picture(uri: str) -> Image.Image | None:
     """The image as RGB, or None."""
     try:
         picture = open_picture(storage.read_bytes(uri))[0]
         return None if picture is None else picture.convert("RGB")
-    except Exception:  # noqa: BLE001 - a defect that cannot be shown has been told in words
+    except Exception:  # noqa: BLE001 - a defect that cannot be shown is reported in words
         return None
 
 
@@ -116,16 +107,14 @@ def _ids(uri: str) -> NDArray[np.int32] | None:
         return None
 
 
-def _colored(ids: NDArray[np.int32]) -> Image:
+def _colored(ids: NDArray[np.int32]) -> Image.Image:
     """A map in colours that tell its ids apart."""
-    from PIL import Image
-
     hashed = ids.astype(np.uint32) * np.uint32(2654435761)
     colors = np.stack([hashed >> shift & 255 for shift in (24, 16, 8)], axis=-1).astype(np.uint8)
     return Image.fromarray(np.where(ids[..., None] == 0, 0, colors // 2 + 64).astype(np.uint8))
 
 
-def _encoded(picture: Image) -> bytes:
+def _encoded(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=82)
     return buffer.getvalue()

@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 640, 260
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 12, 34
 NUM_COLORS = 6
 MAX_POINTS = 240
-"""Longer curves are averaged in steps down to this many points."""
+"""Longer curves are averaged down to this many points."""
 
 
 def line_chart(title: str, curves: Mapping[str, Points], x_label: str) -> str:
@@ -22,7 +22,7 @@ def line_chart(title: str, curves: Mapping[str, Points], x_label: str) -> str:
 
     Args:
         title: above the figure.
-        curves: name → (x, y), x not falling.
+        curves: name → (x, y), x never decreasing.
         x_label: what x counts.
 
     Returns:
@@ -41,26 +41,26 @@ def line_chart(title: str, curves: Mapping[str, Points], x_label: str) -> str:
     low, high = y_ticks[0], max(y_ticks[-1], peak)
     x_low, x_high = min(xs), max(max(xs), min(xs) + 1e-9)
 
-    def place(x: float, y: float) -> str:
+    def to_svg(x: float, y: float) -> str:
         across = LEFT + (x - x_low) / (x_high - x_low) * (WIDTH - LEFT - RIGHT)
         down = HEIGHT - BOTTOM - (min(y, high) - low) / (high - low) * (HEIGHT - BOTTOM - TOP)
         return f"{across:.1f},{down:.1f}"
 
     marks = []
     for tick in y_ticks:
-        y = place(x_low, tick).split(",")[1]
+        y = to_svg(x_low, tick).split(",")[1]
         marks.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         marks.append(f'<text x="{LEFT - 6}" y="{y}" dy="4" text-anchor="end">{tick:g}</text>')
     for tick in ticks(x_low, x_high):
         if x_low <= tick <= x_high:
             marks.append(
-                f'<text x="{place(tick, low).split(",")[0]}" y="{HEIGHT - 16}" text-anchor="middle">{tick:g}</text>'
+                f'<text x="{to_svg(tick, low).split(",")[0]}" y="{HEIGHT - 16}" text-anchor="middle">{tick:g}</text>'
             )
     marks.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{escape(x_label)}</text>')
     legend = []
     for n, (name, points) in enumerate(finite.items()):
         color = f"var(--series-{n % NUM_COLORS})"
-        line = " ".join(place(x, y) for x, y in points)
+        line = " ".join(to_svg(x, y) for x, y in points)
         marks.append(f'<polyline style="stroke:{color}" points="{line}"><title>{escape(name)}</title></polyline>')
         legend.append(f'<li><i style="background:{color}"></i>{escape(name)} <b>{points[-1][1]:.3g}</b></li>')
     return (

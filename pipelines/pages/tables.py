@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 
 def print_quality(metrics: Mapping[str, float], per_class: Sequence[Mapping[str, Any]], title: str) -> None:
     """Write PQ, SQ and RQ of all, things and stuff, and of every category that occurs, in per cent.
 
     Args:
         metrics: PQ SQ RQ with the suffixes "", _th and _st; AP, AP_box and mIoU where there are any.
-        per_class: rows as `PanopticQualityResult.rows` gives them.
+        per_class: rows as `PanopticQualityResult.rows` returns them.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console(stderr=True)
     groups = Table(title=title, title_justify="left")
     groups.add_column("")
@@ -40,16 +40,13 @@ def print_quality(metrics: Mapping[str, float], per_class: Sequence[Mapping[str,
 def print_trials(
     trials: Sequence[Mapping[str, Any]], best: int, confirmed: Mapping[str, Mapping[str, Any]], title: str
 ) -> None:
-    """Write every trial of a study, and what the seeds said.
+    """Write every trial of a study, and what was confirmed with several seeds.
 
     Args:
         trials: `number origin weights results state`, as the study's document holds them.
         best: number of the best one.
         confirmed: `PQ` (mean), `sd` and `seeds` by name.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console(stderr=True)
     table = Table("", "λ1", "λ2", "λ3", "λ4", "PQ by epoch", "", "", title=title, title_justify="left")
     for trial in trials:
@@ -58,6 +55,6 @@ def print_trials(
         style = "bold" if trial["number"] == best else None
         table.add_row(str(trial["number"]), *weights, results, trial["state"], trial["origin"], style=style)
     console.print(table)
-    for name, part in confirmed.items():
-        figures = f"PQ {part['PQ']:.1f} ± {part['sd']:.1f} over {len(part['seeds'])} seeds"
+    for name, setting in confirmed.items():
+        figures = f"PQ {setting['PQ']:.1f} ± {setting['sd']:.1f} over {len(setting['seeds'])} seeds"
         console.print(f"{name:>6}  {figures}", highlight=False)

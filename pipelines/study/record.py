@@ -1,4 +1,4 @@
-"""What a search has proposed and seen, event by event: all that it must remember over a kill."""
+"""What a search has proposed and seen, event by event: all that it must remember if it is killed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 from aunet.config import LossWeights
 from aunet.errors import InputError, Refused
-from pipelines import storage
+from pipelines.store import storage
 from pipelines.study.search import Point, weights_of
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """One setting of λ1–λ4, and what became of it."""
+    """One choice of λ1–λ4, and its results."""
 
     number: int
     origin: str
-    """Where a setting comes from that was not searched for; empty: the search proposed it."""
+    """Where weights come from that were not searched for; empty: the search proposed them."""
     point: Point
     state: str = "running"
     """`running`, `finished` (trained to the end), `stopped` (fell behind at a rung) or `failed` (the loss diverged)."""
@@ -37,11 +37,11 @@ class Trial:
         return max(self.results.items(), default=(0, 0.0))
 
 
-class Record:
+class SearchRecord:
     """All that a search must remember: one numbered file per event, each created exclusively and never changed.
 
-    From these files alone searcher and scheduler are rebuilt after a kill, and two processes that search for the same
-    study meet at the next number.
+    From these files alone searcher and scheduler are rebuilt after a kill, and of two processes
+    that work on the same study one finds the next number in use.
     """
 
     def __init__(self, uri: str) -> None:
@@ -53,19 +53,19 @@ class Record:
             self._apply(entry)
 
     def propose(self, number: int, origin: str, point: Point) -> Trial:
-        """Enter a new trial."""
+        """Record a new trial."""
         self._append({"kind": "trial", "number": number, "origin": origin, "point": point})
         return self.trials[number]
 
     def result(self, number: int, epoch: int, pq: float, state: str, error: str = "") -> None:
-        """Enter what a trial has reached after so many epochs, and what it does then."""
+        """Record the PQ of a trial after that many epochs, and its state from then on."""
         entry = {"kind": "result", "number": number, "epoch": epoch, "PQ": pq, "state": state}
         self._append({**entry, "error": error} if error else entry)
 
     def _append(self, entry: dict[str, Any]) -> None:
-        place = storage.join(self.uri, f"{len(self.entries):06d}.json")
-        if not storage.create_exclusive(place, json.dumps(entry).encode()):
-            raise Refused(f"{place} was written meanwhile: another `tune` works on the same study; let it finish")
+        uri = storage.join(self.uri, f"{len(self.entries):06d}.json")
+        if not storage.create_exclusive(uri, json.dumps(entry).encode()):
+            raise Refused(f"{uri} has just been written: another `tune` is working on the same study; let it finish")
         self.entries.append(entry)
         self._apply(entry)
 
@@ -87,5 +87,5 @@ def best_of(trials: Iterable[Trial]) -> Trial:
     """
     trials = list(trials)
     if all(trial.state == "failed" for trial in trials):
-        raise InputError(f"the loss of all {len(trials)} trials diverged ({trials[0].error}); take a lower --train.lr")
+        raise InputError(f"the loss of all {len(trials)} trials diverged ({trials[0].error}); use a lower --train.lr")
     return max((trial for trial in trials if trial.state != "failed"), key=lambda trial: trial.last)

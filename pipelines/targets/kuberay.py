@@ -8,37 +8,48 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
-from aunet.errors import InputError
+import yaml
+from kubernetes import client, config
+from kubernetes.client import ApiException
+from urllib3.exceptions import HTTPError
+
+from aunet.errors import InputError, Unavailable
 from pipelines.targets.cluster_schema import check_rayjob
 from pipelines.targets.rayjob import render_rayjob
 from pipelines.targets.submission import State, Submission
 
+T = TypeVar("T")
+
 RAYJOBS = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
-POLL = 5.0
-"""Seconds between two looks at a job that is waited for."""
-GONE = 600.0
-"""Seconds in which a deleted job must have let go of its cluster."""
-LOST = 5
+POLL_SECONDS = 5.0
+"""Between two looks at a job that is waited for."""
+DELETE_SECONDS = 600.0
+"""In which a deleted job must have released its cluster."""
+MAX_FAILED_POLLS = 5
 """Looks in a row that may fail while a job is waited for."""
 
 
 class KubeRayJobs:
-    """RayJobs of one namespace; the cluster is that of the kubeconfig, or the one that this process runs in."""
+    """RayJobs of one namespace; the cluster is that of the kubeconfig, or the one that this process runs in.
 
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
+    Its methods raise `Unavailable` where the API server does not answer, or refuses, and `InputError` where nothing
+    names a cluster.
+    """
+
+    def __init__(self, namespace: str, poll_seconds: float = POLL_SECONDS) -> None:
+        self.namespace, self.poll_seconds = namespace, poll_seconds
 
     def render(self, submission: Submission) -> str:
         """The RayJob, validated."""
         return to_yaml([_valid(submission)])
 
     def state(self, id: str) -> State | None:
-        """How the RayJob stands; for a schedule's name, or its id before the first tick, that it is scheduled."""
-        with _said_plainly():
-            if (found := self._get(id)) is not None:
-                return state_of(found)
+        """How the RayJob stands; SCHEDULED for a schedule's name, or its id before the first tick."""
+        with _answering():
+            if (rayjob := self._get(id)) is not None:
+                return state_of(rayjob)
             schedule = self._schedule(id)
         if schedule is None:
             return None
@@ -48,8 +59,8 @@ class KubeRayJobs:
     def send(self, submission: Submission) -> None:
         """Create the RayJob; one that has ended is deleted first."""
         body = _valid(submission)
-        with _said_plainly():
-            api = _clients().CustomObjectsApi()
+        with _answering():
+            api = _api(client.CustomObjectsApi)
             old = self._get(submission.id)
             if old is not None:
                 api.delete_namespaced_custom_object(
@@ -60,66 +71,65 @@ class KubeRayJobs:
                 api.create_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, body=body)
 
     def follow(self, id: str) -> State:
-        """Show what the submitter's pod prints until the RayJob has ended; a lost connection is taken up again."""
+        """Show what the submitter's pod prints until the RayJob has ended; a lost connection is resumed."""
         last, failures = "", 0
         while True:
             try:
-                with _said_plainly():
-                    found = self._get(id)
-                if found is None:
-                    raise LookupError(id)
+                with _answering():
+                    rayjob = self._get(id)
                 last, failures = self._print_new_lines(id, last), 0
-                if (state := state_of(found)).ended:
-                    return state
-            except LookupError:
-                raise InputError(f"{id}: the RayJob was deleted while it was waited for; submit it again") from None
-            except InputError as error:
+            except Unavailable as error:
                 failures += 1
-                if failures == LOST:
+                if failures == MAX_FAILED_POLLS:
                     raise
                 print(f"{error}; trying again", file=sys.stderr)
-            time.sleep(POLL)
+            else:
+                if rayjob is None:
+                    raise Unavailable(f"{id}: the RayJob was deleted while it was waited for; submit it again")
+                if (state := state_of(rayjob)).ended:
+                    return state
+            time.sleep(self.poll_seconds)
 
     def logs(self, id: str) -> str:
-        """What the newest submitter's pod has printed; empty where it is not there yet or no more."""
+        """What the newest submitter's pod has printed; empty where there is no pod yet, or no longer."""
         return "".join(f"{line.partition(' ')[2]}\n" for line in self._lines(id))
 
     def stop(self, id: str) -> None:
         """Suspend the RayJob: its cluster goes, its record and its checkpoints stay. Or suspend the schedule."""
         suspended = {"spec": {"suspend": True}}
-        with _said_plainly():
+        with _answering():
             if self._get(id) is not None:
-                api = _clients().CustomObjectsApi()
+                api = _api(client.CustomObjectsApi)
                 api.patch_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, name=id, body=suspended)
             elif (schedule := self._schedule(id)) is not None:
-                _clients().BatchV1Api().patch_namespaced_cron_job(schedule.metadata.name, self.namespace, suspended)
+                _api(client.BatchV1Api).patch_namespaced_cron_job(schedule.metadata.name, self.namespace, suspended)
 
     def _get(self, id: str) -> dict[str, Any] | None:
         with _unless(404):
-            api = _clients().CustomObjectsApi()
-            found: Any = api.get_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, name=id)
-            return found
+            api = _api(client.CustomObjectsApi)
+            rayjob: Any = api.get_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, name=id)
+            return rayjob
         return None
 
     def _schedule(self, id: str) -> Any:
-        """The CronJob of this name, or that carries this id; None where there is none to be seen."""
+        """The CronJob of this name, or that carries this id; None where there is none, or none may be seen."""
         with _unless(403, 404):  # a tick may not read schedules, and has no need to
-            for job in _clients().BatchV1Api().list_namespaced_cron_job(self.namespace).items:
+            for job in _api(client.BatchV1Api).list_namespaced_cron_job(self.namespace).items:
                 if id in (job.metadata.name, (job.metadata.labels or {}).get("aunet/submission")):
                     return job
         return None
 
     def _wait_until_gone(self, id: str) -> None:
-        end = time.monotonic() + GONE
+        end = time.monotonic() + DELETE_SECONDS
         while self._get(id) is not None:
             if time.monotonic() > end:
-                raise InputError(f"{id}: the ended RayJob is still being deleted; look at its finalizers, then retry")
-            time.sleep(min(POLL, 2.0))
+                raise Unavailable(f"{id}: the ended RayJob is still being deleted; check its finalizers, then retry")
+            time.sleep(min(self.poll_seconds, 2.0))
 
     def _lines(self, id: str, since: int | None = None) -> list[str]:
         """Lines of the newest submitter's pod, each after its time."""
-        with _said_plainly(), _unless(400, 403, 404):
-            api = _clients().CoreV1Api()
+        with _answering(), _unless(400, 403, 404):
+            api = _api(client.CoreV1Api)
             pods = api.list_namespaced_pod(self.namespace, label_selector=f"job-name={id}").items
             if pods:
                 newest = max(pods, key=lambda pod: str(pod.metadata.creation_timestamp)).metadata.name
@@ -130,7 +140,8 @@ class KubeRayJobs:
 
     def _print_new_lines(self, id: str, last: str) -> str:
         """Write lines later than `last` to stderr. Returns the time of the last one."""
-        for line in self._lines(id, since=None if not last else int(POLL * (LOST + 1)) + 60):
+        recent = int(POLL_SECONDS * (MAX_FAILED_POLLS + 1)) + 60
+        for line in self._lines(id, since=recent if last else None):
             moment, _, text = line.partition(" ")
             if moment > last:
                 print(text, file=sys.stderr)
@@ -154,19 +165,22 @@ def state_of(rayjob: dict[str, Any]) -> State:
 
 
 def apply_schedule(documents: list[dict[str, Any]]) -> None:
-    """Create the objects of a schedule; those that exist are replaced, the service account is left as it is."""
-    k8s = _clients()
-    rbac = k8s.RbacAuthorizationV1Api()
+    """Create the objects of a schedule; those that exist are replaced, the service account is left unchanged.
+
+    Raises:
+        Unavailable: the API server does not answer, or refuses.
+    """
+    core, rbac, batch = _api(client.CoreV1Api), _api(client.RbacAuthorizationV1Api), _api(client.BatchV1Api)
     verbs = {
-        "ServiceAccount": (k8s.CoreV1Api().create_namespaced_service_account, None),
+        "ServiceAccount": (core.create_namespaced_service_account, None),
         "Role": (rbac.create_namespaced_role, rbac.replace_namespaced_role),
         "RoleBinding": (rbac.create_namespaced_role_binding, rbac.replace_namespaced_role_binding),
-        "CronJob": (k8s.BatchV1Api().create_namespaced_cron_job, k8s.BatchV1Api().replace_namespaced_cron_job),
+        "CronJob": (batch.create_namespaced_cron_job, batch.replace_namespaced_cron_job),
     }
     for document in documents:
         create, replace = verbs[document["kind"]]
         name, namespace = document["metadata"]["name"], document["metadata"]["namespace"]
-        with _said_plainly():
+        with _answering():
             with _unless(409):
                 create(namespace, document)
                 continue
@@ -174,15 +188,17 @@ def apply_schedule(documents: list[dict[str, Any]]) -> None:
                 replace(name, namespace, document)
 
 
-def to_yaml(documents: list[dict[str, Any]]) -> str:
+class PlainDumper(yaml.SafeDumper):
+    """YAML without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def to_yaml(documents: list[Any]) -> str:
     """Documents as one YAML text, without anchors."""
-    import yaml
-
-    class Plain(yaml.SafeDumper):
-        def ignore_aliases(self, data: Any) -> bool:
-            return True
-
-    return yaml.dump_all(documents, Dumper=Plain, sort_keys=False, width=120, explicit_start=len(documents) > 1)
+    separate = len(documents) > 1
+    return yaml.dump_all(documents, Dumper=PlainDumper, sort_keys=False, width=120, explicit_start=separate)
 
 
 def _valid(submission: Submission) -> dict[str, Any]:
@@ -191,10 +207,8 @@ def _valid(submission: Submission) -> dict[str, Any]:
     return rayjob
 
 
-def _clients() -> Any:
-    """The Kubernetes client, configured."""
-    from kubernetes import client, config
-
+def _api(kind: type[T]) -> T:
+    """A group of the Kubernetes API, configured again each time: tokens expire."""
     try:
         if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
             config.load_incluster_config()
@@ -202,14 +216,12 @@ def _clients() -> Any:
             config.load_kube_config(os.environ.get("KUBECONFIG"))
     except config.ConfigException as error:
         raise InputError(f"no Kubernetes cluster: {error}; set KUBECONFIG, or run inside the cluster") from None
-    return client
+    return kind()
 
 
 @contextlib.contextmanager
 def _unless(*statuses: int) -> Iterator[None]:
     """Leave the block quietly when the server answers with one of these."""
-    from kubernetes.client import ApiException
-
     try:
         yield
     except ApiException as error:
@@ -218,29 +230,26 @@ def _unless(*statuses: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _said_plainly() -> Iterator[None]:
-    """Turn the API server's answers into lines that say what to do."""
-    from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
-
+def _answering() -> Iterator[None]:
+    """Turn the API server's refusals, and its silence, into an `Unavailable` of one line with the cure."""
     try:
         yield
     except ApiException as error:
         cures = {
             401: "log in again: the credentials of the kubeconfig are not accepted",
-            403: "ask for the right, or take another --cluster.namespace",
+            403: "ask for the right, or use another --cluster.namespace",
             404: "install the KubeRay operator, 1.5.1 or newer, and create the namespace",
         }
-        said = _message(error)
         cure = cures.get(error.status or 0, "correct what it names and submit again")
-        raise InputError(f"Kubernetes answered {error.status}: {said}; {cure}") from None
+        raise Unavailable(f"Kubernetes answered {error.status}: {_message(error)}; {cure}") from None
     except HTTPError as error:
-        raise InputError(
+        raise Unavailable(
             f"the Kubernetes API server does not answer ({type(error).__name__}); check KUBECONFIG"
         ) from error
 
 
-def _message(error: Any) -> str:
-    with contextlib.suppress(ValueError, TypeError, AttributeError):
-        return str(json.loads(error.body)["message"])[:300]
+def _message(error: ApiException) -> str:
+    """What the server says, else the words of its status."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(error.body or "")["message"])[:300]
     return str(error.reason)

@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster, by its Jobs API: RAY_ADDRESS names the job server, RAY_AUTH_TOKEN opens it."""
+"""Jobs on a Ray cluster, by its Jobs API: RAY_ADDRESS names the job server, RAY_AUTH_TOKEN gives access."""
 
 from __future__ import annotations
 
@@ -9,55 +9,66 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
-from aunet.errors import InputError
-from pipelines import storage
+import yaml
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobSubmissionClient
+from requests.exceptions import RequestException
+
+from aunet.errors import InputError, Unavailable
+from pipelines.runtime.cluster import is_job_server
+from pipelines.store import storage
 from pipelines.targets.submission import CREDENTIALS, State, Submission
-
-if TYPE_CHECKING:
-    from ray.job_submission import JobSubmissionClient
+from pipelines.tracking.address import tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
 EXCLUDES = ["/*", "!/.", "!/aunet", "!/pipelines", "!/jobs", "__pycache__"]
-"""Of the checkout travels the code alone; the operator and the libraries are in the cluster's image."""
-POLL = 2.0
-"""Seconds between two looks at a job that is waited for."""
-LOST = 5
+"""Of the checkout only the code travels; the operator and the libraries are in the cluster's image."""
+POLL_SECONDS = 2.0
+"""Between two looks at a job that is waited for."""
+MAX_FAILED_POLLS = 5
 """Looks in a row that may fail while a job is waited for."""
-START = 30.0
-"""Seconds in which a cluster that has just been started lists its nodes."""
+START_SECONDS = 30.0
+"""In which a cluster that has just been started lists its nodes."""
 
 
 class RayJobs:
-    """Jobs of the cluster that RAY_API_SERVER_ADDRESS or RAY_ADDRESS names."""
+    """Jobs of the cluster that RAY_API_SERVER_ADDRESS or RAY_ADDRESS names.
 
-    def __init__(self) -> None:
+    Its methods raise `Unavailable` where the job server does not answer, or refuses.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[str], JobSubmissionClient] = JobSubmissionClient,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
         self.address = _address()
+        self._connect, self._poll_seconds = connect, poll_seconds
 
     def render(self, submission: Submission) -> str:
         """The request to the job server."""
-        import yaml
-
-        with _said_plainly(self.address):
+        with _answering(self.address):
             return yaml.safe_dump(self._request(self._client(), submission), sort_keys=False, width=1000)
 
     def state(self, id: str) -> State | None:
         """How the job stands."""
-        with _said_plainly(self.address):
+        with _answering(self.address):
             info = next((job for job in self._client().list_jobs() if job.submission_id == id), None)
         if info is None:
             return None
         code = info.driver_exit_code
-        said = (info.message or "").partition(", last available logs")[0]
-        message = "" if info.status.value == "SUCCEEDED" else " ".join(said.split())[:300]
+        reason = (info.message or "").partition(", last available logs")[0]
+        message = "" if info.status.value == "SUCCEEDED" else " ".join(reason.split())[:300]
         return State(info.status.value, message, None if code is None else int(code))
 
     def send(self, submission: Submission) -> None:
         """Upload the code and start the job."""
-        with _said_plainly(self.address):
+        with _answering(self.address):
             client = self._client()
             request = self._request(client, submission)
             if any(job.submission_id == submission.id for job in client.list_jobs()):
@@ -69,52 +80,50 @@ class RayJobs:
                     raise
 
     def follow(self, id: str) -> State:
-        """Show the log until the job has ended; a lost connection is taken up again."""
+        """Show the log until the job has ended; a lost connection is resumed."""
         shown, failures = [0], 0
         while True:
-            with contextlib.suppress(RuntimeError, OSError, InputError), _said_plainly(self.address):
+            with contextlib.suppress(RuntimeError, OSError), _answering(self.address):
                 asyncio.run(_tail(self._client(), id, shown))
             try:
                 state, failures = self.state(id), 0
-            except InputError as error:
+            except Unavailable as error:
                 failures += 1
-                if failures == LOST:
+                if failures == MAX_FAILED_POLLS:
                     raise
                 print(f"{error}; trying again", file=sys.stderr)
                 state = State("RUNNING")
             if state is None:
-                raise InputError(f"{id}: the job is gone from {self.address}; submit it again")
+                raise Unavailable(f"{id}: the job is gone from {self.address}; submit it again")
             if state.ended:
                 return state
-            time.sleep(POLL)
+            time.sleep(self._poll_seconds)
 
     def logs(self, id: str) -> str:
-        """What the job has said so far."""
-        with _said_plainly(self.address):
+        """What the job has printed so far."""
+        with _answering(self.address):
             return self._client().get_job_logs(id)
 
     def stop(self, id: str) -> None:
         """Ask the job to end, and wait until it has."""
-        with _said_plainly(self.address):
+        with _answering(self.address):
             self._client().stop_job(id)
         end = time.monotonic() + 60
         while (state := self.state(id)) and not state.ended and time.monotonic() < end:
             time.sleep(0.5)
 
     def _client(self) -> JobSubmissionClient:
-        from ray.job_submission import JobSubmissionClient
-
         for name in ("dashboard_sdk", "job.sdk"):
             logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
         logging.getLogger("ray._private.runtime_env.packaging").setLevel(logging.ERROR)
-        return JobSubmissionClient(self.address)
+        return self._connect(self.address)
 
     def _request(self, client: JobSubmissionClient, submission: Submission) -> dict[str, Any]:
-        """What the server is sent. Without an image of ours, on this machine, also this interpreter and this store."""
+        """What the server is sent; on this machine, without an image of ours, also this interpreter and this store."""
         here = _is_this_machine(client)
         environment = dict(submission.environment)
         if here:
-            environment |= _places()
+            environment |= _own_addresses()
         else:
             _check_reachable(submission)
         return {
@@ -126,19 +135,19 @@ class RayJobs:
 
 
 def _address() -> str:
-    given = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or ""
-    if not given.startswith(("http://", "https://")):
+    address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or ""
+    if not is_job_server(address):
         raise InputError(
-            f"RAY_ADDRESS = {given!r}: name the cluster's job server, such as RAY_ADDRESS=http://HEAD:8265"
+            f"RAY_ADDRESS = {address!r}: name the cluster's job server, such as RAY_ADDRESS=http://HEAD:8265"
         )
-    if CREDENTIALS.search(given):
-        raise InputError("RAY_ADDRESS holds credentials; leave them out and set RAY_AUTH_MODE=token, RAY_AUTH_TOKEN")
-    return given.rstrip("/")
+    if CREDENTIALS.search(address):
+        raise InputError("RAY_ADDRESS holds credentials; remove them and set RAY_AUTH_MODE=token, RAY_AUTH_TOKEN")
+    return address.rstrip("/")
 
 
 def _is_this_machine(client: JobSubmissionClient) -> bool:
     """Whether the cluster's nodes are this machine: an address of localhost may be a tunnel to another."""
-    end = time.monotonic() + START
+    end = time.monotonic() + START_SECONDS
     while True:
         answer = client._do_request("GET", "/nodes?view=summary").json()
         names = {node.get("hostname") for node in answer.get("data", {}).get("summary", [])}
@@ -147,12 +156,10 @@ def _is_this_machine(client: JobSubmissionClient) -> bool:
         time.sleep(0.5)
 
 
-def _places() -> dict[str, str]:
+def _own_addresses() -> dict[str, str]:
     """The store and MLflow of this machine; a job has a working directory of its own."""
-    from pipelines.tracking_address import tracking_uri
-
-    places = {"AUNET_STORE": storage.store_root(), "MLFLOW_TRACKING_URI": tracking_uri()}
-    return {name: value for name, value in places.items() if not CREDENTIALS.search(value)}
+    addresses = {"AUNET_STORE": storage.store_root(), "MLFLOW_TRACKING_URI": tracking_uri()}
+    return {name: value for name, value in addresses.items() if not CREDENTIALS.search(value)}
 
 
 def _check_reachable(submission: Submission) -> None:
@@ -161,8 +168,9 @@ def _check_reachable(submission: Submission) -> None:
     if "AUNET_STORE" not in submission.environment:
         problems.append("AUNET_STORE is not set: name the store that all nodes share, such as s3://bucket/prefix")
     data = submission.config.data
-    if data.shapes is None and "://" not in data.root and not os.path.isabs(data.root):
-        problems.append(f"data.root = {data.root!r}: jobs start elsewhere; take s3://… or a path that all nodes share")
+    shared = storage.is_remote(data.root) or os.path.isabs(urlsplit(data.root).path)
+    if data.shapes is None and not shared:
+        problems.append(f"data.root = {data.root!r}: jobs start elsewhere; use s3://… or a path that all nodes share")
     if problems:
         raise InputError(problems)
 
@@ -178,19 +186,16 @@ async def _tail(client: JobSubmissionClient, id: str, shown: list[int]) -> None:
 
 
 @contextlib.contextmanager
-def _said_plainly(address: str) -> Iterator[None]:
-    """Turn the client's errors into lines that say what to do."""
-    from ray.exceptions import AuthenticationError
-    from requests.exceptions import RequestException
-
+def _answering(address: str) -> Iterator[None]:
+    """Turn the client's errors into an `Unavailable` of one line with the cure."""
     try:
         yield
     except AuthenticationError:
         token = "another token" if os.environ.get("RAY_AUTH_MODE") == "token" else "a token"
-        raise InputError(
+        raise Unavailable(
             f"{address}: the job server wants {token}; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or "
             f"RAY_AUTH_TOKEN_PATH to the cluster's own"
         ) from None
     except (ConnectionError, RequestException) as error:
         cure = "start the cluster, open the tunnel or correct RAY_ADDRESS"
-        raise InputError(f"{address}: no job server answers; {cure}") from error
+        raise Unavailable(f"{address}: no job server answers; {cure}") from error

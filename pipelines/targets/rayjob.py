@@ -1,19 +1,21 @@
-"""A job as a KubeRay RayJob: a cluster made for it, as large as it needs, gone when it has ended."""
+"""A job as a KubeRay RayJob: a cluster created for it, as large as it needs, gone when it has ended."""
 
 from __future__ import annotations
 
 import math
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 from aunet.errors import InputError
-from pipelines.config import RunConfig
+from pipelines.settings.run_config import RunConfig
+from pipelines.store import storage
 from pipelines.targets.submission import Submission
 
 HEAD_CPUS, HEAD_MEMORY_GB = 4, 16
 """The head runs the driver and no work."""
 DRAIN_SECONDS = 90
-"""A pod that is to go tells Ray, which places nothing there any more, and has so long to finish what runs."""
+"""A pod that is to go reports it to Ray, which schedules nothing there any more; what runs has that long to finish."""
 GRACE_SECONDS = 120
 GPU = "nvidia.com/gpu"
 SPOT_TAINTS = ("cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority", "spot")
@@ -33,7 +35,7 @@ def render_rayjob(job: Submission) -> dict[str, Any]:
     """The RayJob that runs `job`.
 
     Raises:
-        InputError: the settings make no cluster that could run it.
+        InputError: no cluster of these settings could run it.
     """
     config, cluster = job.config, job.config.cluster
     if problems := cluster_problems(job):
@@ -71,17 +73,17 @@ def labels(job: Submission) -> dict[str, str]:
 def cluster_problems(job: Submission) -> list[str]:
     """What keeps this configuration from running in pods, each with its cure."""
     config, cluster, problems = job.config, job.config.cluster, []
-    if not job.environment.get("AUNET_STORE", "").startswith("s3://"):
+    if not storage.is_s3(job.environment.get("AUNET_STORE", "")):
         problems.append("AUNET_STORE: pods share no folder; set it to s3://bucket/prefix")
-    if config.data.shapes is None and "://" not in config.data.root:
-        problems.append(f"data.root = {config.data.root!r}: pods do not see this machine; take s3://bucket/prefix")
+    if config.data.shapes is None and not storage.is_remote(config.data.root):
+        problems.append(f"data.root = {config.data.root!r}: pods do not see this machine; use s3://bucket/prefix")
     tracking = job.environment.get("MLFLOW_TRACKING_URI", "")
-    if tracking and ("://" not in tracking or tracking.startswith(("sqlite:", "file:"))):
+    if tracking and (not storage.is_remote(tracking) or urlsplit(tracking).scheme == "sqlite"):
         problems.append(f"MLFLOW_TRACKING_URI = {tracking!r}: a file of this machine; name a server or unset it here")
     if config.train.use_gpu and not cluster.gpus_per_node:
-        problems.append("cluster.gpus_per_node = 0: train.use_gpu asks for GPUs; take 1 or more")
+        problems.append("cluster.gpus_per_node = 0: train.use_gpu needs GPUs; use 1 or more")
     if cluster.shm_gb >= cluster.memory_gb:
-        problems.append(f"cluster.shm_gb = {cluster.shm_gb}: counts as memory; take less than {cluster.memory_gb}")
+        problems.append(f"cluster.shm_gb = {cluster.shm_gb}: counts as memory; use less than {cluster.memory_gb}")
     return problems
 
 
@@ -131,7 +133,7 @@ def _workers(job: Submission) -> dict[str, Any]:
 
 
 def _head(job: Submission) -> dict[str, Any]:
-    """On a node that is not preempted: without its head the whole cluster starts anew."""
+    """On a node that is not preempted: without its head the whole cluster starts again."""
     resources = {"cpu": str(HEAD_CPUS), "memory": f"{HEAD_MEMORY_GB}Gi"}
     stable = [{"key": key, "operator": "NotIn", "values": [value]} for key, value in SPOT_LABELS.items()]
     terms = {"nodeSelectorTerms": [{"matchExpressions": stable}]}
@@ -180,7 +182,7 @@ def environment(job: Submission) -> list[dict[str, str]]:
 
 
 def _submitter(config: RunConfig) -> dict[str, Any]:
-    """Hands the command to the cluster and shows its log: `kubectl logs job/ID`."""
+    """Sends the command to the cluster and shows its log: `kubectl logs job/ID`."""
     resources = {"cpu": "500m", "memory": "1Gi"}
     return {
         "spec": {

@@ -1,4 +1,4 @@
-"""A scheduled `retrain` on Kubernetes: a CronJob whose pod sends one RayJob per tick, and what allows it to."""
+"""A scheduled `retrain` on Kubernetes: a CronJob whose pod sends one RayJob per tick, and what permits it to."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pipelines.targets.rayjob import CONTAINER_SECURITY, POD_SECURITY, cluster_p
 from pipelines.targets.submission import Submission
 
 LATE_SECONDS = 3600
-"""A tick that could not start in this time is left out; the next one finds the same new data."""
+"""A tick that could not start within that time is skipped; the next one finds the same new data."""
 
 
 def name_of(job: Submission) -> str:
-    """One schedule per preset: sent again with other settings, it takes the place of the one before."""
+    """One schedule per preset: sent again with other settings, it replaces the one before."""
     return f"retrain-{job.preset.replace('_', '-')}"
 
 
 def render_schedule(job: Submission) -> list[dict[str, Any]]:
-    """Service account, role, role binding and CronJob, in the order in which they are made.
+    """Service account, role, role binding and CronJob, in the order in which they are created.
 
     Raises:
-        InputError: the settings make no cluster that could run a tick.
+        InputError: no cluster of these settings could run a tick.
     """
     if problems := cluster_problems(job):
         raise InputError(problems)
@@ -45,11 +45,11 @@ def render_schedule(job: Submission) -> list[dict[str, Any]]:
 
 def _cron_job(job: Submission, account: str) -> dict[str, Any]:
     cluster = job.config.cluster
-    found = {**labels(job), "aunet/submission": job.id}
+    names = {**labels(job), "aunet/submission": job.id}
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
-        "metadata": {"name": name_of(job), "namespace": cluster.namespace, "labels": found},
+        "metadata": {"name": name_of(job), "namespace": cluster.namespace, "labels": names},
         "spec": {
             "schedule": cluster.schedule,
             "timeZone": "Etc/UTC",
@@ -58,7 +58,7 @@ def _cron_job(job: Submission, account: str) -> dict[str, Any]:
             "successfulJobsHistoryLimit": 3,
             "failedJobsHistoryLimit": 3,
             "jobTemplate": {
-                "metadata": {"labels": found},
+                "metadata": {"labels": names},
                 "spec": {
                     # The RayJob retries by itself; only a pod that was evicted is replaced, and finds its RayJob.
                     "backoffLimit": 3,
@@ -72,7 +72,7 @@ def _cron_job(job: Submission, account: str) -> dict[str, Any]:
                         ]
                     },
                     "activeDeadlineSeconds": int(cluster.deadline_hours * 3600) * (cluster.retries + 1) + LATE_SECONDS,
-                    "template": {"metadata": {"labels": found}, "spec": _pod(job, account)},
+                    "template": {"metadata": {"labels": names}, "spec": _pod(job, account)},
                 },
             },
         },

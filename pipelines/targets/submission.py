@@ -7,16 +7,18 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.config import RunConfig, fingerprint, to_json
-from pipelines.overrides import differences, flatten
+from pipelines.runtime.code_version import code_version
+from pipelines.settings.overrides import differences, flatten
+from pipelines.settings.run_config import RunConfig, fingerprint, to_json
+from pipelines.store import storage
+from pipelines.store.artifacts import VerbResult
 
 MAX_NAME = 47
-"""KubeRay takes no longer name for a RayJob."""
+"""Characters in the name of a RayJob that KubeRay accepts."""
 TRAVELS = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
 """Variables that a job receives from here, besides those that start with AUNET_."""
 SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
@@ -35,6 +37,7 @@ class State:
 
     @property
     def ended(self) -> bool:
+        """Whether it runs no more."""
         return self.status in ("STOPPED", "SUCCEEDED", "FAILED")
 
 
@@ -47,28 +50,67 @@ class Submission:
     verb: str
     preset: str
     words: tuple[str, ...]
-    """What stands behind `python -m jobs`."""
+    """What follows `python -m jobs`."""
     environment: Mapping[str, str]
-    """Variables that go along; none holds a credential."""
+    """Variables that travel with it; none holds a credential."""
 
     def command(self, python: str) -> str:
         """The command for a shell."""
         return shlex.join([python, "-m", "jobs", *self.words])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submitted(VerbResult):
+    """What became of a submission; what does not apply to its target is None and no JSON key."""
+
+    submission_id: str
+    target: str
+    cron_job: str | None = None
+    """Name of the schedule, where it is one."""
+    arguments: dict[str, Any] | None = None
+    """Of a pipeline that would be sent."""
+    status: str | None = None
+    """As in `State`; None: nothing was to be sent."""
+    run_id: str | None = None
+    """Of a pipeline's run."""
+    sent: bool | None = None
+    """Whether this call sent it."""
+    message: str | None = None
+    job_exit_code: int | None = None
+    """Of a job that was waited for; in JSON `exit_code`."""
+    manifest: str = ""
+    """What would be sent; no JSON key."""
+
+    def to_json(self) -> dict[str, Any]:
+        plain = asdict(self)
+        del plain["manifest"]
+        plain["exit_code"] = plain.pop("job_exit_code")
+        return {name: value for name, value in plain.items() if value is not None}
+
+    @property
+    def text(self) -> str:
+        """The manifest."""
+        return self.manifest
+
+    @property
+    def exit_code(self) -> int:
+        """The job's, where it was waited for."""
+        return self.job_exit_code or 0
+
+
 class Jobs(Protocol):
-    """A place where jobs run."""
+    """A target: where jobs run."""
 
     def render(self, submission: Submission) -> str:
         """What would be sent, as YAML."""
         ...
 
     def state(self, id: str) -> State | None:
-        """How the job stands; None: there is none of this id."""
+        """How the job stands; None: no job has this id."""
         ...
 
     def send(self, submission: Submission) -> None:
-        """Start it; one of the same id that has ended makes way."""
+        """Start it, in place of one of the same id that has ended."""
         ...
 
     def follow(self, id: str) -> State:
@@ -76,7 +118,7 @@ class Jobs(Protocol):
         ...
 
     def logs(self, id: str) -> str:
-        """What the job has said so far."""
+        """What the job has printed so far."""
         ...
 
     def stop(self, id: str) -> None:
@@ -84,32 +126,36 @@ class Jobs(Protocol):
         ...
 
 
-def submission(config: RunConfig, *, verb: str, preset: str, run: str | None) -> Submission:
+def submission(
+    config: RunConfig, *, verb: str, preset: str, base: RunConfig, run: str | None = None, code: str | None = None
+) -> Submission:
     """The job that runs `verb` on `config`, a changed `preset`.
+
+    Args:
+        base: the preset's own configuration, unchanged.
+        run: the run that the verb works on.
+        code: version of the code, part of the id; None: this checkout's.
 
     Raises:
         InputError: a setting or a variable that would travel holds credentials.
     """
-    from pipelines import presets
-    from pipelines.code_version import code_version
-
     environment = travelling(os.environ)
-    changes = differences(config, getattr(presets, preset)())
+    changes = differences(config, base)
     words = [verb, preset]
     words += ["--overrides", shell_proof(changes)] if changes else []
     words += ["--run", run] if run else []
-    given = {**flatten(config), **environment, "--run": run or ""}
-    if problems := list(_credentials(given)):
+    values = {**flatten(config), **environment, "--run": run or ""}
+    if problems := list(_credentials(values)):
         raise InputError(problems)
     # Where the job runs is not what it does: other machines, the same job.
     work = {name: value for name, value in to_json(config).items() if name != "cluster"}
-    digest = fingerprint(verb, work, run or "", storage.store_root(), code_version())[:12]
+    digest = fingerprint(verb, work, run or "", storage.store_root(), code or code_version())[:12]
     name = f"{verb}-{preset.replace('_', '-')}"[: MAX_NAME - 13].rstrip("-")
     return Submission(f"{name}-{digest}", config, verb, preset, tuple(words), environment)
 
 
 def travelling(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of `environment` that a job receives: where things lie, never what opens them."""
+    """The variables of `environment` that a job receives: where things are, never what opens them."""
     return {
         name: value
         for name, value in sorted(environment.items())
@@ -120,17 +166,17 @@ def travelling(environment: Mapping[str, str]) -> dict[str, str]:
 def shell_proof(changes: Mapping[str, Any]) -> str:
     """`changes` as JSON in which no character means anything to a shell between double quotes.
 
-    KubeRay writes a command into a script and `ray job submit` quotes its words anew: a text that holds `$`, a
-    backquote, a single quote or a backslash before a quote would arrive as another.
+    KubeRay writes a command into a script and `ray job submit` quotes its words again: a text that holds `$`, a
+    backquote, a single quote or a backslash before a quote would arrive changed.
     """
     escape = re.compile(r"\\\\|\\\"|[$`'!]")
-    return escape.sub(lambda found: f"\\u{ord(found[0][-1]):04x}", json.dumps(changes))
+    return escape.sub(lambda match: f"\\u{ord(match[0][-1]):04x}", json.dumps(changes))
 
 
-def _credentials(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in given.items():
+def _credentials(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
         if CREDENTIALS.search(str(value)):
             yield (
-                f"{name}: holds credentials, which a job must not carry; take them out of it and put them into the "
+                f"{name}: holds credentials, which a job must not carry; remove them and put them into the "
                 f"environment of the cluster, on Kubernetes into the Secret that cluster.secret names"
             )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aunet.categories import VOID, Categories, Category
+from aunet.categories import VOID, Categories, Category, ThingLabels
 from aunet.errors import InputError
 
 ROAD = {"id": 7, "name": "road", "isthing": 0, "color": [128, 64, 128]}
@@ -43,11 +43,11 @@ def test_semantic_labels_with_every_thing_its_own(street: Categories) -> None:
 
 
 @pytest.mark.parametrize("thing_labels", ["one", "each"])
-def test_stuff_only_and_things_only(thing_labels: str) -> None:
+def test_stuff_only_and_things_only(thing_labels: ThingLabels) -> None:
     stuff, things = Categories.from_json([ROAD, SKY]), Categories.from_json([CAR])
     assert stuff.detector_labels == {}
-    assert stuff.num_semantic(thing_labels) == 2 + (thing_labels == "one")  # type: ignore[arg-type]
-    assert things.num_semantic(thing_labels) == 1  # type: ignore[arg-type]
+    assert stuff.num_semantic(thing_labels) == 2 + (thing_labels == "one")
+    assert things.num_semantic(thing_labels) == 1
 
 
 def test_json_round_trip(street: Categories) -> None:

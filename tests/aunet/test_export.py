@@ -25,7 +25,7 @@ from aunet.model import AUNet, Output, backbone
 from aunet.model.resnext import DeformableConv, NonLocal
 from aunet.structures import Batch
 from pipelines import presets
-from pipelines.variants import TABLE_1
+from pipelines.settings.variants import TABLE_1
 from tests.tiny import CATEGORIES, TINY
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,7 +44,7 @@ def predictor(model: AUNet | ExportedNetwork, config: AUNetConfig = TINY) -> Pre
     )
 
 
-def assert_same(wanted: Output, found: Output, slack: float = 1) -> list[int]:
+def assert_same(wanted: Output, actual: Output, slack: float = 1) -> list[int]:
     """Compare all that the network says; returns the numbers of detections.
 
     Args:
@@ -52,10 +52,10 @@ def assert_same(wanted: Output, found: Output, slack: float = 1) -> list[int]:
     """
     for name, tolerance in (("labels", 0), ("boxes", 1e-3), ("scores", 1e-5), ("mask_probs", 1e-4)):
         torch.testing.assert_close(
-            getattr(found.instances, name), getattr(wanted.instances, name), atol=slack * tolerance, rtol=0
+            getattr(actual.instances, name), getattr(wanted.instances, name), atol=slack * tolerance, rtol=0
         )
-    torch.testing.assert_close(found.scene.logits, wanted.scene.logits, atol=slack * 1e-4, rtol=0)
-    torch.testing.assert_close(found.scene.attention, wanted.scene.attention, atol=slack * 1e-5, rtol=0)
+    torch.testing.assert_close(actual.semantic.logits, wanted.semantic.logits, atol=slack * 1e-4, rtol=0)
+    torch.testing.assert_close(actual.semantic.attention, wanted.semantic.attention, atol=slack * 1e-5, rtol=0)
     return [len(scores) for scores in wanted.instances.scores]
 
 
@@ -93,10 +93,10 @@ def test_images_of_different_sizes(network: AUNet, program: ExportedNetwork) -> 
     eager, exported = predictor(network), predictor(program)
     for images in (pictures()[:1], pictures()[1:2], pictures()):
         assert min(assert_same(eager.run(images)[0], exported.run(images)[0])) > 5
-    for wanted, found in zip(eager(pictures()), exported(pictures()), strict=True):
-        assert wanted.panoptic.segments == found.panoptic.segments
-        assert torch.equal(wanted.panoptic.ids, found.panoptic.ids)
-        assert wanted.attention.keys() == found.attention.keys()
+    for wanted, actual in zip(eager(pictures()), exported(pictures()), strict=True):
+        assert wanted.panoptic.segments == actual.panoptic.segments
+        assert torch.equal(wanted.panoptic.ids, actual.panoptic.ids)
+        assert wanted.attention.keys() == actual.attention.keys()
 
 
 @pytest.mark.parametrize("most", [0, 1])
@@ -112,19 +112,19 @@ def test_nothing_and_one_thing_found(network: AUNet, program: ExportedNetwork, m
     ranked = enough.flatten().sort(descending=True).values
     bias = float((ranked[0] + ranked[1]) / 2 if most else ranked[0] + 1)
     with background_bias(network, program, bias):
-        found = assert_same(predictor(network).run(images)[0], predictor(program).run(images)[0])
-    assert found == [most]
+        counts = assert_same(predictor(network).run(images)[0], predictor(program).run(images)[0])
+    assert counts == [most]
 
 
 def test_no_proposals(program: ExportedNetwork) -> None:
     """An image of no pixels inside its padding; the network itself would divide by them."""
     output = program(Batch(torch.zeros(1, 3, 96, 96, dtype=torch.uint8), [(0, 0)], []))
     assert [len(boxes) for boxes in output.instances.boxes] == [0]
-    assert output.scene.logits.isfinite().all()
+    assert output.semantic.logits.isfinite().all()
 
 
 def test_too_small_an_image_is_named(program: ExportedNetwork) -> None:
-    with pytest.raises(InputError, match=r"input has 64×96 pixels.*takes 96×96 and more; take a larger"):
+    with pytest.raises(InputError, match=r"input has 64×96 pixels.*needs 96×96 or more; choose a larger"):
         program(Batch(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), [(60, 90)], []))
 
 
@@ -133,17 +133,17 @@ def test_it_runs_without_this_package(file: Path, program: ExportedNetwork, tmp_
         "import sys, json, torch, torchvision, aunet_ops\n"
         f"program = torch.export.load({str(file)!r}).module()\n"
         "images = (torch.arange(3 * 96 * 128) % 251).to(torch.uint8).view(1, 3, 96, 128)\n"
-        "found = program(images, torch.tensor([90, 128]))\n"
+        "results = program(images, torch.tensor([90, 128]))\n"
         "assert not [name for name in sys.modules if name.split('.')[0] in ('aunet', 'pipelines')]\n"
-        "print(json.dumps({name: value.tolist() for name, value in found.items() if name in ('boxes', 'labels')}))"
+        "print(json.dumps({name: value.tolist() for name, value in results.items() if name in ('boxes', 'labels')}))"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
-    found = json.loads(answer.stdout.splitlines()[-1])
+    actual = json.loads(answer.stdout.splitlines()[-1])
     images = (torch.arange(3 * 96 * 128) % 251).to(torch.uint8).view(1, 3, 96, 128)
     here = program(Batch(images, [(90, 128)], [])).instances
-    assert found["labels"] == here.labels[0].tolist()
-    torch.testing.assert_close(torch.tensor(found["boxes"]), here.boxes[0], atol=1e-3, rtol=0)
+    assert actual["labels"] == here.labels[0].tolist()
+    torch.testing.assert_close(torch.tensor(actual["boxes"]), here.boxes[0], atol=1e-3, rtol=0)
 
 
 def tiny(config: AUNetConfig) -> AUNetConfig:
@@ -162,22 +162,26 @@ def small_resnext(norm: Any) -> nn.Module:
     """ResNeXt with a deformable convolution in each late stage and a non-local block, one block per stage."""
     resnet = ResNet(Bottleneck, [1, 1, 1, 1], groups=64, width_per_group=4, norm_layer=norm)
     for stage in (resnet.layer2, resnet.layer3, resnet.layer4):
-        stage[0].conv2 = DeformableConv(stage[0].conv2)  # type: ignore[index, union-attr]
-        nn.init.normal_(stage[0].conv2.offset.weight, std=0.01)  # type: ignore[index, union-attr]
-    resnet.layer3.add_module("non_local", NonLocal(1024))
-    nn.init.normal_(resnet.layer3.non_local.out.weight, std=0.01)  # type: ignore[union-attr]
+        block = stage[0]
+        assert isinstance(block, Bottleneck)
+        deformable = DeformableConv(block.conv2)
+        nn.init.normal_(deformable.offset.weight, std=0.01)
+        block.add_module("conv2", deformable)
+    non_local = NonLocal(1024)
+    nn.init.normal_(non_local.out.weight, std=0.01)
+    resnet.layer3.add_module("non_local", non_local)
     return resnet
 
 
 def architectures() -> dict[str, AUNetConfig]:
     """Every architecture that a preset has, each once, and what only an option changes."""
     named = [f"coco_r50_{row}" for row in TABLE_1] + ["coco_x152", "cityscapes_r50", "camvid_small", "coco_overfit"]
-    found = {name: tiny(getattr(presets, name)().model) for name in named}
-    aunet = found["coco_r50_aunet"]
-    found["mask_size 14"] = replace(aunet, attention=replace(aunet.attention, mask_size=14))
-    found["coverage"] = replace(aunet, attention=replace(aunet.attention, normalize="coverage"))
-    found["box_convs"] = replace(aunet, foreground=replace(aunet.foreground, box_convs=2), branch_norm="none")
-    return found
+    configs = {name: tiny(getattr(presets, name)().model) for name in named}
+    aunet = configs["coco_r50_aunet"]
+    configs["mask_size 14"] = replace(aunet, attention=replace(aunet.attention, mask_size=14))
+    configs["coverage"] = replace(aunet, attention=replace(aunet.attention, normalize="coverage"))
+    configs["box_convs"] = replace(aunet, foreground=replace(aunet.foreground, box_convs=2), branch_norm="none")
+    return configs
 
 
 @pytest.mark.slow

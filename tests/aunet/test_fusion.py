@@ -53,13 +53,16 @@ def categories_of(panoptic: PanopticMap) -> list[list[int]]:
 
 
 def test_things_come_by_score_and_stuff_fills_the_rest() -> None:
-    found = detections((0.6, CAR, "##../##.."), (0.9, PERSON, ".#../.#.."))
-    panoptic = fuse_panoptic(found, logits([[1, 1, 1, 2], [1, 1, 0, 2]]), CATEGORIES, NO_LIMIT, "one")
+    instances = detections((0.6, CAR, "##../##.."), (0.9, PERSON, ".#../.#.."))
+    panoptic = fuse_panoptic(instances, logits([[1, 1, 1, 2], [1, 1, 0, 2]]), CATEGORIES, NO_LIMIT, "one")
     assert panoptic.ids.tolist() == [[2, 1, 3, 4], [2, 1, 0, 4]]
     assert panoptic.ids.dtype == torch.int32
     assert [(s.category_id, s.is_thing, s.area) for s in panoptic.segments] == [
-        (PERSON, True, 2), (CAR, True, 2), (ROAD, False, 1), (SKY, False, 2),
-    ]  # fmt: skip
+        (PERSON, True, 2),
+        (CAR, True, 2),
+        (ROAD, False, 1),
+        (SKY, False, 2),
+    ]
     assert [s.score for s in panoptic.segments] == [pytest.approx(0.9), pytest.approx(0.6), None, None]
 
 
@@ -72,14 +75,14 @@ def test_an_instance_with_exactly_the_overlap_share_taken_is_kept_and_one_with_m
 
 
 def test_a_dropped_instance_takes_nothing() -> None:
-    found = detections((0.9, PERSON, "##...."), (0.8, CAR, "###..."), (0.7, CAR, "..##.."))
-    panoptic = fuse_panoptic(found, logits([[0] * 6]), CATEGORIES, NO_LIMIT, "one")
+    instances = detections((0.9, PERSON, "##...."), (0.8, CAR, "###..."), (0.7, CAR, "..##.."))
+    panoptic = fuse_panoptic(instances, logits([[0] * 6]), CATEGORIES, NO_LIMIT, "one")
     assert categories_of(panoptic) == [[PERSON, PERSON, CAR, CAR, 0, 0]]
 
 
 def test_instances_below_the_score_threshold_are_left_out() -> None:
-    found = detections((0.5, CAR, "#."), (0.49, CAR, ".#"))
-    assert fuse_panoptic(found, logits([[0, 0]]), CATEGORIES, NO_LIMIT, "one").ids.tolist() == [[1, 0]]
+    instances = detections((0.5, CAR, "#."), (0.49, CAR, ".#"))
+    assert fuse_panoptic(instances, logits([[0, 0]]), CATEGORIES, NO_LIMIT, "one").ids.tolist() == [[1, 0]]
 
 
 def test_small_stuff_becomes_void_counted_after_the_things() -> None:
@@ -103,19 +106,19 @@ def test_no_stuff_and_no_instances_is_all_void() -> None:
 
 
 def test_a_tie_lies_over_the_person_who_wears_it() -> None:
-    found = detections((0.9, PERSON, "####"), (0.6, TIE, ".#.."))
+    instances = detections((0.9, PERSON, "####"), (0.6, TIE, ".#.."))
     semantic = logits([[0] * 4])
-    assert categories_of(fuse_panoptic(found, semantic, CATEGORIES, NO_LIMIT, "one")) == [[PERSON] * 4]
+    assert categories_of(fuse_panoptic(instances, semantic, CATEGORIES, NO_LIMIT, "one")) == [[PERSON] * 4]
     config = FusionConfig(stuff_area=0, relations=(("tie", "person"),))
-    over = fuse_panoptic(found, semantic, CATEGORIES, config, "one")
+    over = fuse_panoptic(instances, semantic, CATEGORIES, config, "one")
     assert categories_of(over) == [[PERSON, TIE, PERSON, PERSON]]
     assert [s.area for s in over.segments] == [3, 1]
 
 
 def test_an_instance_painted_over_entirely_leaves_no_segment() -> None:
     config = FusionConfig(stuff_area=0, relations=(("tie", "person"),))
-    found = detections((0.9, PERSON, ".#.."), (0.6, TIE, ".##."), (0.5, CAR, "...#"))
-    panoptic = fuse_panoptic(found, logits([[0] * 4]), CATEGORIES, config, "one")
+    instances = detections((0.9, PERSON, ".#.."), (0.6, TIE, ".##."), (0.5, CAR, "...#"))
+    panoptic = fuse_panoptic(instances, logits([[0] * 4]), CATEGORIES, config, "one")
     assert panoptic.ids.tolist() == [[0, 1, 1, 2]]
     assert [s.category_id for s in panoptic.segments] == [TIE, CAR]
 
@@ -123,8 +126,8 @@ def test_an_instance_painted_over_entirely_leaves_no_segment() -> None:
 @pytest.mark.parametrize(
     ("relations", "message"),
     [
-        ((("ties", "person"),), '"ties" is no thing category; there are person, tie, car'),
-        ((("road", "car"),), '"road" is no thing category'),
+        ((("ties", "person"),), '"ties" is not a thing category; there are person, tie, car'),
+        ((("road", "car"),), '"road" is not a thing category'),
         ((("tie", "person"), ("person", "tie")), "contradicts the reverse pair"),
         ((("tie", "tie"),), "contradicts the reverse pair"),
     ],
@@ -144,11 +147,11 @@ def test_shapes_that_do_not_fit_are_named() -> None:
 
 @pytest.mark.gpu
 def test_the_map_comes_back_on_the_device_of_the_logits() -> None:
-    found = detections((0.6, CAR, "##.."), (0.9, PERSON, ".#.."))
+    instances = detections((0.6, CAR, "##.."), (0.9, PERSON, ".#.."))
     semantic = logits([[1, 1, 1, 2]])
-    there = Detections(*(t.cuda() for t in (found.boxes, found.scores, found.labels, found.masks)))
-    on_gpu = fuse_panoptic(there, semantic.cuda(), CATEGORIES, NO_LIMIT, "one")
-    on_cpu = fuse_panoptic(found, semantic, CATEGORIES, NO_LIMIT, "one")
+    on_device = Detections(*(t.cuda() for t in (instances.boxes, instances.scores, instances.labels, instances.masks)))
+    on_gpu = fuse_panoptic(on_device, semantic.cuda(), CATEGORIES, NO_LIMIT, "one")
+    on_cpu = fuse_panoptic(instances, semantic, CATEGORIES, NO_LIMIT, "one")
     assert on_gpu.ids.is_cuda and torch.equal(on_gpu.ids.cpu(), on_cpu.ids) and on_gpu.segments == on_cpu.segments
 
 
@@ -157,18 +160,18 @@ def test_the_map_comes_back_on_the_device_of_the_logits() -> None:
 
 
 def fuse_slowly(
-    found: Detections, semantic: torch.Tensor, config: FusionConfig, thing_labels: ThingLabels
+    instances: Detections, semantic: torch.Tensor, config: FusionConfig, thing_labels: ThingLabels
 ) -> list[list[tuple[int, int] | None]]:
     """Per pixel: None for void, (category_id, number of the instance, or -1 for stuff)."""
     height, width = semantic.shape[1:]
     owner: dict[tuple[int, int], tuple[int, int]] = {}
     names = {c.id: c.name for c in CATEGORIES.entries}
-    scores = found.scores.tolist()
+    scores = instances.scores.tolist()
     for k in sorted(range(len(scores)), key=lambda k: -scores[k]):
         if scores[k] < config.score_threshold:
             continue
-        category = CATEGORIES.things[int(found.labels[k]) - 1].id
-        mask = {(y, x) for y in range(height) for x in range(width) if found.masks[k, y, x]}
+        category = CATEGORIES.things[int(instances.labels[k]) - 1].id
+        mask = {(y, x) for y in range(height) for x in range(width) if instances.masks[k, y, x]}
         taken = {p for p in mask if p in owner and (names[category], names[owner[p][0]]) not in config.relations}
         if mask and not len(taken) / len(mask) > config.overlap_threshold:
             owner |= dict.fromkeys(mask - taken, (category, k))
@@ -191,7 +194,7 @@ def scenes(draw: st.DrawFn) -> tuple[Detections, torch.Tensor, FusionConfig, Thi
         (y1, y2), (x1, x2) = sorted(rng.integers(0, height + 1, 2)), sorted(rng.integers(0, width + 1, 2))
         mask[y1:y2, x1:x2] = rng.random((y2 - y1, x2 - x1)) < draw(st.sampled_from([0.6, 1.0]))
     scores = rng.choice([0.3, 0.5, 0.7, 0.9], count).astype(np.float32)
-    found = Detections(
+    instances = Detections(
         torch.zeros(count, 4),
         torch.from_numpy(scores),
         torch.from_numpy(rng.integers(1, 4, count)),
@@ -205,15 +208,15 @@ def scenes(draw: st.DrawFn) -> tuple[Detections, torch.Tensor, FusionConfig, Thi
         stuff_area=draw(st.sampled_from([0, 1, 4])),
         relations=tuple(draw(st.lists(pairs, max_size=2, unique=True))),
     )
-    return found, torch.from_numpy(order.astype(np.float32)), config, thing_labels
+    return instances, torch.from_numpy(order.astype(np.float32)), config, thing_labels
 
 
 @settings(max_examples=300, deadline=None)
 @given(scenes())
 def test_same_as_the_plain_loop(scene: tuple[Detections, torch.Tensor, FusionConfig, ThingLabels]) -> None:
-    found, semantic, config, thing_labels = scene
-    panoptic = fuse_panoptic(found, semantic, CATEGORIES, config, thing_labels)
-    expected = fuse_slowly(found, semantic, config, thing_labels)
+    instances, semantic, config, thing_labels = scene
+    panoptic = fuse_panoptic(instances, semantic, CATEGORIES, config, thing_labels)
+    expected = fuse_slowly(instances, semantic, config, thing_labels)
     ids = panoptic.ids.tolist()
     pairs = {
         (i, owner) for got, wanted in zip(ids, expected, strict=True) for i, owner in zip(got, wanted, strict=True)
@@ -227,17 +230,17 @@ def test_same_as_the_plain_loop(scene: tuple[Detections, torch.Tensor, FusionCon
         assert owner is not None and owner[0] == segment.category_id
         assert segment.is_thing == (owner[1] >= 0) == CATEGORIES.by_id[segment.category_id].is_thing
         assert segment.area == sum(row.count(segment.id) for row in ids) > 0
-        assert segment.score == (found.scores[owner[1]].item() if segment.is_thing else None)
+        assert segment.score == (instances.scores[owner[1]].item() if segment.is_thing else None)
 
 
 @settings(max_examples=300, deadline=None)
 @given(scenes())
 def test_same_as_the_published_loop(scene: tuple[Detections, torch.Tensor, FusionConfig, ThingLabels]) -> None:
     """Ids, order, categories, areas and scores; the published loop knows no relations."""
-    found, semantic, config, thing_labels = scene
+    instances, semantic, config, thing_labels = scene
     config = replace(config, relations=())
-    panoptic = fuse_panoptic(found, semantic, CATEGORIES, config, thing_labels)
-    expected = published_fusion(found, semantic.argmax(0), CATEGORIES, config, thing_labels)
+    panoptic = fuse_panoptic(instances, semantic, CATEGORIES, config, thing_labels)
+    expected = published_fusion(instances, semantic.argmax(0), CATEGORIES, config, thing_labels)
     assert torch.equal(panoptic.ids, expected.ids) and panoptic.segments == expected.segments
 
 

@@ -6,6 +6,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,12 +61,18 @@ def test_no_images_no_results(predictor: Predictor) -> None:
 def test_what_is_no_picture_is_named_with_its_cure(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "damaged.jpg").write_bytes(b"<html>not found</html>")
     wrong = [
-        np.zeros((8, 8, 3), np.float32), np.zeros((3, 8, 9), np.uint8), np.zeros((0, 8, 3), np.uint8),
-        torch.zeros(3, 8, 8), io.StringIO("text"), tmp_path / "nowhere.jpg", tmp_path / "damaged.jpg", b"GIF",
-    ]  # fmt: skip
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((3, 8, 9), np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
+        torch.zeros(3, 8, 8),
+        io.StringIO("text"),
+        tmp_path / "nowhere.jpg",
+        tmp_path / "damaged.jpg",
+        b"GIF",
+    ]
     with pytest.raises(InputError) as caught:
-        predictor(wrong)  # type: ignore[arg-type]
-    said = [
+        predictor(wrong)
+    patterns = [
         r"image 0: float32\[8, 8, 3\]; give uint8\[H, W, 3\] RGB with values 0 … 255",
         r"image 1: uint8\[3, 8, 9\]; give uint8\[H, W, 3\]",
         r"image 2: uint8\[0, 8, 3\]",
@@ -75,15 +82,15 @@ def test_what_is_no_picture_is_named_with_its_cure(predictor: Predictor, tmp_pat
         r"image .*damaged\.jpg: not a picture",
         "image 7: not a picture",
     ]
-    assert len(caught.value.problems) == len(said)
-    for problem, pattern in zip(caught.value.problems, said, strict=True):
+    assert len(caught.value.problems) == len(patterns)
+    for problem, pattern in zip(caught.value.problems, patterns, strict=True):
         assert re.match(pattern, problem), problem
 
 
 @pytest.mark.parametrize("single", ["street.jpg", b"JPEG", Path("street.jpg"), np.zeros((8, 8, 3), np.uint8)])
-def test_a_single_image_is_no_list(predictor: Predictor, single: object) -> None:
+def test_a_single_image_is_no_list(predictor: Predictor, single: Any) -> None:
     with pytest.raises(InputError, match=r"images: a single \w+; give a list of images"):
-        predictor(single)  # type: ignore[arg-type]
+        predictor(single)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (2000, 2)])
@@ -133,15 +140,20 @@ def test_a_batch_of_different_sizes(predictor: Predictor, picture: np.ndarray) -
 
 def test_multi_scale_testing(predictor: Predictor, picture: np.ndarray) -> None:
     views = Predictor(
-        predictor.model, TINY, CATEGORIES, replace(predictor.augment, test_scales=(1.0, 1.5), test_flip=True),
+        predictor.model,
+        TINY,
+        CATEGORIES,
+        replace(predictor.augment, test_scales=(1.0, 1.5), test_flip=True),
         predictor.fusion,
-    )  # fmt: skip
+    )
     result, mirrored = views([picture])[0], views([np.ascontiguousarray(picture[:, ::-1])])[0]
     assert result.prediction.semantic_logits.shape == (3, 70, 90)
     torch.testing.assert_close(
-        result.prediction.semantic_logits.softmax(0), mirrored.prediction.semantic_logits.flip(-1).softmax(0),
-        atol=2e-3, rtol=0,
-    )  # fmt: skip
+        result.prediction.semantic_logits.softmax(0),
+        mirrored.prediction.semantic_logits.flip(-1).softmax(0),
+        atol=2e-3,
+        rtol=0,
+    )
     assert len(result.views) == 4
     for name, weights in result.attention.items():
         torch.testing.assert_close(weights, mirrored.attention[name].flip(-1), atol=2e-3, rtol=0)

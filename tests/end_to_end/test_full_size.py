@@ -35,6 +35,6 @@ def test_one_training_step(preset: str, categories: Categories, size: tuple[int,
     assert not [name for name, p in trainable.items() if p.grad is None or not torch.isfinite(p.grad).all()]
 
     model.zero_grad()
-    empty = model(make_batch([[], []], size))
+    empty = model(make_batch([[], []], (128, 160)))
     empty.total(config.loss).backward()
     assert not [name for name, p in trainable.items() if p.grad is None]

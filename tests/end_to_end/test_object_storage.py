@@ -31,15 +31,15 @@ TINY_RUN = [
     "--augment.short_sides", "64", "--augment.max_size", "128", "--augment.crop", "64", "96",
     "--model.backbone.fpn_channels", "16", "--model.foreground.box_channels", "32",
     "--model.foreground.mask_channels", "16", "--model.background.channels", "16",
-    "--train.batch_size", "4", "--train.epochs", "8", "--train.checkpoint_every", "4",
+    "--train.num_workers", "1", "--train.batch_size", "4", "--train.epochs", "8", "--train.checkpoint_every", "4",
 ]  # fmt: skip
-"""`camvid_small` on 12 scenes of a bucket: 24 steps, a checkpoint every 12. The scenes lie as CamVid's files do."""
+"""`camvid_small` on 12 scenes in a bucket, laid out as CamVid is: 24 steps of one worker, a checkpoint every 12."""
 LAST = 12
 """The run is killed once it has the checkpoint of this step."""
 pytestmark = pytest.mark.timeout(1800)
 
 
-class Place(NamedTuple):
+class Sandbox(NamedTuple):
     """An empty working directory, home and temporary folder, with an environment that knows a bucket and a secret."""
 
     folder: Path
@@ -73,11 +73,11 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def place(s3_endpoint: str) -> Iterator[Place]:
+def sandbox(s3_endpoint: str) -> Iterator[Sandbox]:
     import boto3
 
     from aunet.data.shapes import write_scenes
-    from pipelines import storage
+    from pipelines.store import storage
 
     folder = Path(tempfile.mkdtemp(prefix="s3-"))  # short: Ray's sockets lie in it
     for name in ("work", "home", "tmp", "ray"):
@@ -104,23 +104,23 @@ def place(s3_endpoint: str) -> Iterator[Place]:
         shutil.rmtree(folder / "scenes")
         inherited = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
         keys = [aws[name].encode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
-        yield Place(folder, inherited | own, keys)
+        yield Sandbox(folder, inherited | own, keys)
     shutil.rmtree(folder, ignore_errors=True)  # a killed Ray may still write
 
 
 class Outcome(NamedTuple):
-    """What a run said that was killed, and the one that went on; what it had by then, and what `plan` said to it."""
+    """A run that was killed and the one that resumed it: result and output, the events by then, and the plan."""
 
     result: dict[str, Any]
-    said: str
+    printed: str
     events_before: list[str]
     plan: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def outcome(place: Place) -> Outcome:
+def outcome(sandbox: Sandbox) -> Outcome:
     """The main job, killed in the middle of its training and started again."""
-    killed = place.start("run", "camvid_small", *TINY_RUN)
+    killed = sandbox.start("run", "camvid_small", *TINY_RUN)
     end = time.monotonic() + 900
     try:
         while newest_checkpoint() < LAST:
@@ -132,21 +132,21 @@ def outcome(place: Place) -> Outcome:
             os.killpg(killed.pid, signal.SIGKILL)
     lost = "".join(killed.communicate())
     events = read("events.jsonl").splitlines()
-    plan, planned = place.jobs("plan", "camvid_small", *TINY_RUN)
-    result, said = place.jobs("run", "camvid_small", *TINY_RUN)
-    return Outcome(result, lost + planned + said, events, plan)
+    plan, planned = sandbox.jobs("plan", "camvid_small", *TINY_RUN)
+    result, printed = sandbox.jobs("run", "camvid_small", *TINY_RUN)
+    return Outcome(result, lost + planned + printed, events, plan)
 
 
 def objects() -> dict[str, tuple[int, int]]:
     """Path → size and time of everything in the bucket."""
-    from pipelines import storage
+    from pipelines.store import storage
 
     return {f.path: (f.size, f.modified) for f in storage.list_files(f"s3://{BUCKET}")}
 
 
 def read(name: str) -> str:
     """A file of the one run; empty where there is none yet."""
-    from pipelines import storage
+    from pipelines.store import storage
 
     places = [path for path in objects() if "/runs/" in path and path.endswith(f"/{name}")]
     return storage.read_bytes(storage.join(f"s3://{BUCKET}", places[0])).decode() if places else ""
@@ -158,23 +158,23 @@ def newest_checkpoint() -> int:
     return newest["metrics"]["step"] if newest else 0
 
 
-def test_everything_is_in_the_bucket(place: Place, outcome: Outcome) -> None:
+def test_everything_is_in_the_bucket(sandbox: Sandbox, outcome: Outcome) -> None:
     from pipelines.verify import verify
 
-    result, there = outcome.result, set(objects())
+    result, paths = outcome.result, set(objects())
     run = result["run"]["uri"].removeprefix(f"s3://{BUCKET}/")
     artifacts = f"team/store/mlartifacts/{result['run']['mlflow_run_id']}/artifacts"
     for name in ("report.html", "overlays/000000000004.png"):
-        assert {f"{run}/{name}", f"{artifacts}/{name}"} <= there
-    assert {f"{run}/{name}" for name in ("run.json", "report.json", "events.jsonl", "model/model.safetensors")} <= there
+        assert {f"{run}/{name}", f"{artifacts}/{name}"} <= paths
+    assert {f"{run}/{name}" for name in ("run.json", "report.json", "events.jsonl", "model/model.safetensors")} <= paths
     prepared = result["prepared"]["uri"].removeprefix(f"s3://{BUCKET}/")
-    assert f"{prepared}/manifest.json" in there
+    assert f"{prepared}/manifest.json" in paths
     pool = prepared.rsplit("/", 1)[0]
-    kinds = {path.removeprefix(f"{pool}/").split("/")[0] for path in there if path.startswith(f"{pool}/")}
+    kinds = {path.removeprefix(f"{pool}/").split("/")[0] for path in paths if path.startswith(f"{pool}/")}
     assert kinds == {"shards", "receipts", prepared.rsplit("/", 1)[1]}
-    assert verify(result["prepared"]["uri"])["problems"] == []
-    work = place.folder / "work"
-    assert {path.name for path in place.files() if path.is_relative_to(work)} == {"mlflow.db", "mlflow.db.lock"}
+    assert verify(result["prepared"]["uri"]).problems == []
+    work = sandbox.folder / "work"
+    assert {path.name for path in sandbox.files() if path.is_relative_to(work)} == {"mlflow.db", "mlflow.db.lock"}
 
 
 def test_a_killed_run_went_on_from_its_checkpoint(outcome: Outcome) -> None:
@@ -188,32 +188,32 @@ def test_a_killed_run_went_on_from_its_checkpoint(outcome: Outcome) -> None:
     assert outcome.events_before[0] == events[0], "the first steps were trained again"
 
 
-def test_a_second_run_writes_nothing(place: Place, outcome: Outcome) -> None:
+def test_a_second_run_writes_nothing(sandbox: Sandbox, outcome: Outcome) -> None:
     before = objects()
-    plan, _ = place.jobs("plan", "camvid_small", *TINY_RUN)
-    again, said = place.jobs("run", "camvid_small", *TINY_RUN)
+    plan, _ = sandbox.jobs("plan", "camvid_small", *TINY_RUN)
+    again, printed = sandbox.jobs("run", "camvid_small", *TINY_RUN)
     assert {stage["action"] for stage in plan["stages"]} == {"skip"}
     assert (plan["steps"], plan["hours"]) == ({"total": 24, "left": 0}, 0)
-    assert again == outcome.result and "· step" not in said
+    assert again == outcome.result and "· step" not in printed
     assert objects() == before
 
 
-def test_the_registered_model_predicts_and_no_file_has_a_key(place: Place, outcome: Outcome) -> None:
-    from pipelines import storage
+def test_the_registered_model_predicts_and_no_file_has_a_key(sandbox: Sandbox, outcome: Outcome) -> None:
+    from pipelines.store import storage
 
     model = f"models:/{outcome.result['model']['name']}@champion"
     out = f"s3://{BUCKET}/predictions"
-    predicted, said = place.jobs("predict", "--model", model, "--images", f"{RAW}/val", "--out", out, "--overlays")
+    predicted, printed = sandbox.jobs("predict", "--model", model, "--images", f"{RAW}/val", "--out", out, "--overlays")
     assert predicted["images"] == 4
     assert {f"predictions/{kind}/000003.png" for kind in ("panoptic", "overlays")} <= set(objects())
 
-    assert place.holds_secret(pickle.dumps({"key": place.secrets[1].decode()})), "the search finds what is there"
-    assert place.holds_secret(base64.b64encode(b"a" + place.secrets[1]))
+    assert sandbox.holds_secret(pickle.dumps({"key": sandbox.secrets[1].decode()})), "the search finds what is there"
+    assert sandbox.holds_secret(base64.b64encode(b"a" + sandbox.secrets[1]))
     contents = {path: storage.read_bytes(f"s3://{BUCKET}/{path}") for path in objects()}
-    contents |= {str(path): path.read_bytes() for path in place.files()}
+    contents |= {str(path): path.read_bytes() for path in sandbox.files()}
     names = " ".join(contents)
-    assert all(part in names for part in ("/session_", "mlflow.db", "state.pt", "predictions/panoptic.json"))
-    found = [path for path, content in contents.items() if place.holds_secret(content)]
-    print(f"a key is in {len(found)} of {len(contents)} files")
-    assert found == []
-    assert not place.holds_secret((outcome.said + said).encode())
+    assert all(name in names for name in ("/session_", "mlflow.db", "state.pt", "predictions/panoptic.json"))
+    leaks = [path for path, content in contents.items() if sandbox.holds_secret(content)]
+    print(f"a key is in {len(leaks)} of {len(contents)} files")
+    assert leaks == []
+    assert not sandbox.holds_secret((outcome.printed + printed).encode())

@@ -21,7 +21,7 @@ from tests.commands import ROOT, TINY_RUN, jobs
 
 START = """
 import sys
-from pipelines import tracking
+from pipelines.tracking import runs as tracking
 run = tracking.start_run(f"process {sys.argv[1]}", {"train.lr": 0.1})
 tracking.log_evaluation(run, {"PQ": float(sys.argv[1])})
 tracking.finish_run(run)
@@ -32,10 +32,10 @@ print(run)
 def binary(name: str) -> str:
     """A program of PostgreSQL's server; the test skips where there is none."""
     beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    found = shutil.which(name) or (str(beside[-1]) if beside else None)
-    if found is None:
+    program = shutil.which(name) or (str(beside[-1]) if beside else None)
+    if program is None:
         pytest.skip(f"needs a PostgreSQL server, and there is no {name}")
-    return found
+    return program
 
 
 @pytest.fixture
@@ -87,15 +87,15 @@ def test_six_processes_and_the_main_job(postgresql: str, tmp_path: Path, monkeyp
     assert [err for _, err in answers] == [""] * 6, "MLflow is not quiet"
 
     store = tmp_path / "store"
-    result, said = jobs(store, "run", "shapes_smoke", *TINY_RUN, MLFLOW_TRACKING_URI=postgresql)
-    assert postgresql.replace(password, "***") in said
+    result, printed = jobs(store, "run", "shapes_smoke", *TINY_RUN, more={"MLFLOW_TRACKING_URI": postgresql})
+    assert postgresql.replace(password, "***") in printed
     predicted, more = jobs(
         store, "predict", "--model", f"models:/{result['model']['name']}@champion", "--out", str(tmp_path / "out"),
-        "--images", str(next((store / "raw").glob("shapes-*")) / "val"), MLFLOW_TRACKING_URI=postgresql,
+        "--images", str(next((store / "raw").glob("shapes-*")) / "val"), more={"MLFLOW_TRACKING_URI": postgresql},
     )  # fmt: skip
     assert predicted["images"] == 4
 
-    from pipelines import tracking
+    from pipelines.tracking import runs as tracking
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql)
     client = tracking.client()
@@ -109,14 +109,14 @@ def test_six_processes_and_the_main_job(postgresql: str, tmp_path: Path, monkeyp
     files = [path for path in store.rglob("*") if path.is_file()]
     assert len(files) > 30 and not list(store.glob("mlflow.db*"))
     assert [path for path in files if password.encode() in path.read_bytes()] == []
-    assert password not in said + more
+    assert password not in printed + more
 
 
 @pytest.mark.slow
 def test_a_wrong_password_and_other_tables_are_named(postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg2
 
-    from pipelines import tracking
+    from pipelines.tracking import runs as tracking
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql.replace("canary", "wrong"))
     with pytest.raises(InputError, match=r":\*\*\*@.*password authentication failed.*correct or unset") as caught:

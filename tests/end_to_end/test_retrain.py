@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aunet.data.shapes import write_scenes
-from pipelines import tracking
+from pipelines.tracking import runs as tracking
 from tests.commands import ROOT, command, environment, jobs
 
 TINY_RUN = [
@@ -82,7 +82,7 @@ def test_three_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nights.grow(12)
     together = [nights.start(), nights.start()]
     ended = [(*process.communicate(timeout=500), process.returncode) for process in together]
-    assert [code for *_, code in ended] == [0, 0], "\n".join(said[-3000:] for _, said, _ in ended)
+    assert [code for *_, code in ended] == [0, 0], "\n".join(printed[-3000:] for _, printed, _ in ended)
     results = [json.loads(out.splitlines()[-1]) for out, *_ in ended]
     waited, first = sorted(results, key=lambda result: result["action"])
     assert (waited["action"], waited["run"]) == ("nothing", None)
@@ -90,9 +90,9 @@ def test_three_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (first["action"], first["decision"], first["model"]["alias"]) == ("trained", "promoted", "champion")
     assert 0 <= first["PQ"] <= 100 and len(nights.glob("runs/*")) == 1
 
-    again, said = nights.tick()
+    again, printed = nights.tick()
     assert (again["action"], again["key"]) == ("nothing", first["key"])
-    assert "step" not in said
+    assert "step" not in printed
 
     nights.grow(18)
     with killed_at_the_end(nights.start()) as process:
@@ -102,9 +102,9 @@ def test_three_nights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "its lease has not expired yet"
     )
     nights.let_the_lease_expire()
-    second, said = nights.tick()
+    second, printed = nights.tick()
     assert second["action"] == "trained" and second["decision"] in ("promoted", "held")
-    assert "retrain · camvid_small · 6 new images, 0 gone; resumed: " in said and f"PQ {second['PQ']:.2f}" in said
+    assert "retrain · camvid_small · 6 new images, 0 gone; resumed: " in printed and f"PQ {second['PQ']:.2f}" in printed
     assert second["prepared"]["num_images"] == {"train": 18, "val": 4}
 
     nothing, _ = nights.tick()
@@ -136,7 +136,7 @@ def test_a_tick_that_was_suspended_and_overtaken_stops(tmp_path: Path) -> None:
         mine = json.loads((lease / "000001.json").read_text())
         (lease / "000002.json").write_text(json.dumps(mine | {"holder": "another/1", "token": "another"}))
         process.send_signal(signal.SIGCONT)
-        _, said = process.communicate(timeout=400)
+        _, printed = process.communicate(timeout=400)
         assert process.returncode == 3
-    assert "refused: " in said and "lost: taken by another/1 since" in said and "Traceback" not in said
+    assert "refused: " in printed and "lost: taken by another/1 since" in printed and "Traceback" not in printed
     assert not nights.glob("runs/*/run.json") and not nights.glob("retrain/*/ticks/*")

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipelines import presets
-from pipelines.config import FeedConfig, RunConfig, to_json
 from pipelines.data import ingest
 from pipelines.data.ingest import training_batches
-from pipelines.overrides import override
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import FeedConfig, RunConfig, to_json
+from pipelines.store.run_folder import RunFolder
 from tests.feeds import scenes, step_decoder
 
 BATCH, EPOCHS, IMAGES = 6, 3, 16
@@ -34,14 +35,14 @@ class Arrival(NamedTuple):
 
 
 def arrivals(step: int, rank: int, world_size: int, image_ids: list[int]) -> list[Arrival]:
-    """The epochs are counted here, from the places in the global batch, not taken from the plan.
+    """The epochs are counted here, from the positions in the global batch, not taken from the plan.
 
-    A rank's micro-batches come one after the other: of its places, every so-manyth from the first, the second … on.
+    A rank's micro-batches come one after the other: of its positions, every n-th from the first, the second … on.
     """
     mine = range(step * BATCH + rank, (step + 1) * BATCH, world_size)
     passes = len(mine) // MICRO_BATCH
-    places = [place for turn in range(passes) for place in mine[turn::passes]]
-    return [Arrival(k // IMAGES, step, rank, i) for k, i in zip(places, image_ids, strict=True)]
+    positions = [position for turn in range(passes) for position in mine[turn::passes]]
+    return [Arrival(k // IMAGES, step, rank, i) for k, i in zip(positions, image_ids, strict=True)]
 
 
 def lost_and_doubled(audit: list[Arrival], image_ids: set[int]) -> tuple[int, int]:
@@ -108,34 +109,35 @@ CONFIG = override(
 
 def audited_worker(settings: dict[str, Any]) -> None:
     """`train_worker`, which also writes down what reaches the network, and is lost at a given step."""
-    from pipelines.training import Worker, train_worker
+    from pipelines.training.worker import Worker, train_worker
 
     ingest.FIRST_BATCHES = 1
     train_step = Worker.train_step
 
-    def recorded(self: Worker, part: Any) -> Any:
+    def recorded(self: Worker, micro_batches: Any) -> Any:
         if self.step == settings["lost_at"]:
             raise RuntimeError("lost")
-        found = arrivals(self.step, self.rank, self.world_size, [t.image_id for batch in part for t in batch.targets])
+        image_ids = [target.image_id for batch in micro_batches for target in batch.targets]
+        seen = arrivals(self.step, self.rank, self.world_size, image_ids)
         with open(settings["audit"] + f".{self.world_size}.{self.rank}", "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(arrival) + "\n" for arrival in found)
-        return train_step(self, part)
+            file.writelines(json.dumps(arrival) + "\n" for arrival in seen)
+        return train_step(self, micro_batches)
 
-    Worker.train_step = recorded  # type: ignore[method-assign]
+    Worker.train_step = recorded
     train_worker(settings)
 
 
 def train_until(lost_at: int, config: RunConfig, folder: Path, prepared_uri: str) -> list[Arrival]:
     """Train the one run in `folder` and return what its workers got."""
-    from pipelines.progress import watched_board
-    from pipelines.train import _trainer
+    from pipelines.runtime.progress import watched_board
+    from pipelines.training.driver import trainer
 
     with watched_board([]) as board:
         settings = {
             "config": to_json(config), "prepared_uri": prepared_uri, "run_uri": str(folder / "run"), "board": board,
             "stoppable": False, "audit": str(folder / "audit"), "lost_at": lost_at,
         }  # fmt: skip
-        _trainer(config, settings["run_uri"], settings).fit()
+        trainer(config, RunFolder(settings["run_uri"]), settings, audited_worker).fit()
     return audit_of(folder, config.train.num_workers)
 
 
@@ -146,16 +148,11 @@ def audit_of(folder: Path, world_size: int) -> list[Arrival]:
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_run_that_goes_on_with_another_world_and_another_feed(
-    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_goes_on_with_another_world_and_another_feed(ray_cluster: None, tmp_path: Path) -> None:
     """Lost at step 5 with one worker fed by Ray tasks; from its checkpoint at step 3, in the second epoch, on with two
     workers and processes beside them."""
-    from pipelines import train
     from pipelines.data.shards import ShardReader
     from pipelines.preprocess import preprocess
-
-    monkeypatch.setattr(train, "_work", audited_worker)
 
     def with_workers(number: int, feed: FeedConfig) -> RunConfig:
         return dataclasses.replace(CONFIG, feed=feed, train=dataclasses.replace(CONFIG.train, num_workers=number))

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from pipelines import storage
-from pipelines.config import DataConfig, RunConfig, ShapesConfig
 from pipelines.preprocess import preprocess
+from pipelines.settings.run_config import DataConfig, RunConfig, ShapesConfig
+from pipelines.store import storage
 from tests.commands import ROOT
-from tests.preparing import contents
+from tests.preparing import contents, preprocess_here
 
 
 def run_until(config: RunConfig, steps: int) -> bool:
@@ -43,29 +43,29 @@ def run_until(config: RunConfig, steps: int) -> bool:
         for name in ("write_bytes", "create_exclusive", "rename_folder"):
             setattr(storage, name, counting(getattr(storage, name)))
         try:
-            preprocess(config)
+            preprocess_here(config)
         finally:
             os._exit(0)
     return os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.faults
-@pytest.mark.usefixtures("in_process")
 def test_killed_at_every_step_of_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before and after every file that is written: the next run gives the same manifest, and nothing is there twice."""
     data = DataConfig(shapes=ShapesConfig(num_train=4, num_val=1, height=64, width=64), rows_per_shard=2)
     config = RunConfig(name="test", data=data)
     monkeypatch.setenv("AUNET_STORE", str(tmp_path / "undisturbed"))
-    preprocess(config)
+    preprocess_here(config)
     expected = contents(tmp_path / "undisturbed" / "prepared")
+    kills, committed = 0, []
     for kills in itertools.count():
         store = tmp_path / str(kills)
         monkeypatch.setenv("AUNET_STORE", str(store))
-        whole = run_until(config, kills)
+        completed = run_until(config, kills)
         committed = list(store.rglob("manifest.json"))
-        preprocess(config)
+        preprocess_here(config)
         assert contents(store / "prepared") == expected
-        if whole:
+        if completed:
             break
     files = len(expected) + 1
     assert len(committed) == 1 and kills == 2 * files, "scenes, shards, receipts, indexes, manifest"
@@ -84,7 +84,7 @@ def test_a_run_killed_among_its_tasks_goes_on(
     expected = contents(tmp_path / "undisturbed" / "prepared")
 
     program = (
-        "from pipelines.config import *; from pipelines.preprocess import preprocess;"
+        "from pipelines.settings.run_config import *; from pipelines.preprocess import preprocess;"
         f"preprocess(RunConfig(name='test', data=DataConfig(shapes={shapes!r}, rows_per_shard=1)))"
     )
     monkeypatch.setenv("AUNET_STORE", str(tmp_path / "disturbed"))

@@ -1,4 +1,4 @@
-"""A run that is killed takes up where it was, and ends with the weights of one that was left alone."""
+"""A run that loses a worker, a node and its driver resumes each time, and ends with the weights of one left alone."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.commands import ROOT, TINY_RUN, command, environment, jobs, weights_hash
+from tests.clusters import Nodes, nodes
+from tests.commands import LOGGED_STEPS, ROOT, TINY_RUN, MainJob, command, environment, jobs, weights_hash
 
 TRAIN = ["train", "shapes_smoke", *TINY_RUN]
 
@@ -21,13 +23,6 @@ TRAIN = ["train", "shapes_smoke", *TINY_RUN]
 def logged_steps(store: Path) -> list[int]:
     (events,) = store.glob("runs/*/events.jsonl")
     return [json.loads(line)["step"] for line in events.read_text().splitlines()]
-
-
-def start(store: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command(*TRAIN), cwd=ROOT, env=environment(store), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
 
 
 def checkpoints(store: Path) -> set[Path]:
@@ -45,33 +40,58 @@ def wait_for_checkpoint(store: Path, process: subprocess.Popen[bytes], seconds: 
 
 def training_workers(store: Path) -> list[int]:
     """Processes of the run that writes to `store` and trains."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             ours = f"AUNET_STORE={store}".encode() in (folder / "environ").read_bytes()
             if ours and b"RayTrainWorker" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
+                pids.append(int(folder.name))
         except OSError:  # it ended meanwhile
             continue
-    return found
+    return pids
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Nodes]:
+    """A head without work and two nodes with a CPU each; their processes know the store."""
+    session = Path(tempfile.mkdtemp(prefix="ray-"))  # sockets want a short path
+    try:
+        with nodes(session, AUNET_STORE=str(tmp_path / "store")) as cluster:
+            cluster.start_head()
+            cluster.start_worker("steady")
+            cluster.start_worker("doomed")
+            yield cluster
+    finally:
+        shutil.rmtree(session, ignore_errors=True)
 
 
 @pytest.mark.faults
-def test_a_lost_worker_and_a_lost_driver_change_nothing(
-    main_job: tuple[Path, dict[str, Any], str], tmp_path: Path
+def test_a_lost_worker_a_lost_node_and_a_lost_driver_change_nothing(
+    main_job: MainJob, cluster: Nodes, tmp_path: Path
 ) -> None:
-    undisturbed, store = main_job[0], tmp_path / "store"
+    undisturbed, store = main_job.store, tmp_path / "store"
     for folder in ("raw", "prepared"):
         shutil.copytree(undisturbed / folder, store / folder)
 
-    process = start(store)
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(
+            command(*TRAIN),
+            cwd=ROOT,
+            env=environment(store, cluster.reach),
+            start_new_session=True,
+            stdout=log,
+            stderr=log,
+        )
     wait_for_checkpoint(store, process)
     os.kill(training_workers(store)[0], signal.SIGKILL)
     wait_for_checkpoint(store, process)
+    cluster.kill("doomed")
+    cluster.start_worker("replacement")
+    wait_for_checkpoint(store, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert not list(store.glob("runs/*/run.json"))
+    assert not list(store.glob("runs/*/run.json")), (tmp_path / "log").read_text()[-3000:]
 
-    jobs(store, *TRAIN)
-    assert logged_steps(store) == logged_steps(undisturbed) == [10, 20, 24]
+    jobs(store, *TRAIN, more=cluster.reach)
+    assert logged_steps(store) == logged_steps(undisturbed) == LOGGED_STEPS
     assert weights_hash(store) == weights_hash(undisturbed)

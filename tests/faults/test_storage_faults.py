@@ -15,9 +15,9 @@ import pytest
 from aunet.errors import Unavailable
 from benchmarks.storage_faults import exercise
 from jobs.__main__ import main
-from pipelines import retries, s3, storage
+from pipelines.store import retries, s3, storage
 from tests import fault_proxy
-from tests.commands import TINY_RUN, jobs, weights_hash
+from tests.commands import NUM_STEPS, TINY_RUN, MainJob, jobs, weights_hash
 from tests.swift import Swift
 
 pytestmark = pytest.mark.faults
@@ -76,15 +76,15 @@ def test_of_a_write_that_fails_nothing_is_left(
 @pytest.mark.parametrize("server", ["s3", "swift_bucket"])
 def test_a_large_file_is_written_whole(request: Any, monkeypatch: Any, tmp_path: Path, server: str) -> None:
     monkeypatch.setattr(s3, "PART", 6_000_000)
-    place = request.getfixturevalue(server)
+    uri = request.getfixturevalue(server)
     direct = os.environ["AWS_ENDPOINT_URL"]
     content = random.Random(0).randbytes(13_000_000)
     (tmp_path / "file").write_bytes(content)
     with fault_proxy.serving(direct, 0.5, AT_ONCE) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        storage.upload_folder(tmp_path, place)
+        storage.upload_folder(tmp_path, uri)
     monkeypatch.setenv("AWS_ENDPOINT_URL", direct)
-    assert storage.read_bytes(storage.join(place, "file")) == content
+    assert storage.read_bytes(storage.join(uri, "file")) == content
 
 
 def test_five_seconds_of_silence_fail_nothing(
@@ -98,10 +98,10 @@ def test_five_seconds_of_silence_fail_nothing(
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         read = pool.submit(storage.read_bytes, file)
         listed = pool.submit(storage.list_files, folder)
-        there = pool.submit(storage.exists, file)
+        exists = pool.submit(storage.exists, file)
         written = pool.submit(storage.write_bytes, storage.join(swift_bucket, "new"), b"new")
         up = pool.submit(storage.upload_folder, tmp_path / "up", storage.join(swift_bucket, "up"))
-        assert read.result() == b"f" * 1000 and there.result()
+        assert read.result() == b"f" * 1000 and exists.result()
         assert [f.path for f in listed.result()] == ["file"]
         assert (written.result(), up.result()) == (None, None)
         # Nothing had to be asked twice.
@@ -118,9 +118,9 @@ def test_a_longer_silence_is_not_waited_for(swift: Swift, swift_bucket: str, mon
         storage.write_bytes(uri, uri.encode())
     with fault_proxy.serving(swift.endpoint, 0.4, ("stall",), stall=60.0) as proxy, ThreadPoolExecutor(8) as pool:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        there = pool.map(storage.exists, files)
+        exist = pool.map(storage.exists, files)
         assert list(pool.map(storage.read_bytes, files)) == [uri.encode() for uri in files]
-        assert all(there)
+        assert all(exist)
         assert proxy.seen["stall"] > 0
 
 
@@ -150,7 +150,7 @@ def test_a_server_that_fails_for_good_ends_every_call_in_one_message(
         for future in [pool.submit(*call) for call in calls]:
             with pytest.raises(Unavailable) as caught:
                 future.result()
-            assert all(part in str(caught.value) for part in (swift_bucket, proxy.endpoint, "asked", "`doctor`"))
+            assert all(text in str(caught.value) for text in (swift_bucket, proxy.endpoint, "asked", "`doctor`"))
 
 
 def test_a_command_ends_in_one_message(swift: Swift, swift_bucket: str, monkeypatch: Any, capsys: Any) -> None:
@@ -162,9 +162,9 @@ def test_a_command_ends_in_one_message(swift: Swift, swift_bucket: str, monkeypa
         monkeypatch.setenv("AUNET_STORE", swift_bucket)
         for words in (PREPROCESS, ["preprocess", "camvid_small", "--data.root", swift_bucket]):
             assert main(words, out) == 2
-            said = capsys.readouterr().err.splitlines()
-            assert len(said) == 1 and said[0].startswith(f"error: {swift_bucket}")
-            assert f"{proxy.endpoint} did not do it, asked" in said[0]
+            printed = capsys.readouterr().err.splitlines()
+            assert len(printed) == 1 and printed[0].startswith(f"error: {swift_bucket}")
+            assert f"{proxy.endpoint} did not do it, asked" in printed[0]
     assert out.getvalue() == ""
 
 
@@ -180,37 +180,37 @@ def prepared(root: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("rate", [0.3, pytest.param(0.6, marks=pytest.mark.slow)])
 def test_preprocess_gives_the_same_bytes(
-    swift: Swift, swift_bucket: str, main_job: tuple[Path, Any, str], monkeypatch: Any, tmp_path: Path, rate: float
+    swift: Swift, swift_bucket: str, main_job: MainJob, monkeypatch: Any, tmp_path: Path, rate: float
 ) -> None:
     with fault_proxy.serving(swift.endpoint, rate, AT_ONCE) as proxy:
-        result, _ = jobs(swift_bucket, *PREPROCESS, **behind(proxy, swift))
+        result, _ = jobs(swift_bucket, *PREPROCESS, more=behind(proxy, swift))
     print(f"{proxy.share:.0%} of {proxy.seen.total()} requests failed: {dict(proxy.seen)}")
     assert abs(proxy.share - rate) < 0.12
     monkeypatch.setenv("AWS_ENDPOINT_URL", swift.endpoint)
     storage.download_folder(swift_bucket, tmp_path / "copy")
     assert result["uri"].startswith(swift_bucket)
-    assert prepared(tmp_path / "copy") == prepared(main_job[0])
+    assert prepared(tmp_path / "copy") == prepared(main_job.store)
 
 
 @pytest.mark.slow
 def test_training_gives_the_same_model(
-    swift: Swift, swift_bucket: str, main_job: tuple[Path, Any, str], monkeypatch: Any, tmp_path: Path
+    swift: Swift, swift_bucket: str, main_job: MainJob, monkeypatch: Any, tmp_path: Path
 ) -> None:
     with fault_proxy.serving(swift.endpoint, 0.3, fault_proxy.KINDS, stall=1.0) as proxy:
-        place = {**behind(proxy, swift), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-        result, _ = jobs(swift_bucket, "run", "shapes_smoke", *TINY_RUN, **place)
+        variables = {**behind(proxy, swift), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+        result, _ = jobs(swift_bucket, "run", "shapes_smoke", *TINY_RUN, more=variables)
     print(f"{proxy.share:.0%} of {proxy.seen.total()} requests failed: {dict(proxy.seen)}")
     monkeypatch.setenv("AWS_ENDPOINT_URL", swift.endpoint)
     storage.download_folder(swift_bucket, tmp_path / "copy")
-    assert prepared(tmp_path / "copy") == prepared(main_job[0])
-    assert weights_hash(tmp_path / "copy") == weights_hash(main_job[0])
-    assert result["run"]["steps"] == 24
+    assert prepared(tmp_path / "copy") == prepared(main_job.store)
+    assert weights_hash(tmp_path / "copy") == weights_hash(main_job.store)
+    assert result["run"]["steps"] == NUM_STEPS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["500", "reset", "truncated", "stall"])
 def test_a_command_ends_within_the_deadline(swift: Swift, swift_bucket: str, tmp_path: Path, kind: str) -> None:
     with fault_proxy.serving(swift.endpoint, 1.0, (kind,), stall=600.0) as proxy:
-        _, said = jobs(swift_bucket, *PREPROCESS, rc=2, seconds=DEADLINE + 60, **behind(proxy, swift))
-    print(said)
-    assert said.count("\n") == 1 and f"{proxy.endpoint} did not do it, asked" in said
+        _, printed = jobs(swift_bucket, *PREPROCESS, rc=2, seconds=DEADLINE + 60, more=behind(proxy, swift))
+    print(printed)
+    assert printed.count("\n") == 1 and f"{proxy.endpoint} did not do it, asked" in printed

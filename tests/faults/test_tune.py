@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from aunet.config import LossWeights
+from jobs.overrides import read_overrides
 from pipelines import presets
-from pipelines.overrides import override, read_overrides
+from pipelines.settings.overrides import override
 from tests.commands import ROOT, TINY_RUN, command, environment, jobs
 
 TINY_STUDY = [
@@ -52,15 +53,15 @@ def kill_at(store: Path, words: list[str], results: int, seconds: float) -> list
 
 def workers(store: Path) -> list[int]:
     """Ray's processes that write to `store`."""
-    found = []
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             ours = f"AUNET_STORE={store}".encode() in (folder / "environ").read_bytes()
             if ours and (folder / "cmdline").read_bytes().startswith(b"ray::"):
-                found.append(int(folder.name))
+                pids.append(int(folder.name))
         except OSError:  # it ended meanwhile
             continue
-    return found
+    return pids
 
 
 def check(store: Path, result: dict[str, Any], killed: list[list[dict[str, Any]]], monkeypatch: Any) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def check(store: Path, result: dict[str, Any], killed: list[list[dict[str, Any]]
     config = override(presets.shapes_smoke(), read_overrides(result["overrides"]))
     assert config.loss == LossWeights(**result["best"]["weights"])
 
-    from pipelines import tracking
+    from pipelines.tracking import runs as tracking
 
     monkeypatch.setenv("AUNET_STORE", str(store))
     mlflow = tracking.client()
@@ -105,17 +106,17 @@ def check(store: Path, result: dict[str, Any], killed: list[list[dict[str, Any]]
 def test_a_killed_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "store"
     killed = kill_at(store, TINY_STUDY, results=1, seconds=500)
-    result, said = jobs(store, *TINY_STUDY)
+    result, printed = jobs(store, *TINY_STUDY)
     document = check(store, result, [killed], monkeypatch)
     assert [trial["origin"] for trial in document["trials"]] == [
         "the preset", "paper, COCO", "paper, Cityscapes", "equal",
     ]  # fmt: skip
-    assert "resumed" in said and "(equal) · started" in said and "Traceback" not in said
+    assert "resumed" in printed and "(equal) · started" in printed and "Traceback" not in printed
 
-    again, said = jobs(store, *TINY_STUDY, RAY_ADDRESS="nowhere:1")
-    assert again == result and said == ""
-    _, said = jobs(store, *TINY_STUDY, "--tune.max_concurrent", "9", "--tune.span", "9", rc=3)
-    assert "tune.max_concurrent = 9" in said and "floor(" in said
+    again, printed = jobs(store, *TINY_STUDY, more={"RAY_ADDRESS": "nowhere:1"})
+    assert again == result and printed == ""
+    _, printed = jobs(store, *TINY_STUDY, "--tune.max_concurrent", "9", "--tune.span", "9", rc=3)
+    assert "tune.max_concurrent = 9" in printed and "floor(" in printed
 
 
 @pytest.mark.slow

@@ -1,57 +1,68 @@
-"""The command line: what reaches a verb, what comes back on stdout, and what every mistake is told."""
+"""The command line: what reaches a verb, what comes back on stdout, and the message for every mistake."""
 
+import dataclasses
+import inspect
 import io
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from aunet.errors import InputError, Refused
-from jobs.__main__ import causes, main, result_line
-from jobs.verbs import VERBS, presets
-from pipelines.artifacts import Report
+from jobs.__main__ import causes, json_line, main
+from jobs.parsing import SENDABLE, parse
+from jobs.verbs import VERBS, Outcome
+from pipelines.presets import shapes_smoke
+from pipelines.store.artifacts import Report, VerbResult
 
 ROOT = Path(__file__).parent.parent.parent
 METRICS = {"PQ": 39.6, "AP": float("nan")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Quality(VerbResult):
+    """A verb's result."""
+
+    PQ: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest(Quality):
+    """A result with a document that reports a problem."""
+
+    @property
+    def text(self) -> str:
+        return "kind: Job\n"
+
+    @property
+    def exit_code(self) -> int:
+        return 2
 
 
 class Call:
     """Stands in for a verb's function and keeps what it was given."""
 
     def __init__(self) -> None:
-        self.args: tuple[Any, ...] = ()
-        self.options: dict[str, Any] = {}
-        self.result: Any = {"PQ": 1.0}
+        self.given: dict[str, Any] = {}
+        self.outcome: VerbResult | BaseException = Quality()
 
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        self.args, self.options = args, options
-        if isinstance(self.result, BaseException):
-            raise self.result
+    def __call__(self, **given: Any) -> VerbResult:
+        self.given = given
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
         print("noise")
-        return self.result
+        return self.outcome
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """Exit code and stdout of a command line, run in this process."""
+        out = io.StringIO()
+        return main(words, out, function=self), out.getvalue()
 
 
 @pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Takes the place of every verb."""
-    call = Call()
-    for verb in VERBS.values():
-        module = ModuleType(f"pipelines.{verb.function}")
-        setattr(module, verb.function, call)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    return call
-
-
-def run(*words: str) -> tuple[int, str]:
-    """Exit code and stdout of a command line, run in this process."""
-    out = io.StringIO()
-    return main(words, out), out.getvalue()
+def verb() -> Call:
+    return Call()
 
 
 def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -59,84 +70,157 @@ def errors(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def test_options_reach_the_verb(verb: Call) -> None:
-    code, out = run("train", "shapes_smoke", "--loss.semantic", "0.25", "--train.use-gpu=false")
-    (config,) = verb.args
+    code, out = verb.run("train", "shapes_smoke", "--loss.semantic", "0.25", "--train.use-gpu=false")
+    assert verb.given.keys() == {"config"}
+    config = verb.given["config"]
     assert (code, json.loads(out)) == (0, {"PQ": 1.0})
     assert (config.loss.semantic, config.train.use_gpu) == (0.25, False)
 
 
 def test_tuples_none_and_nested_options(verb: Call) -> None:
-    run("train", "shapes_smoke", "--augment.crop", "64", "96", "--train.ema", "None", "--data.shapes.seed", "7",
-        "--fusion.relations", "tie", "person", "--model.attention.mam", "False")  # fmt: skip
-    (config,) = verb.args
+    words = "--augment.crop 64 96 --train.ema None --data.shapes.seed 7 --fusion.relations tie person sky sea"
+    more = "--model.attention.mam False --model.attention.mask_size 14 --augment.short_sides=600 640 --name None"
+    verb.run("train", "shapes_smoke", *words.split(), *more.split())
+    config = verb.given["config"]
     assert config.augment.crop == (64, 96)
     assert config.train.ema is None
     assert config.data.shapes.seed == 7
-    assert config.fusion.relations == (("tie", "person"),)
+    assert config.fusion.relations == (("tie", "person"), ("sky", "sea"))
     assert config.model.attention.mam is False
+    assert config.model.attention.mask_size == 14
+    assert config.augment.short_sides == (600, 640)
+    assert config.name == "None"
+    verb.run(
+        "train", "coco_r50", "--fusion.relations", "--augment.crop", "None", "--train.seed", "1", "--train.seed", "2"
+    )
+    config = verb.given["config"]
+    assert (config.fusion.relations, config.augment.crop, config.train.seed) == ((), None, 2)
 
 
 def test_run_and_overrides(verb: Call, tmp_path: Path) -> None:
     path = tmp_path / "overrides.json"
     path.write_text('{"loss.semantic": 0.11, "train.seed": 3}')
-    run("evaluate", "shapes_smoke", "--run", "s3://bucket/run", "--overrides", str(path), "--train.seed", "4")
-    (config,) = verb.args
-    assert verb.options == {"run": "s3://bucket/run"}
+    verb.run("evaluate", "shapes_smoke", "--run", "s3://bucket/run", "--overrides", str(path), "--train.seed", "4")
+    config = verb.given.pop("config")
+    assert verb.given == {"run": "s3://bucket/run"}
     assert (config.loss.semantic, config.train.seed) == (0.11, 4)
 
 
 def test_predict_and_score(verb: Call) -> None:
-    run("predict", "--model", "models:/aunet@champion", "--images", "in", "--out", "out", "--overlays")
-    assert verb.options == {
-        "model": "models:/aunet@champion", "images": "in", "out": "out", "overlays": True, "attention": False,
-        "panoptic_json": None, "panoptic_dir": None, "image_info": None,
-    }  # fmt: skip
-    run("score", "--gt-json", "a", "--gt-dir", "b", "--pred-json", "c", "--pred-dir", "d")
-    assert verb.options == {"gt_json": "a", "gt_dir": "b", "pred_json": "c", "pred_dir": "d"}
+    verb.run("predict", "--model", "models:/aunet@champion", "--images", "in", "--out", "out", "--overlays")
+    files = {"model": "models:/aunet@champion", "images": "in", "out": "out", "image_info": None}
+    truth = {"panoptic_json": None, "panoptic_dir": None}
+    assert verb.given == {**files, **truth, "overlays": True, "attention": False}
+    verb.run("score", "--gt-json", "a", "--gt-dir", "b", "--pred-json", "c", "--pred-dir", "d")
+    assert verb.given == {"gt_json": "a", "gt_dir": "b", "pred_json": "c", "pred_dir": "d"}
+
+
+def test_operands_and_switches(verb: Call) -> None:
+    verb.run("verify", "store")
+    assert verb.given == {"uri": "store"}
+    verb.run("gc", "--dry-run", "--older-than-hours", "-1")
+    assert verb.given == {"dry_run": True, "older_than_hours": -1}
+    verb.run("submit", "train", "shapes_smoke", "--train.seed", "3", "--wait", "--dry-run", "false", "--target=ray")
+    config = verb.given.pop("config")
+    where = {"target": "ray", "wait": True, "dry_run": False, "now": False}
+    assert verb.given == {"verb": "train", "preset": "shapes_smoke", "base": shapes_smoke(), "run": None, **where}
+    assert config.train.seed == 3
+
+
+def test_every_function_accepts_its_options() -> None:
+    """What a verb is called with is what its function is written for."""
+    needed = {"uri": "store", "id": "x", "verb": "train", "preset": "shapes_smoke", "config": shapes_smoke()}
+    for verb in VERBS.values():
+        fields = [field for field in dataclasses.fields(verb.options) if field.default is dataclasses.MISSING]
+        options = verb.options(**{field.name: needed.get(field.name, "x") for field in fields})
+        inspect.signature(verb.function()).bind(**options.arguments())
+
+
+def test_a_text_comes_before_the_result_and_the_exit_code_is_the_result_s(verb: Call) -> None:
+    verb.outcome = Manifest()
+    assert verb.run("doctor") == (2, 'kind: Job\n{"PQ": 1.0}\n')
+    plain, options = parse(["doctor"], io.StringIO())
+    assert plain.call(options, verb) == Outcome({"PQ": 1.0}, "kind: Job\n", 2)
 
 
 def test_an_artifact_is_one_line_with_its_metrics_on_top() -> None:
     report = Report(uri="u", fingerprint="f", metrics=METRICS, html_uri="h", overlays_uri="o")
-    line = result_line(report)
+    line = json_line(report.to_json())
     assert "\n" not in line
     assert json.loads(line)["metrics"] == {"PQ": 39.6, "AP": None}
     assert (json.loads(line)["PQ"], json.loads(line)["AP"]) == (39.6, None)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["trayn", "shapes_smoke"], "unknown verb trayn; did you mean train?"),
         (["train", "shapes_smok"], "unknown preset shapes_smok; did you mean shapes_smoke?"),
         (["train", "shapes-smoke"], "did you mean shapes_smoke?"),
-        (["train"], "no preset given; take one of"),
-        (["train", "--train.lr", "1"], "no preset given; take one of"),
+        (["train"], "no preset given; choose one of"),
+        (["train", "--train.lr", "1"], "no preset given; choose one of"),
+        (["submit", "trayn", "shapes_smoke"], "unknown verb trayn; did you mean train?"),
+        (["submit", "submit", "shapes_smoke"], "unknown verb submit"),
+        (["verify"], "verify: no uri given; usage: python -m jobs verify URI"),
         (["train", "shapes_smoke", "--train.lrr", "1"], "unknown option --train.lrr; did you mean --train.lr?"),
         (["train", "shapes_smoke", "--seed=1"], "did you mean --data.shapes.seed or --train.seed or --tune.seed?"),
         (["train", "shapes_smoke", "--loss.semantic", "-1"], "loss.semantic = -1.0: a loss weight must not"),
-        (["train", "shapes_smoke", "--loss.semantic", "abc"], "--loss.semantic: could not convert string to float"),
-        (["train", "shapes_smoke", "--train.optimizer", "adam"], "invalid choice 'adam'"),
-        (["train", "shapes_smoke", "--train.seed"], "Missing value for argument '--train.seed'"),
-        (["train", "shapes_smoke", "stray"], "stray"),
+        (["train", "shapes_smoke", "--loss.semantic", "abc"], "--loss.semantic = 'abc': give a value of type float"),
+        (["train", "shapes_smoke", "--train.epochs", "2.5"], "--train.epochs = '2.5': give a value of type int"),
+        (["train", "shapes_smoke", "--train.use_gpu", "maybe"], "--train.use_gpu = 'maybe': give a value of type bool"),
+        (["train", "shapes_smoke", "--train.optimizer", "adam"], "--train.optimizer = 'adam': "),
+        (["train", "shapes_smoke", "--train.optimizer", "adam"], "one of 'sgd', 'adamw'"),
+        (["train", "shapes_smoke", "--train.seed"], "--train.seed has no value: give one value of type INT"),
+        (["train", "shapes_smoke", "--train.lr", "1", "2"], "--train.lr = '1 2': give one value of type FLOAT"),
+        (["train", "shapes_smoke", "--augment.crop", "1"], "--augment.crop = [1]: give 2 values"),
+        (["train", "shapes_smoke", "--fusion.relations", "a"], "--fusion.relations = ['a']: give 2 values"),
+        (["train", "shapes_smoke", "--data.shapes", "None"], "did you mean --data.shapes.seed?"),
+        (["train", "coco_r50", "--data.shapes", "x"], "--data.shapes = 'x': give an object with the fields"),
+        (
+            ["train", "shapes_smoke", "stray"],
+            "stray: not expected here; all options: python -m jobs train shapes_smoke",
+        ),
+        (["train", "shapes_smoke", "--overrides"], "--overrides has no value"),
         (["train", "shapes_smoke", "--overrides", "nowhere.json"], "--overrides nowhere.json: no such file"),
         (["predict", "--modle", "x"], "unknown option --modle; did you mean --model?"),
         (["score", "--gt-json", "a", "--gt-dir", "b", "--pred-json", "c"], "score: --pred-dir is missing"),
+        (["gc", "--dry-run", "yes"], "--dry-run = 'yes': give a value of type bool"),
+        (["submit", "train", "shapes_smoke", "--target", "moon"], "--target = 'moon': "),
         ([], "no verb given"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_one_line_with_its_cure(
-    verb: Call, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    verb: Call, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
-    code, _ = run(*words)
-    told = capsys.readouterr().err.splitlines()
+    code, _ = verb.run(*words)
+    lines = capsys.readouterr().err.splitlines()
     assert code == 2
-    assert len(told) == 1 and told[0].startswith("error: ") and said in told[0]
-    assert not verb.args
+    assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
+    assert not verb.given
+
+
+def test_several_mistakes_are_several_lines(verb: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    verb.run("train", "shapes_smoke", "--train.lr", "fast", "--train.epochs", "2.5", "--train.seed", "3")
+    assert errors(capsys) == [
+        "error: --train.lr = 'fast': give a value of type float",
+        "error: --train.epochs = '2.5': give a value of type int",
+    ]
+    verb.run("predict", "--model", "--out", "x")
+    assert errors(capsys) == [
+        "error: --model has no value: give one value of type TEXT",
+        "error: predict: --images is missing; give all of --model, --images, --out",
+    ]
+    verb.run("train", "shapes_smoke", "--train.lrr", "1", "--train.sead", "1")
+    assert [line.split(";")[0] for line in errors(capsys)] == [
+        "error: unknown option --train.lrr",
+        "error: unknown option --train.sead",
+    ]
+    assert not verb.given
 
 
 def test_every_problem_has_its_line(verb: Call, capsys: pytest.CaptureFixture[str]) -> None:
-    verb.result = InputError(["a.png: missing", "b.png:\n  wrong size"])
-    assert run("preprocess", "shapes_smoke") == (2, "")
+    verb.outcome = InputError(["a.png: missing", "b.png:\n  wrong size"])
+    assert verb.run("preprocess", "shapes_smoke") == (2, "")
     assert errors(capsys) == ["error: a.png: missing", "error: b.png: wrong size"]
 
 
@@ -151,8 +235,8 @@ def test_a_wrapped_input_error_is_found(verb: Call, capsys: pytest.CaptureFixtur
 
     chained = RuntimeError("outer")
     chained.__cause__ = TrainingFailed({0: ValueError("unrelated"), 1: TaskError(InputError("rank 1: no such file"))})
-    verb.result = chained
-    assert run("train", "shapes_smoke") == (2, "")
+    verb.outcome = chained
+    assert verb.run("train", "shapes_smoke") == (2, "")
     assert errors(capsys) == ["error: rank 1: no such file"]
 
 
@@ -163,7 +247,7 @@ def test_causes_end_even_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "said"),
+    ("raised", "code", "message"),
     [
         (Refused("needs 3 CPUs, the cluster has 2"), 3, "refused: needs 3 CPUs, the cluster has 2\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
@@ -171,52 +255,14 @@ def test_causes_end_even_in_a_circle() -> None:
     ],
 )
 def test_other_endings(
-    verb: Call, capsys: pytest.CaptureFixture[str], raised: BaseException, code: int, said: str
+    verb: Call, capsys: pytest.CaptureFixture[str], raised: BaseException, code: int, message: str
 ) -> None:
-    verb.result = raised
-    assert run("train", "shapes_smoke") == (code, "")
-    told = capsys.readouterr().err
-    assert told.endswith(said)
-    assert ("Traceback" in told) == (code == 1)
+    verb.outcome = raised
+    assert verb.run("train", "shapes_smoke") == (code, "")
+    printed = capsys.readouterr().err
+    assert printed.endswith(message)
+    assert ("Traceback" in printed) == (code == 1)
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["train", "shapes_smoke", "--help"], ["score", "-h"]]
-)
-def test_help_is_quick_and_loads_nothing_heavy(words: list[str], tmp_path: Path) -> None:
-    code = (
-        f"import sys, io; from jobs.__main__ import main; out = io.StringIO(); code = main({words}, out)\n"
-        "heavy = [name for name in ('torch', 'ray', 'mlflow', 'numpy', 'pyarrow') if name in sys.modules]\n"
-        "print(code, heavy, len(out.getvalue()) > 200)"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    started = time.monotonic()
-    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    took = time.monotonic() - started
-    print(f"{' '.join(words)}: {took:.2f} s")
-    assert (answer.stdout, answer.stderr) == ("0 [] True\n", "")
-    assert took < 5, "far more than the half second promised, even on a busy machine"
-
-
-def test_help_names_verbs_presets_and_settings() -> None:
-    overview, preset = run("--help")[1], run("run", "shapes_smoke", "--help")[1]
-    assert all(name in overview for name in (*VERBS, *presets()))
-    assert "--loss.semantic FLOAT" in preset and "λ4" in preset and "--data.shapes.num_train" in preset
-
-
-def test_stdout_holds_the_result_alone(tmp_path: Path) -> None:
-    """As a process: what a verb prints, from Python or below it, goes to stderr."""
-    (tmp_path / "pipelines").mkdir()
-    for path in (ROOT / "pipelines").glob("*.py"):
-        (tmp_path / "pipelines" / path.name).write_text(path.read_text())
-    (tmp_path / "pipelines/train.py").write_text(
-        "import os, subprocess\n"
-        "def train(config):\n"
-        "    print('from Python'); os.write(1, b'from below\\n'); subprocess.run(['echo', 'from a child'])\n"
-        "    return {'PQ': 1.5}\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "jobs", "train", "shapes_smoke"]
-    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (answer.returncode, answer.stdout) == (0, '{"PQ": 1.5}\n'), answer.stderr
-    assert sorted(answer.stderr.splitlines()) == ["from Python", "from a child", "from below"]
+def test_what_can_be_sent() -> None:
+    assert SENDABLE == ["preprocess", "train", "evaluate", "register", "run", "tune", "retrain", "plan"]

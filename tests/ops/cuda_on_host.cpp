@@ -58,8 +58,7 @@ int run(const Arguments& a, const R* rois, const T* in, T* out, int channels_at_
 extern "C" int run_on_host(
     int single, int backward, int channels_at_once, int num_rois, int64_t channels, int num_bins, int num_images,
     int height, int width, double scale, int ratio, int aligned, const double* rois, const void* in, void* out) {
-  const Arguments a{num_rois, num_bins, ratio,        num_images,    height,
-                    width,    channels, scale,        aligned != 0,  backward != 0};
+  const Arguments a{num_rois, num_bins, ratio, num_images, height, width, channels, scale, aligned != 0, backward != 0};
   if (single) {
     return run(a, rois, static_cast<const float*>(in), static_cast<float*>(out), channels_at_once);
   }

@@ -122,26 +122,26 @@ def test_modes_when_nothing_can_be_built(monkeypatch, tmp_path, capsys, mode, st
     monkeypatch.setenv("AUNET_OPS_BUILD", mode)
     monkeypatch.setattr(build, "build", fail)
     assert build.build_all(tmp_path) == status
-    said = capsys.readouterr().err
+    messages = capsys.readouterr().err
     if mode in ("auto", "require", "require-cuda"):
-        assert "aunet_ops cpu: not built: no compiler. The PyTorch composition serves cpu tensors (slower)." in said
+        assert "aunet_ops cpu: not built: no compiler. The PyTorch composition serves cpu tensors (slower)." in messages
 
 
-def test_a_compiler_error_is_told_in_its_own_words():
+def test_a_compiler_error_is_reported_in_its_own_words():
     with pytest.raises(build.BuildError, match="error: no such thing"):
         build._run([sys.executable, "-c", "import sys; sys.exit('x.cpp:1: error: no such thing')"])
 
 
 @pytest.mark.parametrize(
-    ("found", "detail"),
+    ("library", "detail"),
     [
         ((None, {}), "not built"),
         ((Path("x.so"), {"digest": "old"}), "built from other sources"),
         ((Path("/nowhere/x.so"), {"digest": None}), "cannot be loaded"),
     ],
 )
-def test_a_missing_or_older_binary_is_said_in_one_line_with_the_cure(monkeypatch, found, detail):
-    path, record = found
+def test_a_missing_or_older_binary_is_reported_in_one_line_with_the_cure(monkeypatch, library, detail):
+    path, record = library
     if record.get("digest", "") is None:
         record = {"digest": build.source_digest()}
     monkeypatch.setattr(kernels, "find_library", lambda kind: (path, record))

@@ -41,11 +41,11 @@ def test_adjoint_is_the_gradient():
 def test_chunks_change_nothing(monkeypatch):
     rois = oracle.random_rois(9, 2, 20, 30, 2, 20, 0.25)
     masks = torch.randn(9, 2, 7, 7, dtype=torch.float64)
-    whole = reference.roi_upsample(masks, rois, (2, 20, 30), 0.25)
-    grad = reference.splat_adjoint(whole, rois, 7, 0.25, 2, True)
+    at_once = reference.roi_upsample(masks, rois, (2, 20, 30), 0.25)
+    grad = reference.splat_adjoint(at_once, rois, 7, 0.25, 2, True)
     monkeypatch.setattr(reference, "_CHUNK_ELEMENTS", 3000)
-    torch.testing.assert_close(reference.roi_upsample(masks, rois, (2, 20, 30), 0.25), whole)
-    torch.testing.assert_close(reference.splat_adjoint(whole, rois, 7, 0.25, 2, True), grad)
+    torch.testing.assert_close(reference.roi_upsample(masks, rois, (2, 20, 30), 0.25), at_once)
+    torch.testing.assert_close(reference.splat_adjoint(at_once, rois, 7, 0.25, 2, True), grad)
 
 
 def test_normalize_rejects_other_words():

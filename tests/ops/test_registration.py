@@ -19,7 +19,7 @@ OPS = torch.ops.aunet
 
 def example(k=4, c=2, m=5, n=2, h=9, w=11, dtype=torch.float64, requires_grad=True):
     rois = oracle.random_rois(k, n, h, w, 2, 9, 0.25)
-    return torch.randn(k, c, m, m, dtype=dtype, requires_grad=requires_grad), rois, [n, h, w]
+    return torch.randn(k, c, m, m, dtype=dtype, requires_grad=requires_grad), rois, (n, h, w)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def test_gradients_of_both_operators():
     rois[1, 0] = -1
 
     def forward(masks):
-        return roi_upsample(masks, rois, tuple(size), 0.25)
+        return roi_upsample(masks, rois, size, 0.25)
 
     assert gradcheck(forward, (masks,), check_batched_grad=True)
     assert gradgradcheck(forward, (masks,), check_batched_grad=True)
-    assert gradcheck(lambda x: roi_upsample(x, rois, tuple(size), 0.25, 3, False, "coverage"), (masks,))
+    assert gradcheck(lambda x: roi_upsample(x, rois, size, 0.25, 3, False, "coverage"), (masks,))
     grad = torch.randn(size[0], 1, *size[1:], dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda x: OPS.roi_upsample_backward(x, rois, 2, 0.25), (grad,))
 
@@ -50,7 +50,7 @@ def test_gradients_of_both_operators():
 def test_rois_get_no_gradient():
     masks, rois, size = example()
     rois.requires_grad_()
-    roi_upsample(masks, rois, tuple(size), 0.25).sum().backward()
+    roi_upsample(masks, rois, size, 0.25).sum().backward()
     assert masks.grad is not None and rois.grad is None
 
 
@@ -136,10 +136,10 @@ def test_compile_full_graph(dynamic):
     compiled = torch.compile(module, fullgraph=True, dynamic=dynamic, backend="aot_eager")
     for k, h, w in ((4, 9, 11), (7, 12, 8)):
         masks, rois, size = example(k=k, h=h, w=w, dtype=torch.float32)
-        got = compiled(masks, rois, tuple(size))
-        torch.testing.assert_close(got, module(masks, rois, tuple(size)))
+        got = compiled(masks, rois, size)
+        torch.testing.assert_close(got, module(masks, rois, size))
         (grad,) = torch.autograd.grad(got.sin().sum(), masks)
-        (want,) = torch.autograd.grad(module(masks, rois, tuple(size)).sin().sum(), masks)
+        (want,) = torch.autograd.grad(module(masks, rois, size).sin().sum(), masks)
         torch.testing.assert_close(grad, want)
 
 

@@ -240,21 +240,20 @@ def test_same_bits_for_any_number_of_threads(channels, dtype):
         assert torch.equal(out, results[0][0]) and torch.equal(grad, results[0][1])
 
 
-def test_outputs_are_fully_written():
+def test_outputs_are_fully_written(monkeypatch):
     rois = oracle.random_rois(20, 2, 40, 50, 5, 30, 0.25)
     rois[3, 0] = -1
     masks = torch.randn(20, 3, 14, 14)
     want = forward_and_backward(masks, rois, (2, 40, 50))
-    mode, fill = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    mode = torch.are_deterministic_algorithms_enabled()
     try:
         torch.use_deterministic_algorithms(True)  # fills fresh memory with NaN
-        torch.utils.deterministic.fill_uninitialized_memory = True
         poisoned = [torch.full((20, 3, 60, 60), float("nan")) for _ in range(4)]
         del poisoned  # the allocator hands these pages out again
         got = forward_and_backward(masks, rois, (2, 40, 50))
     finally:
         torch.use_deterministic_algorithms(mode)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
     assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ HTML = b"<!DOCTYPE html><html><body>404 Not Found</body></html>"
 IMAGE = 2
 """The image that most plants damage; its files are 000001.jpg and 000001.png."""
 ENTRY = IMAGE - 1
-"""Where its image and annotation stand in the JSON."""
+"""Index of its image and annotation in the JSON."""
 
 
 @dataclass
@@ -47,13 +49,13 @@ class Raw:
         }
 
     @property
-    def whole(self) -> dict[str, Any]:
+    def document(self) -> dict[str, Any]:
         return json.loads(self.json.read_bytes())
 
     def change(self, change: Callable[[dict[str, Any]], Any]) -> None:
-        whole = self.whole
-        change(whole)
-        self.json.write_text(json.dumps(whole))
+        document = self.document
+        change(document)
+        self.json.write_text(json.dumps(document))
 
     def change_segment(self, **changes: Any) -> int:
         """Change the first thing (or crowd) of the image; returns its id."""
@@ -62,8 +64,8 @@ class Raw:
         return segment
 
     def segment(self, kind: str = "thing") -> int:
-        things = {c["id"] for c in self.whole["categories"] if c["isthing"]}
-        infos = self.whole["annotations"][ENTRY]["segments_info"]
+        things = {c["id"] for c in self.document["categories"] if c["isthing"]}
+        infos = self.document["annotations"][ENTRY]["segments_info"]
         return next(s["id"] for s in infos if (s["category_id"] in things) == (kind == "thing"))
 
     def picture(self) -> Image.Image:
@@ -80,8 +82,8 @@ class Raw:
         Image.fromarray(pixels.astype(np.uint8)).save(self.png)
 
 
-def _segment_of(whole: dict[str, Any], segment: int) -> dict[str, Any]:
-    return next(s for s in whole["annotations"][ENTRY]["segments_info"] if s["id"] == segment)
+def _segment_of(document: dict[str, Any], segment: int) -> dict[str, Any]:
+    return next(s for s in document["annotations"][ENTRY]["segments_info"] if s["id"] == segment)
 
 
 def _save(picture: Image.Image, path: Path, **options: Any) -> None:
@@ -102,10 +104,10 @@ def _deep_image(raw: Raw) -> None:
     raw.jpg.write_bytes(buffer.getvalue())
 
 
-def _without(whole: dict[str, Any], *path: Any) -> None:
+def _without(document: dict[str, Any], *path: Any) -> None:
     for key in path[:-1]:
-        whole = whole[key]
-    del whole[path[-1]]  # type: ignore[arg-type]
+        document = document[key]
+    del document[path[-1]]
 
 
 def _unpaint(raw: Raw, **changes: Any) -> int:
@@ -201,8 +203,8 @@ IMAGE_PLANTS: dict[str, tuple[Plant, ...]] = {
     "measures-missing": (lambda r: r.change(lambda w: _without(w, "annotations", ENTRY, "segments_info", 0, "bbox")),),
     "map-void": (_void,),
     "image-twice": (lambda r: _write(r.jpg, (r.root / "train/000000.jpg").read_bytes()),),
-}  # fmt: skip
-"""Rule id → ways to break it at image 3; they return the segment, where it is one."""
+}
+"""Rule id → ways to break it at `IMAGE`; they return the segment, where one is damaged."""
 
 COMPANIONS = {
     "image-id-repeated": set[str](),
@@ -229,17 +231,15 @@ DATA_PLANTS: dict[str, tuple[Plant, ...]] = {
     "category-repeated": (
         lambda r: r.change(lambda w: w["categories"].append({**w["categories"][0], "name": "another"})),
     ),
-    "category-name-repeated": (
-        lambda r: r.change(lambda w: w["categories"].append({**w["categories"][0], "id": 77})),
-    ),
+    "category-name-repeated": (lambda r: r.change(lambda w: w["categories"].append({**w["categories"][0], "id": 77})),),
     "isthing-missing": (lambda r: r.change(lambda w: w["categories"].append({"id": 77, "name": "car"})),),
     "file-unused": (lambda r: _write(r.root / "train/stray.jpg", r.jpg.read_bytes()),),
-}  # fmt: skip
+}
 """Rule id → ways to break it that concern no single image."""
 
 
 def _first(raw: Raw) -> int:
-    return raw.whole["annotations"][ENTRY]["segments_info"][0]["id"]
+    return raw.document["annotations"][ENTRY]["segments_info"][0]["id"]
 
 
 def _moved(raw: Raw, segment_id: int) -> int:
@@ -251,9 +251,9 @@ def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _cut(path: Path, part: float) -> None:
+def _cut(path: Path, share: float) -> None:
     data = path.read_bytes()
-    path.write_bytes(data[: min(max(int(part * len(data)), 4), len(data) - 1)])
+    path.write_bytes(data[: min(max(int(share * len(data)), 4), len(data) - 1)])
 
 
 def _broken_png(path: Path, picture: Image.Image) -> None:
@@ -267,8 +267,6 @@ def _broken_png(path: Path, picture: Image.Image) -> None:
 
 def deep_rgb(width: int, height: int) -> bytes:
     """A PNG with three channels of 16 bits, which Pillow cannot write."""
-    import struct
-    import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

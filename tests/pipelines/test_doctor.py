@@ -1,4 +1,4 @@
-"""What `doctor` says of a machine in order, and of each thing that is not."""
+"""What `doctor` reports of a machine in order, and of each thing that is not."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
+import torch
+import torchvision
 
+import aunet_ops
 from pipelines import doctor
 from pipelines.checks import machine, services
 from pipelines.checks.machine import Finding
+from pipelines.doctor import Check
+from pipelines.store import storage
 
 
 @pytest.fixture
@@ -31,21 +38,22 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def look(name: str) -> Finding:
-    """What `doctor` makes of one check."""
-    return doctor.examine(*doctor.ALL[name])
+def look(name: str, find: Callable[[], Finding] | None = None) -> Finding:
+    """What `doctor` makes of one check, or of `find` in its place."""
+    check = doctor.ALL[name]
+    return doctor.examine(check._replace(find=find) if find else check)
 
 
-def test_a_machine_in_order(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_machine_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     result = doctor.doctor()
-    assert result["problems"] == []
-    assert [check["name"] for check in result["checks"]] == list(doctor.ALL)
-    told = capsys.readouterr().err
-    assert all(f"{mark} {name}" in told for mark, name in [("✓", "store"), ("✓", "MLflow"), ("✓", "operator")])
-    assert not Path(os.environ["AUNET_STORE"]).exists(), "what a check made is gone"
+    assert (result.problems, result.exit_code) == ([], 0)
+    assert [check["name"] for check in result.to_json()["checks"]] == list(doctor.ALL)
+    lines = capsys.readouterr().err
+    assert all(f"{mark} {name}" in lines for mark, name in [("✓", "store"), ("✓", "MLflow"), ("✓", "operator")])
+    assert not Path(os.environ["AUNET_STORE"]).exists(), "what a check created is gone"
 
 
-def test_one_failure_hides_no_other(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_failure_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> Finding:
         raise RuntimeError("driver://me:secret@host\nis gone")
 
@@ -53,33 +61,30 @@ def test_one_failure_hides_no_other(monkeypatch: pytest.MonkeyPatch, capsys: pyt
         time.sleep(30)
         raise AssertionError
 
-    fine: Callable[[], Finding] = lambda: Finding(True, "as it should be", "could be better")  # noqa: E731
-    table = {"broken": (broken, 5.0, "mend it"), "slow": (slow, 0.1, "wait"), "fine": (fine, 5.0, "")}
-    monkeypatch.setattr(doctor, "ALL", table)
-    result = doctor.doctor()
-    assert result["problems"] == ["broken", "slow"]
-    assert result["checks"] == [
-        {"name": "broken", "ok": False, "detail": "RuntimeError: driver://me:***@host is gone", "cure": "mend it"},
+    def fine() -> Finding:
+        return Finding(True, "as it should be", "could be better")
+
+    checks = {"broken": Check(broken, 5.0, "fix it"), "slow": Check(slow, 0.1, "wait"), "fine": Check(fine, 5.0, "")}
+    result = doctor.doctor(checks)
+    assert (result.problems, result.exit_code) == (["broken", "slow"], 2)
+    assert list(result.to_json()) == ["checks", "problems"]
+    assert result.to_json()["checks"] == [
+        {"name": "broken", "ok": False, "detail": "RuntimeError: driver://me:***@host is gone", "cure": "fix it"},
         {"name": "slow", "ok": False, "detail": "no answer within 0 s", "cure": "wait"},
         {"name": "fine", "ok": True, "detail": "as it should be", "cure": "could be better"},
     ]
-    told = [line.rstrip() for line in capsys.readouterr().err.splitlines()]
-    assert told[1] == "  → mend it" and told[4].startswith("! fine") and "Traceback" not in "".join(told)
+    lines = [line.rstrip() for line in capsys.readouterr().err.splitlines()]
+    assert lines[1] == "  → fix it" and lines[4].startswith("! fine") and "Traceback" not in "".join(lines)
 
 
-def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "constraints.txt").write_text(
-        "# pins\nray==1.0.0\nnumpy==1.0 ; python_version < '3'\nnot-installed==1\n"
-    )
-    monkeypatch.setattr(machine, "CONSTRAINTS", tmp_path / "constraints.txt")
-    import ray
-
-    assert look("versions") == (False, f"ray {ray.__version__} instead of 1.0.0", machine.REPAIR)
+def test_another_version_is_named(tmp_path: Path) -> None:
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("# pins\nray==1.0.0\nnumpy==1.0 ; python_version < '3'\nnot-installed==1\n")
+    finding = look("versions", partial(machine.versions, constraints))
+    assert finding == (False, f"ray {ray.__version__} instead of 1.0.0", machine.REPAIR)
 
 
 def test_a_torch_without_torchvisions_operators(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision
-
     def missing(*_: Any) -> None:
         raise RuntimeError("operator torchvision::nms does not exist")
 
@@ -89,8 +94,6 @@ def test_a_torch_without_torchvisions_operators(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_operator_that_is_not_compiled_or_differs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import aunet_ops
-
     right = aunet_ops.roi_upsample
     monkeypatch.setattr(aunet_ops, "roi_upsample", lambda *inputs: right(*inputs) + 1)
     finding = look("operator")
@@ -101,8 +104,6 @@ def test_an_operator_that_is_not_compiled_or_differs(monkeypatch: pytest.MonkeyP
 
 
 def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import torch
-
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("PATH", str(tmp_path))
     finding = look("GPU")
@@ -122,26 +123,23 @@ def test_a_store_below_a_file_cannot_be_written(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_bucket_in_order(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines import storage
-
     monkeypatch.setenv("AUNET_STORE", s3)
     assert look("store").ok and look("S3").ok
     assert "credentials from env" in look("S3").detail and "test-secret" not in look("S3").detail
     assert storage.list_files(s3) == [], "what the check wrote is gone"
     monkeypatch.setenv("AUNET_STORE", "s3://no-such-bucket/store")
     assert not look("store").ok
-    now = time.time()
-    monkeypatch.setattr(services, "time", SimpleNamespace(time=lambda: now + 1000))
-    finding = look("S3")
+    finding = look("S3", partial(services.s3, now=lambda: time.time() + 1000))
     assert not finding.ok and "clock" in finding.detail and "set the clock" in finding.cure
 
 
 def test_a_bucket_that_can_be_created_twice(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipelines import storage
+    def create(uri: str, data: bytes) -> bool:
+        storage.write_bytes(uri, data)
+        return True
 
     monkeypatch.setenv("AUNET_STORE", s3)
-    monkeypatch.setattr(storage, "create_exclusive", lambda uri, data: storage.write_bytes(uri, data) or True)
-    finding = look("store")
+    finding = look("store", partial(services.store, create))
     assert not finding.ok and "created twice" in finding.detail and "If-None-Match" in finding.cure
 
 
@@ -188,15 +186,17 @@ def test_a_tracking_server_that_says_nothing(silent_port: int, monkeypatch: pyte
 
 def test_mlflow_in_order(mlflow_store: Path) -> None:
     finding = look("MLflow")
-    assert finding.ok and "experiment aunet will be made" in finding.detail
+    assert finding.ok and "experiment aunet will be created" in finding.detail
 
 
-def test_little_space_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = {"free": 10e9, "total": 1e9}
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: SimpleNamespace(**free))
-    assert look("disk").ok and look("disk").cure
-    assert look("shared memory").ok and "--shm-size" in look("shared memory").cure
-    free["free"] = 1e9
-    assert not look("disk").ok
-    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (1024, 4096))
-    assert look("open files") == (True, "1024 open files allowed", "ulimit -n 4096")
+def test_little_space_is_reported() -> None:
+    def look_with(name: str, check: Callable[..., Finding], free: float) -> Finding:
+        return look(name, partial(check, lambda folder: SimpleNamespace(free=free, total=1e9)))
+
+    low = look_with("disk", machine.disk, 10e9)
+    assert low.ok and low.cure
+    assert not look_with("disk", machine.disk, 1e9).ok
+    memory = look_with("shared memory", machine.shared_memory, 10e9)
+    assert memory.ok and "--shm-size" in memory.cure
+    files = look("open files", partial(machine.open_files, lambda resource: (1024, 4096)))
+    assert files == (True, "1024 open files allowed", "ulimit -n 4096")

@@ -10,41 +10,36 @@ from aunet.config import AugmentConfig, FusionConfig
 from aunet.errors import InputError
 from aunet.model import build_model
 from aunet.predictor import Predictor
-from pipelines import evaluate, preprocess, presets
-from pipelines.checkpoint import save_model
-from pipelines.config import to_json
+from pipelines import presets
 from pipelines.data.manifest import Manifest
-from pipelines.overrides import override
+from pipelines.measuring.share import measure_share
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import to_json
+from pipelines.training.checkpoint import save_model
+from tests.preparing import preprocess_here
 from tests.tiny import CATEGORIES, TINY, with_attention
 
 
-def test_other_categories_are_refused(raw: Path, tmp_path: Path, in_process: None) -> None:
+def test_other_categories_are_refused(raw: Path, tmp_path: Path) -> None:
     config = override(presets.camvid_small(), {"data.root": str(raw)})
-    prepared = preprocess.preprocess(config)
+    prepared = preprocess_here(config)
     model = build_model(TINY, CATEGORIES, load_weights=False)
     predictor = Predictor(model, TINY, CATEGORIES, AugmentConfig(short_sides=(64,)), FusionConfig())
     save_model(tmp_path / "model", model.state_dict(), predictor.settings())
     with pytest.raises(InputError, match=rf"{tmp_path}/model: the model's categories are not those of {prepared.uri}"):
-        evaluate._measure_part(to_json(config), str(tmp_path / "model"), prepared.uri, [0], [])
+        measure_share(to_json(config), str(tmp_path / "model"), prepared.uri, [0], [])
 
 
 @pytest.mark.parametrize("attends", [True, False])
-def test_shown_images_come_with_their_attention(raw: Path, tmp_path: Path, in_process: None, attends: bool) -> None:
+def test_shown_images_come_with_their_attention(raw: Path, tmp_path: Path, attends: bool) -> None:
     config = override(presets.camvid_small(), {"data.root": str(raw)})
-    prepared = preprocess.preprocess(config)
+    prepared = preprocess_here(config)
     network = TINY if attends else with_attention(TINY, pam=False, mam=False)
     categories = Manifest.load(prepared.uri).categories
     model = build_model(network, categories, load_weights=False)
     predictor = Predictor(model, network, categories, AugmentConfig(short_sides=(64,)), FusionConfig())
     save_model(tmp_path / "model", model.state_dict(), predictor.settings())
-    measured, pictures = evaluate._measure_part(to_json(config), str(tmp_path / "model"), prepared.uri, [0, 1], [0, 1])
+    measured, pictures = measure_share(to_json(config), str(tmp_path / "model"), prepared.uri, [0, 1], [0, 1])
     folders = ["attention", "overlays"] if attends else ["overlays"]
     assert sorted(pictures) == [f"{folder}/{n:012d}.png" for folder in folders for n in (1, 2)]
     assert set(measured.attention.compute()) == ({"pam2", "pam3", "pam4", "pam5", "mam"} if attends else set())
-
-
-def test_pictures_are_spread_evenly() -> None:
-    assert evaluate._spread(range(101), 4) == [0, 33, 67, 100]
-    assert evaluate._spread([5, 8], 4) == [5, 8]
-    assert evaluate._spread(range(1), 12) == [0]
-    assert evaluate._spread([], 4) == []

@@ -13,10 +13,11 @@ from aunet import Predictor, build_model
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.data.coco_panoptic import encode_panoptic
 from aunet.errors import InputError, Refused
-from aunet.model.background import Scene
-from pipelines.checkpoint import save_model
-from pipelines.export import TOLERANCE, _check, _differences, export
+from aunet.model.background import SemanticOutput
+from pipelines.export import _check, export
+from pipelines.measuring.parity import TOLERANCE, differences
 from pipelines.predict import predict
+from pipelines.training.checkpoint import save_model
 from tests.cityscapes import png
 from tests.tiny import CATEGORIES, TINY
 
@@ -36,26 +37,26 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_exported_model_predicts_as_before(trained: Path, tmp_path: Path) -> None:
     result = export(str(trained), str(tmp_path / "exported"))
-    file = Path(result["file"])
+    file = Path(result.file)
     assert sorted(p.name for p in file.parent.iterdir()) == ["config.json", "model.pt2", "sha256.json"]
     assert (file.parent / "config.json").read_text() == (trained / "config.json").read_text()
-    assert result["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert result["bytes"] == file.stat().st_size
-    parity = result["parity"]
+    assert result.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert result.bytes == file.stat().st_size
+    parity = result.parity
     assert parity["images"] == 4 and parity["detections"] > 20
     assert parity["panoptic"] == 1.0 and all(parity[name] < 1e-4 for name in TOLERANCE)
 
     (tmp_path / "images").mkdir()
     picture = torch.randint(0, 256, (70, 90, 3), dtype=torch.uint8).numpy()
     (tmp_path / "images" / "a.png").write_bytes(png(picture))
-    found = predict(result["uri"], str(tmp_path / "images"), str(tmp_path / "out"))
+    predicted = predict(result.uri, str(tmp_path / "images"), str(tmp_path / "out"))
     wanted = Predictor.from_folder(trained)([picture])[0].panoptic
     assert (tmp_path / "out" / "panoptic" / "a.png").read_bytes() == encode_panoptic(wanted.ids.numpy())
-    (annotation,) = json.loads(Path(found["panoptic_json"]).read_text())["annotations"]
+    (annotation,) = json.loads(Path(predicted.panoptic_json).read_text())["annotations"]
     assert annotation["segments_info"] == [segment.to_json() for segment in wanted.segments]
     assert any(segment.is_thing for segment in wanted.segments)
     with pytest.raises(InputError, match=r"model\.pt2 is an export already; give the model folder"):
-        export(result["uri"], str(tmp_path / "again"))
+        export(result.uri, str(tmp_path / "again"))
 
 
 def test_the_model_folder_is_not_written_to(trained: Path, tmp_path: Path) -> None:
@@ -68,20 +69,20 @@ def test_the_model_folder_is_not_written_to(trained: Path, tmp_path: Path) -> No
 def test_what_is_no_number_is_far_apart(trained: Path) -> None:
     picture = torch.randint(0, 256, (70, 90, 3), dtype=torch.uint8).numpy()
     output = Predictor.from_folder(trained).run([picture])[0]
-    assert _differences(output, output) == dict.fromkeys(TOLERANCE, 0.0)
-    nothing = {name: m * float("nan") for name, m in output.scene.attention.items()}
-    broken = output._replace(scene=Scene(output.scene.logits, nothing))
-    assert _differences(output, broken) == {**dict.fromkeys(TOLERANCE, 0.0), "attention": float("inf")}
+    assert differences(output, output) == dict.fromkeys(TOLERANCE, 0.0)
+    nothing = {name: m * float("nan") for name, m in output.semantic.attention.items()}
+    broken = output._replace(semantic=SemanticOutput(output.semantic.logits, nothing))
+    assert differences(output, broken) == {**dict.fromkeys(TOLERANCE, 0.0), "attention": float("inf")}
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"boxes": 0.02}, r"differs from m in boxes by 0\.02 \(at most 0\.01\); nothing was written"),
         ({"logits": float("inf"), "panoptic": 0.9}, r"logits by inf .*, 10\.00% of the pixels \(at most 0\.10%\)"),
     ],
 )
-def test_a_program_that_differs_is_refused(change: dict[str, float], said: str) -> None:
+def test_a_program_that_differs_is_refused(change: dict[str, float], message: str) -> None:
     _check(EXACT, "m")
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(Refused, match=message):
         _check({**EXACT, **change}, "m")

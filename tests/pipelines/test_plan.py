@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 
-from pipelines import presets, storage
-from pipelines.artifacts import PreparedData, Report, TrainedRun
-from pipelines.config import DataConfig, RunConfig, to_json
-from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo, manifest_uri
+from aunet.errors import InputError
+from pipelines import presets
+from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo
 from pipelines.data.sources import read_source
-from pipelines.evaluate import report_key
-from pipelines.plan import plan
-from pipelines.train import run_id, run_uri
+from pipelines.evaluate import find_report, report_key
+from pipelines.plan import Plan, plan
+from pipelines.register import register
+from pipelines.settings.run_config import DataConfig, RunConfig, to_json
+from pipelines.store import storage
+from pipelines.store.artifacts import PreparedData, Report, TrainedRun
+from pipelines.store.layout import PreparedFolder, Store
+from pipelines.store.run_folder import RunFolder
+from pipelines.training.identity import run_folder, run_id
 from tests.commands import jobs
 
 
@@ -53,77 +58,105 @@ def prepare(config: RunConfig) -> PreparedData:
     }
     manifest = Manifest(categories=source.categories, splits=splits, source_fingerprint=source.fingerprint)
     uri = storage.join(storage.store_root(), "prepared", source.fingerprint)
-    storage.write_bytes(manifest_uri(uri), manifest.to_bytes())
+    storage.write_bytes(PreparedFolder(uri).manifest_uri, manifest.to_bytes())
     return PreparedData(uri=uri, fingerprint=manifest.fingerprint, num_images={"train": 5, "val": 2})
 
 
-def write(place: str, content: Any) -> None:
-    storage.write_bytes(place, json.dumps(content).encode())
+def write(uri: str, content: Any) -> None:
+    storage.write_bytes(uri, json.dumps(content).encode())
 
 
 def finish(config: RunConfig, prepared: PreparedData) -> TrainedRun:
-    uri = run_uri(config, prepared)
-    model = storage.join(uri, "model")
-    run = TrainedRun(uri=uri, fingerprint=run_id(config, prepared), model_uri=model, mlflow_run_id="x", steps=30)
-    storage.write_bytes(storage.join(uri, "run.json"), run.to_json().encode())
+    folder = run_folder(config, prepared)
+    run = TrainedRun(
+        uri=folder.uri,
+        fingerprint=run_id(config, prepared),
+        model_uri=folder.model_uri,
+        mlflow_run_id="x",
+        steps=30,
+    )
+    folder.finish(run)
     return run
 
 
-def report(config: RunConfig, prepared: PreparedData, run: TrainedRun) -> None:
-    key = report_key(config, run.fingerprint, Manifest.load(prepared.uri).split_fingerprint("val"))
-    place = storage.join(run.uri, "report.json")
-    made = Report(uri=place, fingerprint=key, metrics={"PQ": 1.0}, html_uri="", overlays_uri="")
-    write(place, {"report": json.loads(made.to_json())})
+def report(config: RunConfig, prepared: PreparedData, run: TrainedRun) -> Report:
+    """What `evaluate` leaves, as far as it is looked at; the run is not known to MLflow."""
+    validation = Manifest.load(prepared.uri).split_fingerprint("val")
+    folder = RunFolder(run.uri).report()
+    made = Report(
+        uri=folder.document_uri,
+        fingerprint=report_key(config, run, validation),
+        metrics={"PQ": 1.0},
+        html_uri=folder.html_uri,
+        overlays_uri=folder.overlays_uri,
+    )
+    document = {
+        "metrics": made.metrics,
+        "model_uri": run.model_uri,
+        "mlflow_run_id": run.mlflow_run_id,
+        "data_fingerprint": prepared.fingerprint,
+        "val_fingerprint": validation,
+    }
+    folder.write(made, document)
+    return made
 
 
 def measure(config: RunConfig, name: str, steps: int, images_per_s: float, memory_gb: float) -> None:
     """An earlier run that logged `steps` steps."""
-    uri = storage.join(storage.store_root(), "runs", name)
-    write(storage.join(uri, "config.json"), to_json(config))
+    folder = Store.here().run(name)
+    folder.write_config(to_json(config))
     step = {"kind": "step", "step": steps, "images_per_s": images_per_s, "memory_gb": memory_gb}
-    events = [{**step, "step": 1, "images_per_s": 1.0}, step, {"kind": "evaluation", "step": steps}]
-    storage.write_bytes(storage.join(uri, "events.jsonl"), "\n".join(map(json.dumps, events)).encode())
+    folder.write_events([{**step, "step": 1, "images_per_s": 1.0}, step, {"kind": "evaluation", "step": steps}])
 
 
-def actions(result: dict[str, Any]) -> dict[str, str]:
-    return {stage["stage"]: stage["action"] for stage in result["stages"]}
+def actions(result: Plan) -> dict[str, str]:
+    return {stage["stage"]: stage["action"] for stage in result.stages}
 
 
 def test_nothing_is_there_and_nothing_is_made(capsys: pytest.CaptureFixture[str]) -> None:
     result = plan(presets.shapes_smoke(), price=3.0)
     assert set(actions(result).values()) == {"run"}
-    assert result["stages"][0]["why"] == "scenes are not generated yet"
-    assert result["steps"] == {"total": 512 * 12 // 16, "left": 384}
-    assert (result["hours"], result["cost"], result["peak_memory_gb"], result["refused"]) == (None, None, None, [])
-    assert "no earlier run" in result["notes"][0]
-    assert result["resources"] == {"where": "this machine", "CPU": 2, "GPU": 0}
+    assert result.stages[0]["why"] == "scenes are not generated yet"
+    assert result.steps == {"total": 512 * 12 // 16, "left": 384}
+    assert (result.hours, result.cost, result.peak_memory_gb, result.refused) == (None, None, None, [])
+    assert "no earlier run" in result.notes[0]
+    assert result.resources == {"where": "this machine", "CPU": 2, "GPU": 0}
     assert "scenes are not generated yet" in capsys.readouterr().err
     assert not Path(os.environ["AUNET_STORE"]).exists()
 
 
 def test_each_stage_that_is_done_is_skipped(config: RunConfig, mlflow_store: Path) -> None:
-    from pipelines.register import register_model
-
     assert actions(plan(config)) == {"preprocess": "run", "train": "run", "evaluate": "run", "register": "run"}
     prepared = prepare(config)
     assert actions(plan(config)) == {"preprocess": "skip", "train": "run", "evaluate": "run", "register": "run"}
-    snapshot = {"latest_checkpoint_result": {"metrics": {"step": 12}}}
-    write(storage.join(run_uri(config, prepared), "checkpoint_manager_snapshot.json"), snapshot)
+    newest = {"checkpoint_dir_name": "checkpoint_1", "metrics": {"step": 12}}
+    snapshot = {"checkpoint_results": [newest], "latest_checkpoint_result": newest}
+    write(run_folder(config, prepared).snapshot_uri, snapshot)
     resumed = plan(config)
     assert actions(resumed) == {"preprocess": "skip", "train": "resume", "evaluate": "run", "register": "run"}
-    assert resumed["steps"] == {"total": 30, "left": 18} and "step 12" in resumed["stages"][1]["why"]
+    assert resumed.steps == {"total": 30, "left": 18} and "step 12" in resumed.stages[1]["why"]
     run = finish(config, prepared)
     assert actions(plan(config)) == {"preprocess": "skip", "train": "skip", "evaluate": "run", "register": "run"}
-    report(config, prepared, run)
+    made = report(config, prepared, run)
     files = {path for path in mlflow_store.rglob("*") if path.name != "mlflow.db.lock"}
     assert actions(plan(config)) == {"preprocess": "skip", "train": "skip", "evaluate": "skip", "register": "run"}
     assert {path for path in mlflow_store.rglob("*") if path.name != "mlflow.db.lock"} == files
-    register_model(run.model_uri, config.register.model_name, run_id="x", metrics={"PQ": 1.0}, alias="champion")
+    register(config, made)
     done = plan(config, price=3.0)
     assert set(actions(done).values()) == {"skip"}
-    assert (done["steps"]["left"], done["hours"], done["cost"]) == (0, 0.0, 0.0)
+    assert (done.steps["left"], done.hours, done.cost) == (0, 0.0, 0.0)
     other = plan(replace(config, fusion=replace(config.fusion, stuff_area=1)))
     assert actions(other) == {"preprocess": "skip", "train": "skip", "evaluate": "run", "register": "run"}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"report": {"uri": "here"}}'])
+def test_a_damaged_report_is_made_again(config: RunConfig, content: str) -> None:
+    prepared = prepare(config)
+    run = finish(config, prepared)
+    Path(report(config, prepared, run).uri).write_text(content)
+    assert actions(plan(config))["evaluate"] == "run"
+    with pytest.raises(InputError, match=r"report\.json: (not a report|lacks)"):
+        find_report(run)
 
 
 def test_a_registry_that_was_never_made_stays_so(config: RunConfig) -> None:
@@ -140,10 +173,11 @@ def test_hours_and_memory_are_those_of_an_earlier_run(config: RunConfig) -> None
     wider = replace(config, model=replace(config.model, rpn=replace(config.model.rpn, num_samples=8)))
     measure(wider, "camvid_small-4", steps=99, images_per_s=9.0, memory_gb=9.0)
     result = plan(config, price=10.0)
-    assert result["hours"] == pytest.approx(30 * 2 / 4.0 / 3600)
-    assert result["cost"] == pytest.approx(10 * result["hours"])
-    assert result["peak_memory_gb"] == 1.5
-    assert "camvid_small-1: 4.0 images per second" in result["notes"][0]
+    hours = 30 * 2 / 4.0 / 3600
+    assert result.hours == pytest.approx(hours)
+    assert result.cost == pytest.approx(10.0 * hours)
+    assert result.peak_memory_gb == 1.5
+    assert "camvid_small-1: 4.0 images per second" in result.notes[0]
 
 
 def test_incomplete_data_is_refused(config: RunConfig, raw: Path) -> None:
@@ -151,15 +185,15 @@ def test_incomplete_data_is_refused(config: RunConfig, raw: Path) -> None:
     image.unlink()
     (raw / "annotations/panoptic_val.json").write_text("{")
     result = plan(config)
-    assert len(result["refused"]) == 3
-    assert f"{image.name}: missing in" in result["refused"][0] and "panoptic_val.json" in result["refused"][2]
-    assert result["steps"] == {"total": None, "left": None}
+    assert len(result.refused) == 3
+    assert f"{image.name}: missing in" in result.refused[0] and "panoptic_val.json" in result.refused[2]
+    assert result.steps == {"total": None, "left": None}
 
 
 def test_what_the_machines_cannot_carry_is_refused(config: RunConfig) -> None:
     train = replace(config.train, num_workers=4, batch_size=64)
     tune = replace(config.tune, max_concurrent=3)
-    refused = plan(replace(config, train=train, tune=tune))["refused"]
+    refused = plan(replace(config, train=train, tune=tune)).refused
     assert len(refused) == 3
     assert "train.num_workers = 4 with one CPU each" in refused[0] and "--train.num_workers 2" in refused[0]
     assert "tune.max_concurrent = 3 could wait for ever" in refused[1] and "floor(2 / 1) = 2" in refused[1]
@@ -173,29 +207,27 @@ def test_a_cluster_that_does_not_answer_is_refused(monkeypatch: pytest.MonkeyPat
         address = f"127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("RAY_ADDRESS", address)
     result = plan(presets.shapes_smoke())
-    assert (
-        len(result["refused"]) == 1 and address in result["refused"][0] and "unset RAY_ADDRESS" in result["refused"][0]
-    )
-    assert result["resources"] == {"where": address}
+    assert len(result.refused) == 1 and address in result.refused[0] and "unset RAY_ADDRESS" in result.refused[0]
+    assert result.resources == {"where": address}
 
 
 def test_a_plan_shows_what_makes_a_step(config: RunConfig, capsys: pytest.CaptureFixture[str]) -> None:
     train = replace(config.train, num_workers=4, batch_size=16, micro_batch_size=2)
     batch = {"images": 16, "workers": 4, "at_once": 2, "accumulate": 2}
-    assert plan(replace(config, train=train))["batch"] == batch
+    assert plan(replace(config, train=train)).batch == batch
     assert "16 images = 4 workers × 2 at once × 2 accumulated" in capsys.readouterr().err
 
 
 def test_equal_plans_have_equal_hashes(config: RunConfig, raw: Path) -> None:
-    first = plan(config)["plan_hash"]
-    assert plan(config, price=2.0)["plan_hash"] == first
-    assert plan(replace(config, train=replace(config.train, lr=0.5)))["plan_hash"] != first
+    first = plan(config).plan_hash
+    assert plan(config, price=2.0).plan_hash == first
+    assert plan(replace(config, train=replace(config.train, lr=0.5))).plan_hash != first
     image = next(raw.glob("train/*.jpg"))
     image.write_bytes(image.read_bytes() + b" ")
-    assert plan(config)["plan_hash"] != first
+    assert plan(config).plan_hash != first
 
 
 def test_the_command_exits_with_3_and_still_prints_the_plan(tmp_path: Path) -> None:
-    result, said = jobs(tmp_path / "store", "plan", "shapes_smoke", "--train.use_gpu", "True", rc=3)
-    assert "train.num_workers = 2 with one GPU each" in result["refused"][0] and "refused: train.num_workers" in said
+    result, stderr = jobs(tmp_path / "store", "plan", "shapes_smoke", "--train.use_gpu", "True", rc=3)
+    assert "train.num_workers = 2 with one GPU each" in result["refused"][0] and "refused: train.num_workers" in stderr
     assert result["steps"]["total"] == 384 and not (tmp_path / "store").exists()

@@ -14,7 +14,6 @@ import torch
 from aunet.config import AttentionConfig, AUNetConfig
 from aunet.data.cityscapes import CATEGORIES
 from aunet.errors import InputError
-from pipelines import evaluate
 from pipelines.predict import predict
 from tests.cityscapes import png
 
@@ -34,9 +33,8 @@ class Blind:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A model folder, and three images of which a test set has two."""
-    monkeypatch.setattr(evaluate, "load_predictor", lambda uri: Blind())
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").touch()
     (tmp_path / "test2017").mkdir()
@@ -47,11 +45,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def blind(uri: str) -> Any:
+    return Blind()
+
+
 def labelled(folder: Path, **options: Any) -> list[tuple[int, str]]:
-    out = predict(str(folder / "model"), str(folder / "test2017"), str(folder / "out"), **options)
-    whole = json.loads(Path(out["panoptic_json"]).read_bytes())
-    assert [a["image_id"] for a in whole["annotations"]] == [i["id"] for i in whole["images"]]
-    return [(i["id"], i["file_name"]) for i in whole["images"]]
+    out = predict(str(folder / "model"), str(folder / "test2017"), str(folder / "out"), **options, load=blind)
+    document = json.loads(Path(out.panoptic_json).read_bytes())
+    assert [a["image_id"] for a in document["annotations"]] == [i["id"] for i in document["images"]]
+    return [(i["id"], i["file_name"]) for i in document["images"]]
 
 
 def test_a_folder_is_labelled_whole_and_numbered(folder: Path) -> None:
@@ -59,8 +61,8 @@ def test_a_folder_is_labelled_whole_and_numbered(folder: Path) -> None:
 
 
 def test_an_image_info_json_names_and_numbers_the_images(folder: Path) -> None:
-    found = labelled(folder, image_info=str(folder / "info.json"))
-    assert found == [(19, "000000000019.png"), (16, "000000000016.png")]
+    images = labelled(folder, image_info=str(folder / "info.json"))
+    assert images == [(19, "000000000019.png"), (16, "000000000016.png")]
     assert sorted(p.name for p in (folder / "out" / "panoptic").iterdir()) == ["000000000016.png", "000000000019.png"]
 
 
@@ -80,9 +82,10 @@ def test_a_list_with_gaps_and_doubles(folder: Path) -> None:
     with pytest.raises(InputError) as caught:
         labelled(folder, image_info=str(folder / "info.json"))
     assert [p.split(": ", 1)[1] for p in caught.value.problems] == [
-        "image 2 lacks file_name; add it", "id 16 is given 2 times; keep one",
+        "images[2]: file_name missing or wrong in {'id': 3}; complete or drop the entry",
+        "id 16 is given 2 times; keep one",
         "file_name a.png is given 2 times; keep one",
-    ]  # fmt: skip
+    ]
 
 
 def test_attention_is_drawn_where_it_is_asked_for(folder: Path) -> None:

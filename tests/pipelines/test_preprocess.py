@@ -18,29 +18,30 @@ from PIL import Image
 from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
 from aunet.data.shapes import write_scenes
 from aunet.errors import InputError
-from pipelines import preprocess as module, storage
-from pipelines.config import DataConfig, RunConfig, ShapesConfig
-from pipelines.data import preparation
-from pipelines.data.manifest import Manifest, manifest_uri
+from pipelines import preprocess as module
+from pipelines.data.manifest import Manifest
 from pipelines.data.rows import row_digest
 from pipelines.data.shard_writer import ShardResult, ShardTask, write_shard
 from pipelines.data.shards import ShardReader
 from pipelines.preprocess import preprocess
-from tests.preparing import config_of, contents
+from pipelines.settings.run_config import DataConfig, RunConfig, ShapesConfig
+from pipelines.store import storage
+from pipelines.store.layout import PreparedFolder
+from tests.preparing import config_of, contents, preprocess_here
 
 REPOSITORY = Path(module.__file__).parent.parent
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    whole = json.loads(path.read_bytes())
-    change(whole)
-    path.write_text(json.dumps(whole))
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_text(json.dumps(document))
 
 
-def refused(config: RunConfig) -> tuple[str, ...]:
+def refused(config: RunConfig, stage: Callable[[RunConfig], object] = preprocess_here) -> tuple[str, ...]:
     """The problems, after making sure that nothing was committed."""
     with pytest.raises(InputError) as caught:
-        preprocess(config)
+        stage(config)
     assert not list(Path(storage.store_root()).rglob("manifest.json"))
     return caught.value.problems
 
@@ -69,8 +70,7 @@ def test_shapes_become_shards_once_and_the_same_everywhere(
     shards = {f"shards/{s.name}" for split in manifest.splits.values() for s in split.shards}
     assert {name for name in written[0] if name.startswith("shards/")} == shards
 
-    monkeypatch.setattr(preparation, "in_parallel", lambda tasks: pytest.fail("must not run again"))
-    assert preprocess(config) == prepared
+    assert preprocess(config, run_tasks=lambda tasks: pytest.fail("must not run again")) == prepared
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -78,7 +78,7 @@ def test_problems_found_by_the_tasks_come_back_together(raw: Path) -> None:
     image, ids = raw / "train" / "000001.jpg", raw / "annotations" / "panoptic_val" / "000000.png"
     image.write_bytes(image.read_bytes()[:900])
     ids.write_bytes(ids.read_bytes()[:200])
-    first, one, second, other = refused(config_of(raw, rows_per_shard=1))
+    first, one, second, other = refused(config_of(raw, rows_per_shard=1), preprocess)
     assert str(image.relative_to(raw)) in first and "[image-truncated]; fetch the file again" in first
     assert str(ids.relative_to(raw)) in second and "cannot be decoded" in second and "[map-unreadable]" in second
     assert "data.train: 1 of 5 images cannot be used (20.00%)" in one
@@ -88,14 +88,13 @@ def test_problems_found_by_the_tasks_come_back_together(raw: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "train", "val"), [("coco_panoptic_mini", "train2017", "val2017"), ("camvid_panoptic", "val", "val")]
 )
-@pytest.mark.usefixtures("in_process")
 def test_real_data_make_the_round_trip(sample_data: Path, folder: str, train: str, val: str) -> None:
     root = sample_data / folder
-    prepared = preprocess(config_of(root, train, val, rows_per_shard=16))
+    prepared = preprocess_here(config_of(root, train, val, rows_per_shard=16))
     for split, name in (("train", train), ("val", val)):
-        whole = json.loads((root / "annotations" / f"panoptic_{name}.json").read_bytes())
-        names = {i["id"]: i["file_name"] for i in whole["images"]}
-        segments = {a["image_id"]: a for a in whole["annotations"]}
+        document = json.loads((root / "annotations" / f"panoptic_{name}.json").read_bytes())
+        names = {i["id"]: i["file_name"] for i in document["images"]}
+        segments = {a["image_id"]: a for a in document["annotations"]}
         reader = ShardReader(prepared.uri, split)
         assert reader.image_ids == list(names)
         for index, image_id in enumerate(reader.image_ids):
@@ -111,47 +110,42 @@ def test_real_data_make_the_round_trip(sample_data: Path, folder: str, train: st
             ]
 
 
-@pytest.mark.usefixtures("in_process")
 def test_folder_and_s3_give_the_same_content(raw: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = preprocess(config_of(raw))
+    local = preprocess_here(config_of(raw))
     storage.upload_folder(raw, storage.join(s3, "data"))
     monkeypatch.setenv("AUNET_STORE", s3)
     config = config_of(storage.join(s3, "data"))
-    there = preprocess(config)
-    assert there.uri.startswith(s3) and there.fingerprint == here.fingerprint
-    assert preprocess(config) == there
+    remote = preprocess_here(config)
+    assert remote.uri.startswith(s3) and remote.fingerprint == local.fingerprint
+    assert preprocess_here(config) == remote
     for index in range(5):
-        assert ShardReader(there.uri, "train").row(index) == ShardReader(here.uri, "train").row(index)
-    manifest = storage.read_bytes(manifest_uri(there.uri))
+        assert ShardReader(remote.uri, "train").row(index) == ShardReader(local.uri, "train").row(index)
+    manifest = storage.read_bytes(PreparedFolder(remote.uri).manifest_uri)
     assert b"test-key" not in manifest and b"test-secret" not in manifest
 
 
-@pytest.mark.usefixtures("in_process")
 def test_scenes_are_generated_on_s3_too(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = RunConfig(name="test", data=DataConfig(shapes=ShapesConfig(num_train=2, num_val=1, height=64, width=64)))
-    here = preprocess(config)
+    local = preprocess_here(config)
     monkeypatch.setenv("AUNET_STORE", s3)
-    assert preprocess(config).fingerprint == here.fingerprint
+    assert preprocess_here(config).fingerprint == local.fingerprint
 
 
-@pytest.mark.usefixtures("in_process")
 def test_new_times_make_a_new_source_but_the_same_content(raw: Path) -> None:
-    first = preprocess(config_of(raw))
+    first = preprocess_here(config_of(raw))
     os.utime(raw / "train" / "000000.jpg", (1, 1))
-    second = preprocess(config_of(raw))
+    second = preprocess_here(config_of(raw))
     assert second.uri != first.uri and second.fingerprint == first.fingerprint
 
 
-@pytest.mark.usefixtures("in_process")
 def test_chosen_images_come_in_the_chosen_order(raw: Path) -> None:
     config = config_of(raw)
-    prepared = preprocess(
+    prepared = preprocess_here(
         replace(config, data=replace(config.data, train=replace(config.data.train, image_ids=(4, 2))))
     )
     assert ShardReader(prepared.uri, "train").image_ids == [4, 2]
 
 
-@pytest.mark.usefixtures("in_process")
 def test_instances_travel_with_their_images(raw: Path) -> None:
     names = {
         c["name"]: c["id"] for c in json.loads((raw / "annotations/panoptic_train.json").read_bytes())["categories"]
@@ -165,18 +159,17 @@ def test_instances_travel_with_their_images(raw: Path) -> None:
     (raw / "instances.json").write_text(json.dumps({"annotations": [entry]}))
     config = config_of(raw)
     train = replace(config.data.train, instances_json="instances.json")
-    reader = ShardReader(preprocess(replace(config, data=replace(config.data, train=train))).uri, "train")
+    reader = ShardReader(preprocess_here(replace(config, data=replace(config.data, train=train))).uri, "train")
     assert reader.row(0)["instances"] == []
     (instance,) = reader.row(1)["instances"]
     assert (instance["category_id"], instance["is_crowd"], instance["bbox"]) == (names["ball"], False, [4, 5, 6, 7.5])
-    assert ShardReader(preprocess(config).uri, "train").row(1)["instances"] is None
+    assert ShardReader(preprocess_here(config).uri, "train").row(1)["instances"] is None
 
 
-@pytest.mark.usefixtures("in_process")
 def test_the_manifest_counts_what_is_there(raw: Path) -> None:
-    split = Manifest.load(preprocess(config_of(raw)).uri).splits["train"]
-    rows = [s["category_id"] for a in json.loads((raw / "annotations/panoptic_train.json").read_bytes())["annotations"]
-            for s in a["segments_info"]]  # fmt: skip
+    split = Manifest.load(preprocess_here(config_of(raw)).uri).splits["train"]
+    annotations = json.loads((raw / "annotations/panoptic_train.json").read_bytes())["annotations"]
+    rows = [s["category_id"] for annotation in annotations for s in annotation["segments_info"]]
     assert {k: v for k, v in split.num_segments.items() if v} == {k: rows.count(k) for k in set(rows)}
     assert split.num_images == sum(s.num_rows for s in split.shards) == 5
 
@@ -184,7 +177,6 @@ def test_the_manifest_counts_what_is_there(raw: Path) -> None:
 # Bad input, each its own
 
 
-@pytest.mark.usefixtures("in_process")
 def test_an_id_in_the_png_but_not_in_the_json(raw: Path) -> None:
     path = raw / "annotations/panoptic_train/000003.png"
     ids = decode_panoptic(path.read_bytes())
@@ -195,18 +187,17 @@ def test_an_id_in_the_png_but_not_in_the_json(raw: Path) -> None:
     assert problem.endswith("but no segment [segment-not-in-json]; add the segment or paint it void (0)")
 
 
-@pytest.mark.usefixtures("in_process")
 def test_an_id_in_the_json_but_not_in_the_png(raw: Path) -> None:
     entry = {"id": 88, "category_id": 1, "iscrowd": 0, "area": 5, "bbox": [0, 0, 1, 5]}
     change_json(
-        raw / "annotations/panoptic_val.json", lambda whole: whole["annotations"][1]["segments_info"].append(entry)
+        raw / "annotations/panoptic_val.json",
+        lambda document: document["annotations"][1]["segments_info"].append(entry),
     )
     problem, _ = refused(config_of(raw))
     assert "data.val, image 2: annotations/panoptic_val/000001.png: segment 88" in problem
     assert problem.endswith("has no pixel [segment-not-in-map]; paint it or drop the segment")
 
 
-@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("name", ["train/000000.jpg", "annotations/panoptic_train/000000.png"])
 def test_a_wrong_size(raw: Path, name: str) -> None:
     buffer = io.BytesIO()
@@ -217,17 +208,15 @@ def test_a_wrong_size(raw: Path, name: str) -> None:
     assert f"data.train, image 1: train/000000.jpg: JSON 80×64, {odd} [size-mismatch]" in problem
 
 
-@pytest.mark.usefixtures("in_process")
 def test_wrong_areas_and_boxes_are_counted_anew(raw: Path) -> None:
-    expected = ShardReader(preprocess(config_of(raw)).uri, "train").row(0)
+    expected = ShardReader(preprocess_here(config_of(raw)).uri, "train").row(0)
     change_json(
         raw / "annotations/panoptic_train.json",
-        lambda whole: whole["annotations"][0]["segments_info"][0].update(area=1, bbox=[0, 0, 1, 1]),
+        lambda document: document["annotations"][0]["segments_info"][0].update(area=1, bbox=[0, 0, 1, 1]),
     )
-    assert ShardReader(preprocess(config_of(raw)).uri, "train").row(0) == expected
+    assert ShardReader(preprocess_here(config_of(raw)).uri, "train").row(0) == expected
 
 
-@pytest.mark.usefixtures("in_process")
 def test_a_16_bit_map_is_refused_before_bits_are_lost(raw: Path) -> None:
     path = raw / "annotations/panoptic_train/000000.png"
     data = bytearray(path.read_bytes())
@@ -241,7 +230,6 @@ def test_a_16_bit_map_is_refused_before_bits_are_lost(raw: Path) -> None:
 # Quarantine
 
 
-@pytest.mark.usefixtures("in_process")
 def test_what_is_left_out_is_counted_and_named(raw: Path) -> None:
     (raw / "train/000001.jpg").write_bytes(b"<html>not found</html>")
     (raw / "annotations/panoptic_train/000003.png").unlink()
@@ -253,23 +241,23 @@ def test_what_is_left_out_is_counted_and_named(raw: Path) -> None:
     assert [p.split(":")[0] for p in problems] == ["data.train, image 4", "data.train, image 2"]
     assert "2 of 5 images cannot be used (40.00%), data.max_bad_fraction = 0.2 allows 1" in summary
 
-    prepared = preprocess(config_of(raw, max_bad_fraction=0.4))
+    prepared = preprocess_here(config_of(raw, max_bad_fraction=0.4))
     assert (prepared.num_images, prepared.num_quarantined) == ({"train": 3, "val": 2}, {"train": 2, "val": 0})
     split = Manifest.load(prepared.uri).splits["train"]
     assert {(q.image, q.rule) for q in split.quarantined} == {(4, "map-missing"), (2, "image-not-picture")}
     assert ShardReader(prepared.uri, "train").image_ids == [1, 3, 5]
-    assert preprocess(config_of(raw, max_bad_fraction=0.9)) == prepared
+    assert preprocess_here(config_of(raw, max_bad_fraction=0.9)) == prepared
     with pytest.raises(InputError, match=r"data.train: 2 of 5 images were left out, data.max_bad_fraction = 0.3"):
-        preprocess(config_of(raw, max_bad_fraction=0.3))
+        preprocess_here(config_of(raw, max_bad_fraction=0.3))
 
 
 # More data
 
 
-def test_new_images_make_a_new_manifest_of_the_old_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_images_make_a_new_manifest_of_the_old_shards(tmp_path: Path) -> None:
     write_scenes(tmp_path / "raw", num_train=24, num_val=2, height=64, width=64)
-    place = tmp_path / "raw/annotations/panoptic_train.json"
-    whole = json.loads(place.read_bytes())
+    path = tmp_path / "raw/annotations/panoptic_train.json"
+    document = json.loads(path.read_bytes())
     config = config_of(tmp_path / "raw", rows_per_shard=4)
     done: list[int] = []
 
@@ -277,12 +265,11 @@ def test_new_images_make_a_new_manifest_of_the_old_shards(tmp_path: Path, monkey
         done.append(sum(len(task.images) for task in tasks))
         return [write_shard(task) for task in tasks]
 
-    monkeypatch.setattr(preparation, "in_parallel", count)
     manifests = []
     for number in (20, 24):
-        some = {key: whole[key][:number] for key in ("images", "annotations")}
-        place.write_text(json.dumps({**whole, **some}))
-        manifests.append(Manifest.load(preprocess(config).uri))
+        some = {key: document[key][:number] for key in ("images", "annotations")}
+        path.write_text(json.dumps({**document, **some}))
+        manifests.append(Manifest.load(preprocess(config, run_tasks=count).uri))
     assert done[0] == 20 + 2 and 4 <= done[1] <= 8, "the last part, and what is new"
     before, after = (m.splits["train"].shards for m in manifests)
     assert after[: len(before) - 1] == before[:-1]
@@ -290,7 +277,7 @@ def test_new_images_make_a_new_manifest_of_the_old_shards(tmp_path: Path, monkey
     assert manifests[0].fingerprint != manifests[1].fingerprint
 
 
-def test_pixels_decoded_from_a_shard_equal_the_scene(raw: Path, in_process: None) -> None:
-    row = ShardReader(preprocess(config_of(raw)).uri, "val").row(0)
+def test_pixels_decoded_from_a_shard_equal_the_scene(raw: Path) -> None:
+    row = ShardReader(preprocess_here(config_of(raw)).uri, "val").row(0)
     ids = decode_panoptic((raw / "annotations/panoptic_val/000000.png").read_bytes())
     assert np.array_equal(decode_panoptic(row["panoptic"]), ids)

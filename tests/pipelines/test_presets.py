@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
 from aunet.model import build_model
-from jobs.verbs import presets as named
 from pipelines import presets
-from pipelines.config import RunConfig, to_json
-from pipelines.optimization import build_optimizer, learning_rate
-from pipelines.overrides import differences, override
+from pipelines.presets import PRESETS
+from pipelines.settings.overrides import differences, override
+from pipelines.settings.run_config import RunConfig, to_json
+from pipelines.training.optimization import build_optimizer, learning_rate
 from tests.tiny import CATEGORIES, TINY, make_batch
 
 TABLE_1 = {  # PAM, MAM, reweight, as printed; whether the branches share a backbone
-    "sep": (False, False, False, False), "e2e": (False, False, False, True), "pam": (True, False, False, True),
-    "pam_r": (True, False, True, True), "mam": (False, True, False, True), "mam_r": (False, True, True, True),
+    "sep": (False, False, False, False),
+    "e2e": (False, False, False, True),
+    "pam": (True, False, False, True),
+    "pam_r": (True, False, True, True),
+    "mam": (False, True, False, True),
+    "mam_r": (False, True, True, True),
     "aunet": (True, True, True, True),
-}  # fmt: skip
+}
 
 
 def preset(name: str) -> RunConfig:
-    return named()[name]()
+    return PRESETS[name]()
 
 
 @pytest.mark.parametrize("base", ["coco_r50", "camvid_small"])
@@ -39,10 +45,15 @@ def test_the_rows_of_table_1(base: str, row: str) -> None:
 
 
 def test_every_preset_is_named_as_it_is_called_and_says_what_it_is() -> None:
-    for name, function in named().items():
+    for name, function in PRESETS.items():
         assert function().name == name == function.__name__
         assert getattr(presets, name) is function
         assert (function.__doc__ or "").split("\n")[0].endswith(".")
+
+
+def test_the_table_holds_every_preset() -> None:
+    functions = inspect.getmembers(presets, inspect.isfunction)
+    assert {name for name, function in functions if function.__module__ == presets.__name__} == set(PRESETS)
 
 
 @pytest.mark.parametrize(
@@ -51,17 +62,20 @@ def test_every_preset_is_named_as_it_is_called_and_says_what_it_is() -> None:
         ("coco_r101", "coco_r50", {"model.backbone.name": "resnet101"}),
         ("coco_r152", "coco_r50", {"model.backbone.name": "resnet152"}),
         (
-            "coco_x152", "coco_r50",
+            "coco_x152",
+            "coco_r50",
             {
-                "model.backbone.name": "resnext152_64x4d_dcn_nl", "model.backbone.weights": None,
-                "model.backbone.norm": "gn", "model.backbone.trainable_stages": 5,
+                "model.backbone.name": "resnext152_64x4d_dcn_nl",
+                "model.backbone.weights": None,
+                "model.backbone.norm": "gn",
+                "model.backbone.trainable_stages": 5,
             },
         ),
         ("coco_x152_ms", "coco_x152", {"augment.test_scales": [0.75, 1.0, 1.25, 1.5], "augment.test_flip": True}),
         ("cityscapes_r101", "cityscapes_r50", {"model.backbone.name": "resnet101"}),
         ("cityscapes_r50_equ", "cityscapes_r50", {"model.background.thing_labels": "one"}),
     ],
-)  # fmt: skip
+)
 def test_a_variant_changes_what_it_says(name: str, base: str, changes: dict) -> None:
     assert differences(preset(name), preset(base)) == {"name": name, **changes}
 
@@ -114,11 +128,15 @@ def test_separate_models_share_no_gradient() -> None:
     config = override(preset("coco_r50_sep"), {"model.backbone.weights": None}).model
     model = build_model(
         type(TINY)(
-            backbone=TINY.backbone, rpn=TINY.rpn, foreground=TINY.foreground, background=TINY.background,
-            attention=config.attention, shared_backbone=config.shared_backbone,
+            backbone=TINY.backbone,
+            rpn=TINY.rpn,
+            foreground=TINY.foreground,
+            background=TINY.background,
+            attention=config.attention,
+            shared_backbone=config.shared_backbone,
         ),
         CATEGORIES,
-    )  # fmt: skip
+    )
     losses = model.train()(make_batch([[[8, 8, 40, 40]]]))
     stuff = {n for n, _ in model.named_parameters() if n.startswith(("background.", "background_backbone."))}
     losses.semantic.backward(retain_graph=True)

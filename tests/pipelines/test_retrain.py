@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from aunet.errors import InputError
-from pipelines import code_version, evaluate, lease, register, retrain, storage, tracking, train
-from pipelines.artifacts import TrainedRun
-from pipelines.config import RunConfig
-from pipelines.overrides import override
-from tests.nights import Nights
+from pipelines.evaluate import evaluate
+from pipelines.register import register
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig
+from pipelines.store import lease, storage
+from pipelines.store.artifacts import PreparedData, TrainedRun
+from pipelines.tracking import database, registry
+from tests.nights import Nights, artifacts
+from tests.preparing import preprocess_here
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
 
@@ -24,64 +28,63 @@ class Crash(BaseException):
 
 
 @pytest.fixture
-def nights(raw: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch) -> Nights:
-    made = Nights(raw, tmp_path / "store")
-    monkeypatch.setattr(train, "train", made.train)
-    monkeypatch.setattr(evaluate, "_measure", made.measure)
-    return made
+def nights(raw: Path, tmp_path: Path) -> Nights:
+    return Nights(raw, tmp_path / "store")
 
 
 def test_three_nights(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
     first = nights.tick()
-    assert (first["action"], first["decision"], first["PQ"]) == ("trained", "promoted", 40.0)
-    assert "first tick, 5 train and 2 val images" in first["reason"] and "nobody held it before" in first["reason"]
-    assert first["model"]["alias"] == "champion"
+    assert (first.action, first.decision, artifacts(first).report.metrics["PQ"]) == ("trained", "promoted", 40.0)
+    assert "first tick, 5 train and 2 val images" in first.reason and "nobody held it before" in first.reason
+    assert artifacts(first).model.alias == "champion"
 
     again = nights.tick()
-    assert (again["action"], again["decision"], again["key"]) == ("nothing", None, first["key"])
-    assert again["reason"].startswith("nothing new since the tick of ") and "PQ" not in again
-    assert {name: again[name] for name in retrain.KEYS} == {name: first[name] for name in retrain.KEYS}
+    assert (again.action, again.decision, again.key) == ("nothing", None, first.key)
+    assert again.reason.startswith("nothing new since the tick of ") and "PQ" not in again.to_json()
+    for name in ("prepared", "run", "report", "model"):
+        assert getattr(again, name) == getattr(first, name)
 
     nights.grow(8)
     second = nights.tick()
-    assert (second["action"], second["decision"]) == ("trained", "held")
-    assert second["reason"] == (
+    assert (second.action, second.decision) == ("trained", "held")
+    assert second.reason == (
         "3 new images, 0 gone; champion stays with version 1: version 2 has PQ 40.00 against version 1's 40.00 with "
         "margin 0.5"
     )
-    assert nights.tick()["action"] == "nothing"
+    assert nights.tick().action == "nothing"
     assert len(nights.trained) == 2 and list(nights.versions) == ["2", "1"] and nights.champion == "1"
-    said = capsys.readouterr().err
-    assert "retrain · camvid_small · 3 new images, 0 gone\n" in said
-    assert "retrain · camvid_small · champion stays with version 1: version 2 has PQ 40.00" in said
+    stderr = capsys.readouterr().err
+    assert "retrain · camvid_small · 3 new images, 0 gone\n" in stderr
+    assert "register aunet-camvid: champion stays with version 1: version 2 has PQ 40.00" in stderr
 
 
 def test_the_registry_and_the_run_tell_what_was_decided(nights: Nights) -> None:
-    made = nights.tick()
-    tags = nights.versions["1"]
+    tick = nights.tick()
+    made, tags = artifacts(tick), nights.versions["1"]
     assert (tags["decision"], tags["PQ"]) == ("promoted", "40.0000")
-    assert tags["reason"] in made["reason"]
-    run = tracking.client().get_run(made["run"]["mlflow_run_id"])
-    assert run.data.tags["retrain_key"] == made["key"]
-    assert run.data.metrics == {f"val_{tags['val_fingerprint']}/{name}": made[name] for name in ("PQ", "PQ_th")}
-    assert Path(made["report"]["uri"]) == Path(made["run"]["uri"]) / "reports" / tags["val_fingerprint"] / "report.json"
+    assert tags["reason"] in tick.reason
+    run = database.client().get_run(made.run.mlflow_run_id)
+    assert run.data.tags["retrain_key"] == tick.key
+    assert run.data.metrics == {
+        f"val_{tags['val_fingerprint']}/{name}": tick.to_json()[name] for name in ("PQ", "PQ_th")
+    }
+    assert Path(made.report.uri) == Path(made.run.uri) / "reports" / tags["val_fingerprint"] / "report.json"
 
 
 def test_every_night_is_measured_on_the_first_ones_images(nights: Nights) -> None:
-    frozen = nights.tick()["prepared"]["uri"]
+    frozen = artifacts(nights.tick()).prepared.uri
     nights.grow(8, num_val=4)
-    later = nights.tick()
-    assert later["prepared"]["uri"] != frozen and later["prepared"]["num_images"]["val"] == 4
+    later = artifacts(nights.tick()).prepared
+    assert later.uri != frozen and later.num_images["val"] == 4
     assert [data for _, data in nights.measured] == [frozen, frozen]
     assert len({tags["val_fingerprint"] for tags in nights.versions.values()}) == 1
 
 
-def test_new_code_and_new_settings_are_new_work(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_code_and_new_settings_are_new_work(nights: Nights) -> None:
     nights.tick()
-    changed = nights.tick(**{"loss.semantic": 0.3})
-    assert changed["action"] == "trained" and "new are the code, the settings or the frozen set" in changed["reason"]
-    monkeypatch.setattr(code_version, "code_version", lambda: "other")
-    assert nights.tick()["action"] == "trained"
+    changed = nights.tick({"loss.semantic": 0.3})
+    assert changed.action == "trained" and "new are the code, the settings or the frozen set" in changed.reason
+    assert nights.tick(code="other").action == "trained"
     assert len(nights.trained) == len(set(nights.trained)) == 3
 
 
@@ -90,17 +93,18 @@ def test_new_code_and_new_settings_are_new_work(nights: Nights, monkeypatch: pyt
 )
 def test_what_changes_no_weights_is_no_work(nights: Nights, changes: dict[str, Any]) -> None:
     nights.tick()
-    assert nights.tick(**changes)["action"] == "nothing"
+    assert nights.tick(changes).action == "nothing"
 
 
 def hand_made(nights: Nights, pq: float) -> TrainedRun:
     """A champion of other validation data, trained and registered without `retrain`."""
     config = override(nights.config, {"train.seed": 7, "fusion.stuff_area": 11, "register.margin": 0.0})
     nights.grow(5, num_val=1)
-    run = nights.train(config)
+    prepared = preprocess_here(config)
+    run = nights.train(config, prepared)
     nights.pq[run.uri] = pq
-    evaluate.evaluate(config, run.uri)
-    assert register.register(config, run.uri).alias == "champion"
+    report = evaluate(config, run, prepared, measure=nights.measure)
+    assert register(config, report).alias == "champion"
     nights.grow(5, num_val=2)
     return run
 
@@ -111,12 +115,12 @@ def test_a_champion_of_other_data_is_measured_first(nights: Nights, on_frozen: f
     own_report = Path(run.uri, "report.json").read_bytes()
     nights.pq[run.uri] = on_frozen
     made = nights.tick()
-    assert made["decision"] == decision
-    assert f"PQ 40.00 against version 1's {on_frozen:.2f} with margin 0.5" in made["reason"]
-    assert nights.measured[-1] == (run.model_uri, made["prepared"]["uri"])
+    assert made.decision == decision
+    assert f"PQ 40.00 against version 1's {on_frozen:.2f} with margin 0.5" in made.reason
+    assert nights.measured[-1] == (run.model_uri, artifacts(made).prepared.uri)
     assert nights.versions["1"]["val_fingerprint"] == nights.versions["2"]["val_fingerprint"]
     assert Path(run.uri, "report.json").read_bytes() == own_report
-    metrics = tracking.client().get_run(run.mlflow_run_id).data.metrics
+    metrics = database.client().get_run(run.mlflow_run_id).data.metrics
     assert metrics["PQ"] == 90.0 and metrics[f"val_{nights.versions['1']['val_fingerprint']}/PQ"] == on_frozen
 
 
@@ -124,58 +128,59 @@ def test_a_champion_that_cannot_be_measured_stays(nights: Nights) -> None:
     run = hand_made(nights, 10.0)
     shutil.rmtree(run.uri)
     made = nights.tick()
-    assert made["decision"] == "held" and nights.champion == "1"
-    assert "they cannot be compared" in made["reason"] and "version 1 could not be measured: " in made["reason"]
+    assert made.decision == "held" and nights.champion == "1"
+    assert "they cannot be compared" in made.reason and "version 1 could not be measured: " in made.reason
 
 
 def test_while_a_tick_runs_another_does_nothing(nights: Nights) -> None:
     with lease.hold(str(nights.store / "retrain/camvid_small/lease"), 100) as held:
         result = nights.tick()
-    assert result["action"] == "nothing" and result["key"] is None
-    assert result["reason"].startswith(f"another tick holds the lease: {held.record.holder} since 20")
+    assert result.action == "nothing" and result.key is None
+    assert result.reason.startswith(f"another tick holds the lease: {held.record.holder} since 20")
     assert nights.trained == []
 
 
-def test_a_tick_that_was_overtaken_commits_nothing(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overtaken(config: RunConfig) -> TrainedRun:
+def test_a_tick_that_was_overtaken_commits_nothing(nights: Nights) -> None:
+    def overtaken(config: RunConfig, prepared: PreparedData) -> TrainedRun:
         folder = nights.store / "retrain/camvid_small/lease"
         shutil.copy(folder / "000001.json", folder / "000002.json")
-        return nights.train(config)
+        return train(config, prepared)
 
-    monkeypatch.setattr(train, "train", overtaken)
+    train, nights.train = nights.train, overtaken
     with pytest.raises(lease.Lost, match="taken by"):
         nights.tick()
     assert nights.versions == {} and not list(nights.store.glob("retrain/*/ticks/*"))
 
 
-def test_data_that_change_during_the_training_are_taken(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    def growing(config: RunConfig) -> TrainedRun:
+def test_data_that_change_during_the_training_are_the_next_ticks(nights: Nights) -> None:
+    def growing(config: RunConfig, prepared: PreparedData) -> TrainedRun:
         nights.grow(7)
-        return nights.train(config)
+        return train(config, prepared)
 
-    monkeypatch.setattr(train, "train", growing)
-    made = nights.tick()
-    assert made["prepared"]["num_images"]["train"] == 7
-    assert nights.trained == [made["run"]["uri"]]
+    train, nights.train = nights.train, growing
+    made = artifacts(nights.tick())
+    assert made.prepared.num_images["train"] == 5
+    tick = nights.tick()
+    later = artifacts(tick)
+    assert later.prepared.num_images["train"] == 7 and tick.reason.startswith("2 new images, 0 gone")
+    assert nights.trained == [made.run.uri, later.run.uri]
 
 
 def test_frozen_anew_the_models_are_compared_again(nights: Nights) -> None:
-    first = nights.tick()
+    first = artifacts(nights.tick()).run
     nights.grow(8, num_val=4)
     nights.tick()
     (nights.store / "retrain/camvid_small/frozen.json").unlink()
-    again = nights.tick()
-    assert again["action"] == "trained" and len(nights.trained) == 2
-    assert "or the frozen set; trained already; champion stays with version 1" in again["reason"]
-    assert [Path(model).parent for model, _ in nights.measured[2:]] == [
-        Path(again["run"]["uri"]),
-        Path(first["run"]["uri"]),
-    ]
-    assert {data for _, data in nights.measured[2:]} == {again["prepared"]["uri"]}
+    tick = nights.tick()
+    again = artifacts(tick)
+    assert tick.action == "trained" and len(nights.trained) == 2
+    assert "or the frozen set; trained already; champion stays with version 1" in tick.reason
+    assert [Path(model).parent for model, _ in nights.measured[2:]] == [Path(again.run.uri), Path(first.uri)]
+    assert {data for _, data in nights.measured[2:]} == {again.prepared.uri}
 
 
 def test_a_frozen_set_that_is_gone_is_named(nights: Nights) -> None:
-    frozen = Path(nights.tick()["prepared"]["uri"])
+    frozen = Path(artifacts(nights.tick()).prepared.uri)
     nights.grow(8)
     shutil.rmtree(frozen)
     with pytest.raises(InputError, match=str(frozen)):
@@ -185,18 +190,18 @@ def test_a_frozen_set_that_is_gone_is_named(nights: Nights) -> None:
 def test_other_categories_than_the_frozen_sets_are_refused_before_training(nights: Nights) -> None:
     nights.tick()
     for split in ("train", "val"):
-        place = nights.raw / f"annotations/panoptic_{split}.json"
-        whole = json.loads(place.read_text())
-        whole["categories"].append({"id": 99, "name": "boat", "isthing": 1})
-        place.write_text(json.dumps(whole))
+        path = nights.raw / f"annotations/panoptic_{split}.json"
+        document = json.loads(path.read_text())
+        document["categories"].append({"id": 99, "name": "boat", "isthing": 1})
+        path.write_text(json.dumps(document))
     with pytest.raises(InputError, match="delete the file to freeze anew"):
         nights.tick()
     assert len(nights.trained) == 1
 
 
 def test_a_lease_shorter_than_a_breath_is_refused(nights: Nights) -> None:
-    with pytest.raises(InputError, match=r"retrain\.lease_seconds = 1\.0: take 3 seconds or more"):
-        nights.tick(**{"retrain.lease_seconds": 1.0})
+    with pytest.raises(InputError, match=r"retrain\.lease_seconds = 1\.0: use 3 seconds or more"):
+        nights.tick({"retrain.lease_seconds": 1.0})
 
 
 def crash_before(patch: pytest.MonkeyPatch, write: int) -> None:
@@ -217,9 +222,9 @@ def crash_before(patch: pytest.MonkeyPatch, write: int) -> None:
 
     counted(storage, "write_bytes")
     counted(storage, "create_exclusive")
-    counted(register, "_set_tags")
+    counted(registry, "set_tags")
     for name in ("create_registered_model", "create_model_version", "set_registered_model_alias", "set_tag"):
-        counted(type(tracking.client()), name)
+        counted(type(database.client()), name)
 
 
 def test_a_tick_may_end_anywhere(nights: Nights, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,10 +245,10 @@ def test_a_tick_may_end_anywhere(nights: Nights, mlflow_file: Path, monkeypatch:
                 crashes += 1
         shutil.rmtree(nights.store / "retrain/camvid_small/lease", ignore_errors=True)  # as if it had expired
         made = nights.tick()
-        assert made["model"]["version"] == 1 and nights.champion == "1", f"write {crashes}"
+        assert artifacts(made).model.version == 1 and nights.champion == "1", f"write {crashes}"
         assert len(nights.versions) == 1 and len(set(nights.trained)) == 1, f"write {crashes}"
         assert nights.versions["1"]["reason"] == "champion is version 1 with PQ 40.00; nobody held it before"
         assert len(list(nights.store.glob("retrain/*/ticks/*.json"))) == 1
-        if made["action"] == "trained":
-            assert "promoted" == made["decision"] and "nobody held it before" in made["reason"]
+        if made.action == "trained":
+            assert "promoted" == made.decision and "nobody held it before" in made.reason
     assert crashes > 15

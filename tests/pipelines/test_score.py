@@ -1,8 +1,10 @@
-"""Two folders in, a table and a dictionary out; everything wrong with them in one line each."""
+"""Two folders in, a table and a result out; everything wrong with them in one line each."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from PIL import Image
 
 from aunet.errors import InputError
 from pipelines.score import score
+from tests.commands import ROOT
 
 CATEGORIES = [
     {"id": 1, "name": "car", "isthing": 1},
@@ -47,7 +50,7 @@ class Folder:
 
 
 def score_of(true: Folder, predicted: Folder) -> dict[str, Any]:
-    return score(true.json, true.dir, predicted.json, predicted.dir)
+    return score(true.json, true.dir, predicted.json, predicted.dir).to_json()
 
 
 MAPS = {1: [[11, 11, 11, 11], [29, 29, 29, 29]], 2: [[100_001, 100_001, 0, 35]]}
@@ -80,19 +83,41 @@ def test_metrics_at_top_level_rows_per_class_and_a_table(
 
 @pytest.mark.parametrize(
     ("folder", "name"),
-    [("coco_panoptic_mini", "panoptic_val2017"), ("coco_panoptic_mini", "panoptic_train2017"),
-     ("camvid_panoptic", "panoptic_val")],
-)  # fmt: skip
+    [
+        ("coco_panoptic_mini", "panoptic_val2017"),
+        ("coco_panoptic_mini", "panoptic_train2017"),
+        ("camvid_panoptic", "panoptic_val"),
+    ],
+)
 def test_a_folder_against_itself_is_100(sample_data: Path, folder: str, name: str) -> None:
     annotations = sample_data / folder / "annotations"
-    result = score(*[annotations / f"{name}.json", annotations / name] * 2)
+    result = score(*[annotations / f"{name}.json", annotations / name] * 2).to_json()
     keys = [k + group for group in ("", "_th", "_st") for k in ("PQ", "SQ", "RQ")]
     assert [result[k] for k in keys] == pytest.approx([100] * 9)
     assert result["images"] == len(json.loads((annotations / f"{name}.json").read_text())["annotations"])
 
 
-def test_predictions_for_other_images_are_not_looked_at(true: Folder, tmp_path: Path) -> None:
+def test_predictions_for_other_images_are_ignored(true: Folder, tmp_path: Path) -> None:
     assert score_of(true, Folder(tmp_path / "more", {**MAPS, 3: [[77]]}))["PQ"] == 100
+
+
+def test_what_panopticapi_accepts_is_accepted(true: Folder, predicted: Folder) -> None:
+    """Names as image ids, predictions without categories, crowds of stuff, repeated names."""
+    for folder in (true, predicted):
+        for entry in folder.content["annotations"]:
+            entry["image_id"] = f"frame_{entry['image_id']}"
+    predicted.content.pop("categories")
+    annotation(true)["segments_info"][1]["iscrowd"] = 1
+    true.content["categories"] = [{**entry, "name": "same"} for entry in CATEGORIES]
+    for folder in (true, predicted):
+        folder.save()
+    result = score_of(true, predicted)
+    assert (result["PQ"], result["images"]) == (100, 2)
+
+
+def test_scoring_does_without_torch() -> None:
+    code = "import sys, pipelines.score; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
 
 
 Break = Callable[[Folder, Folder], object]
@@ -106,30 +131,45 @@ def annotation(folder: Folder, index: int = 0) -> dict[str, Any]:
     ("spoil", "message"),
     [
         (lambda t, p: p.json.unlink(), "--pred-json .*: no such file; name a panoptic JSON"),
-        (lambda t, p: t.json.write_text("{"), "--gt-json .*: is not JSON"),
-        (lambda t, p: p.json.write_text("[]"), "--pred-json .*: lacks the list `annotations`"),
-        (lambda t, p: t.content.pop("categories"), "lacks the list `categories`"),
+        (lambda t, p: t.json.write_text("{"), "--gt-json .*: not JSON .*; fetch or write the file again"),
+        (lambda t, p: p.json.write_text("[]"), "--pred-json .*: no list 'annotations'; fetch"),
+        (lambda t, p: t.content.pop("categories"), "--gt-json .*: no list 'categories'; fetch"),
         (lambda t, p: t.content.update(annotations=[]), "`annotations` is empty; there is nothing to score"),
         (lambda t, p: p.dir.rename(p.dir.parent / "gone"), "--pred-dir .*: no such folder"),
         (lambda t, p: (p.dir / "1.png").unlink(), r"image 1 \(1.png\): prediction: no file .*1.png; add it"),
         (lambda t, p: (t.dir / "2.png").unlink(), r"image 2 \(2.png\): ground truth: no file .*2.png; add it"),
         (lambda t, p: (p.dir / "1.png").write_bytes(b"no"), r"image 1 .*prediction: .*1.png: not a picture"),
         (lambda t, p: p.content["annotations"].pop(), r"no prediction for image 2 \(2.png\); add an annotation"),
-        (lambda t, p: annotation(p).pop("file_name"), "annotation 0: lacks file_name; add it"),
-        (lambda t, p: annotation(p)["segments_info"][0].pop("id"), "image 1, a segment: lacks id; add it"),
-        (lambda t, p: p.content["annotations"].append(annotation(p)), "image 1 has two annotations; keep one"),
+        (
+            lambda t, p: annotation(p).pop("file_name"),
+            r"panoptic.json: annotations\[0\]: file_name missing or wrong in .*; complete or drop the entry",
+        ),
+        (
+            lambda t, p: annotation(p)["segments_info"][0].pop("id"),
+            r"panoptic.json: image 1: segments_info\[0\]: id missing or wrong in .*; complete",
+        ),
+        (
+            lambda t, p: p.content["annotations"].append(annotation(p)),
+            r"annotations\[2\] is another one of image 1; keep one",
+        ),
         (lambda t, p: annotation(p)["segments_info"].pop(), r"image 1 .*prediction: id 29 is in the map \(PNG\)"),
         (lambda t, p: annotation(t)["segments_info"].pop(), r"image 1 .*ground truth: id 29 is in the map \(PNG\)"),
-        (lambda t, p: annotation(p)["segments_info"].append({"id": 7, "category_id": 1}),
-         r"image 1 .*prediction: segment 7 is listed \(JSON\) but has no pixel"),
-        (lambda t, p: annotation(t)["segments_info"].append({"id": 7, "category_id": 1}),
-         r"image 1 .*ground truth: segment 7 is listed \(JSON\) but has no pixel"),
-        (lambda t, p: annotation(p)["segments_info"][0].update(category_id=8),
-         "image 1 .*prediction: segment 11 has unknown category_id 8"),
+        (
+            lambda t, p: annotation(p)["segments_info"].append({"id": 7, "category_id": 1}),
+            r"image 1 .*prediction: segment 7 is listed \(JSON\) but has no pixel",
+        ),
+        (
+            lambda t, p: annotation(t)["segments_info"].append({"id": 7, "category_id": 1}),
+            r"image 1 .*ground truth: segment 7 is listed \(JSON\) but has no pixel",
+        ),
+        (
+            lambda t, p: annotation(p)["segments_info"][0].update(category_id=8),
+            "image 1 .*prediction: segment 11 has unknown category_id 8",
+        ),
         (lambda t, p: p.paint(2, [[100_001, 100_001], [0, 35]]), "image 2 .*prediction is 2×2 pixels, ground truth"),
     ],
-)  # fmt: skip
-def test_what_is_wrong_is_said_in_one_line(true: Folder, predicted: Folder, spoil: Break, message: str) -> None:
+)
+def test_each_problem_is_one_line(true: Folder, predicted: Folder, spoil: Break, message: str) -> None:
     spoil(true, predicted)
     for folder in (true, predicted):
         if folder.json.exists() and folder.json.read_text().startswith('{"'):

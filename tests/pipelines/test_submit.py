@@ -1,24 +1,28 @@
-"""`submit` and `job`: what is sent, what is not, what they say, whatever the target."""
+"""`submit` and `job`: what is sent, what is not, what they return, whatever the target."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 
 from aunet.errors import InputError
 from jobs.__main__ import main
-from pipelines import presets, submit as submitting
-from pipelines.job import job
+from pipelines import presets
+from pipelines.job import JobState, job
+from pipelines.settings.overrides import override
+from pipelines.store import storage
 from pipelines.submit import submit
-from pipelines.targets.submission import State, Submission
+from pipelines.targets.submission import Jobs, State, Submission, Submitted
 
 
 @dataclass
-class Place:
+class Memory:
     """A target that keeps its jobs in memory; what is sent runs, and what is followed ends as `outcome`."""
 
     before: State | None = None
@@ -43,17 +47,23 @@ class Place:
     def stop(self, id: str) -> None:
         self.before = State("STOPPED")
 
+    def targets(self) -> dict[str, Callable[[str], Jobs]]:
+        """This one under every name."""
+        return {name: lambda namespace: self for name in ("local", "ray", "kuberay")}
+
 
 @pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Place:
-    made = Place()
-    monkeypatch.setattr(submitting, "place", lambda target, namespace: made)
-    monkeypatch.setattr("pipelines.job.place", lambda target, namespace: made)
-    return made
+def memory() -> Memory:
+    return Memory()
 
 
-def call(verb: str = "train", **options: Any) -> dict[str, Any]:
-    return submit(presets.shapes_smoke(), verb=verb, preset="shapes_smoke", **options)
+def call(memory: Memory, verb: str = "train", **options: Any) -> Submitted:
+    base = presets.shapes_smoke()
+    return submit(base, verb=verb, preset="shapes_smoke", base=base, targets=memory.targets(), **options)
+
+
+def ask(memory: Memory, **options: Any) -> JobState:
+    return job(id="train-x-1", targets=memory.targets(), **options)
 
 
 @pytest.mark.parametrize(
@@ -70,12 +80,12 @@ def call(verb: str = "train", **options: Any) -> dict[str, Any]:
         ("FAILED", "retrain", True),
     ],
 )
-def test_what_is_sent_again(place: Place, before: str | None, verb: str, sent: bool) -> None:
-    place.before = State(before) if before else None
-    result = call(verb)
-    assert bool(place.sent) == result["sent"] == sent
-    assert result["status"] == ("RUNNING" if sent else before)
-    assert "exit_code" not in result
+def test_what_is_sent_again(memory: Memory, before: str | None, verb: str, sent: bool) -> None:
+    memory.before = State(before) if before else None
+    result = call(memory, verb)
+    assert bool(memory.sent) == result.sent == sent
+    assert result.status == ("RUNNING" if sent else before)
+    assert list(result.to_json()) == ["submission_id", "target", "status", "sent"] and result.exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -87,72 +97,87 @@ def test_what_is_sent_again(place: Place, before: str | None, verb: str, sent: b
         (State("STOPPED"), 1),
     ],
 )
-def test_waiting_returns_the_jobs_exit_code(place: Place, outcome: State, code: int) -> None:
-    place.outcome = outcome
-    out = io.StringIO()
-    assert main(["submit", "train", "shapes_smoke", "--wait", "--train.lr", "0.01"], out) == code
+def test_waiting_returns_the_jobs_exit_code(memory: Memory, outcome: State, code: int) -> None:
+    memory.outcome = outcome
+    out, words = io.StringIO(), ["submit", "train", "shapes_smoke", "--wait", "--train.lr", "0.01"]
+    assert main(words, out, function=partial(submit, targets=memory.targets())) == code
     result = json.loads(out.getvalue())
     assert (result["status"], result["exit_code"], result["sent"]) == (outcome.status, code, True)
-    assert place.sent[0].words == ("train", "shapes_smoke", "--overrides", '{"train.lr": 0.01}')
+    assert memory.sent[0].words == ("train", "shapes_smoke", "--overrides", '{"train.lr": 0.01}')
 
 
-def test_a_job_that_has_succeeded_need_not_be_waited_for(place: Place) -> None:
-    place.before, place.outcome = State("SUCCEEDED", exit_code=0), State("FAILED")
-    assert call(wait=True)["exit_code"] == 0
+def test_a_job_that_has_succeeded_need_not_be_waited_for(memory: Memory) -> None:
+    memory.before, memory.outcome = State("SUCCEEDED", exit_code=0), State("FAILED")
+    result = call(memory, wait=True)
+    assert result.exit_code == result.to_json()["exit_code"] == 0
 
 
-def test_a_dry_run_prints_and_sends_nothing(place: Place) -> None:
-    out = io.StringIO()
-    assert main(["submit", "evaluate", "shapes_smoke", "--run", "s3://b/runs/x", "--dry-run"], out) == 0
+def test_a_dry_run_prints_and_sends_nothing(memory: Memory) -> None:
+    out, words = io.StringIO(), ["submit", "evaluate", "shapes_smoke", "--run", "s3://b/runs/x", "--dry-run"]
+    assert main(words, out, function=partial(submit, targets=memory.targets())) == 0
     text, line = out.getvalue().splitlines()
     assert text == "would send: python -m jobs evaluate shapes_smoke --run s3://b/runs/x"
-    assert json.loads(line)["submission_id"].startswith("evaluate-shapes-smoke-")
-    assert not place.sent
+    result = json.loads(line)
+    assert result.pop("submission_id").startswith("evaluate-shapes-smoke-") and result == {"target": "local"}
+    assert not memory.sent
 
 
-def test_every_target_gives_the_same_id(monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+@pytest.mark.parametrize("verb", ["run", "tune"])
+def test_every_target_gives_the_same_id(monkeypatch: pytest.MonkeyPatch, memory: Memory, verb: str) -> None:
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
-    assert len({call(target=target, dry_run=True)["submission_id"] for target in ("local", "ray", "kuberay")}) == 1
+    targets = ("local", "ray", "kuberay", "kubeflow")
+    assert len({call(memory, verb, target=target, dry_run=True).submission_id for target in targets}) == 1
 
 
-def test_kubeflow_has_its_own_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pipeline(config: Any, preset: str, verb: str, dry_run: bool) -> dict[str, Any]:
-        return {"asked": (config.name, preset, verb, dry_run)}
-
-    monkeypatch.setattr("pipelines.targets.kubeflow.submit_pipeline", pipeline)
-    assert call("run", target="kubeflow", dry_run=True) == {"asked": ("shapes_smoke", "shapes_smoke", "run", True)}
+def test_kubeflow_is_sent_a_pipeline(memory: Memory) -> None:
+    base = presets.shapes_smoke()
+    options: dict[str, Any] = {"verb": "tune", "preset": "shapes_smoke", "base": base, "target": "kubeflow"}
+    result = submit(override(base, {"train.lr": 0.01}), **options, dry_run=True)
+    assert "pipelineInfo:\n  description: 'AUNet: raw data to registered model'" in result.text
+    assert list(result.to_json()) == ["submission_id", "target", "arguments"]
+    assert result.arguments == {
+        "preset": "shapes_smoke",
+        "overrides": '{"train.lr": 0.01}',
+        "store": storage.store_root(),
+        "tune": True,
+    }
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"verb": "train", "target": "kuberay", "now": True}, "only retrain on kuberay"),
         ({"verb": "retrain", "target": "ray", "now": True}, "only retrain on kuberay"),
         ({"verb": "retrain", "target": "kuberay", "wait": True}, "a schedule does not end"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(place: Place, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        call(**options)
+def test_options_that_make_no_sense_are_refused(memory: Memory, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call(memory, **options)
 
 
-def test_job_tells_the_state_and_the_log(place: Place) -> None:
-    place.before = State("FAILED", "out of memory", 137)
-    out = io.StringIO()
-    assert main(["job", "--id", "train-x-1", "--target", "ray", "--logs"], out) == 0
+def test_job_prints_the_state_and_the_log(memory: Memory) -> None:
+    memory.before = State("FAILED", "out of memory", 137)
+    out, words = io.StringIO(), ["job", "--id", "train-x-1", "--target", "ray", "--logs"]
+    assert main(words, out, function=partial(job, targets=memory.targets())) == 0
     log, line = out.getvalue().splitlines()
     assert log == "step 1"
     assert json.loads(line) == {
-        "submission_id": "train-x-1", "target": "ray", "status": "FAILED", "message": "out of memory",
+        "submission_id": "train-x-1",
+        "target": "ray",
+        "status": "FAILED",
+        "message": "out of memory",
         "job_exit_code": 137,
-    }  # fmt: skip
+    }
 
 
-def test_job_stops_what_runs(place: Place) -> None:
-    place.before = State("RUNNING")
-    assert job(id="train-x-1", stop=True)["status"] == "STOPPED"
+def test_job_stops_what_runs(memory: Memory) -> None:
+    memory.before = State("RUNNING")
+    result = ask(memory, stop=True)
+    assert result.to_json() == {"submission_id": "train-x-1", "target": "local", "status": "STOPPED"}
+    assert result.text == ""
 
 
-def test_an_unknown_job_is_one_line(place: Place) -> None:
+def test_an_unknown_job_is_one_line(memory: Memory) -> None:
     with pytest.raises(InputError, match="--id train-x-1: no such job on target local"):
-        job(id="train-x-1")
+        ask(memory)

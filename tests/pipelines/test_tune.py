@@ -11,11 +11,14 @@ import pytest
 
 from aunet.errors import Refused
 from pipelines import presets
-from pipelines.config import RunConfig
-from pipelines.overrides import override
 from pipelines.preprocess import preprocess
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig
+from pipelines.store import storage
+from pipelines.store.artifacts import TunedWeights
+from pipelines.store.layout import Store
 from pipelines.study.search import study_id
-from pipelines.tune import RESULT, tune
+from pipelines.tune import tune
 
 
 def tiny(**changes: object) -> RunConfig:
@@ -28,18 +31,30 @@ def tiny(**changes: object) -> RunConfig:
 
 
 def test_a_refused_study_leaves_nothing_behind(ray_cluster: None) -> None:
+    config = tiny(max_concurrent=3)
+    prepared = preprocess(config)
     with pytest.raises(Refused, match=r"tune.max_concurrent = 3 .* has 2: floor\(2 / 1\) = 2"):
-        tune(tiny(max_concurrent=3))
+        tune(config, prepared)
     assert sorted(path.name for path in Path(os.environ["AUNET_STORE"]).iterdir()) == ["prepared", "raw"]
 
 
 def test_a_finished_study_is_returned_at_once(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny(confirm_seeds=2)
-    place = Path(os.environ["AUNET_STORE"], "tuned", study_id(config, preprocess(config)), RESULT)
-    place.parent.mkdir(parents=True)
-    stored = {"overrides": "somewhere", "trials": 24, "best": {"PQ": 41.5}, "confirm_seeds": 2}
-    place.write_text(json.dumps(stored))
+    prepared = preprocess(config)
+    folder = Store.here().study(study_id(config, prepared))
+    stored = TunedWeights(
+        overrides="somewhere",
+        trials=24,
+        best={"PQ": 41.5},
+        confirmed={},
+        confirm_seeds=2,
+        study_uri=folder.uri,
+        html_uri="",
+        val_slice="",
+        mlflow_run_id="",
+    )
+    storage.write_bytes(folder.result_uri, json.dumps(stored.to_json()).encode())
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert tune(config) == stored
+    assert tune(config, prepared) == stored
     with pytest.raises(ImportError):
-        tune(tiny(confirm_seeds=3))
+        tune(tiny(confirm_seeds=3), prepared)

@@ -84,8 +84,8 @@ void forward(const Problem& p, const Tensor& rois, const char* masks, char* out,
         const int64_t last_row = std::min<int64_t>(roi.hull_height, bottom - roi.hull_y);
         if (first_row >= last_row) continue;
         const Rows<T> rows{
-            static_cast<int>(last_row - first_row), roi.rows.taps, roi.rows.first + first_row,
-            roi.rows.num + first_row, roi.rows.coef + first_row * roi.rows.taps};
+            static_cast<int>(last_row - first_row), roi.rows.taps, roi.rows.first + first_row, roi.rows.num + first_row,
+            roi.rows.coef + first_row * roi.rows.taps};
         T* at = sum + (roi.hull_y + first_row - top) * p.width + roi.hull_x;
         for (int64_t c = 0; c < num_c; ++c, at += p.plane_size()) {
           if (bands == 1 && i + 1 < last) prefetch(mask_at(i + 1, c), p.mask_size() * element);
@@ -142,8 +142,7 @@ void backward(const Problem& p, const Tensor& rois, const char* grad, char* out,
       if constexpr (sizeof(T) == 4) {
         wide_hull.resize(static_cast<size_t>(roi.hull_width) * roi.hull_height);
         for (int64_t y = 0; y < roi.hull_height; ++y) {
-          kernels().widen(
-              from + y * p.width * element, storage, wide_hull.data() + y * roi.hull_width, roi.hull_width);
+          kernels().widen(from + y * p.width * element, storage, wide_hull.data() + y * roi.hull_width, roi.hull_width);
         }
         separable(
             wide_hull.data(), roi.hull_width, wide_mask.data(), p.num_bins, roi.rows, roi.columns, false,
@@ -172,8 +171,7 @@ Tensor roi_upsample(
   return out;
 }
 
-Tensor roi_upsample_backward(
-    Tensor grad, Tensor rois, int64_t num_bins, double scale, int64_t ratio, bool aligned) {
+Tensor roi_upsample_backward(Tensor grad, Tensor rois, int64_t num_bins, double scale, int64_t ratio, bool aligned) {
   const Problem p = check_backward(grad, rois, num_bins, scale, ratio, aligned);
   Tensor out = torch::stable::new_empty(grad, {p.num_rois, p.channels, p.num_bins, p.num_bins});
   if (p.empty()) return torch::stable::zero_(out);
@@ -200,6 +198,4 @@ STABLE_TORCH_LIBRARY_IMPL(aunet, CPU, library) {
 }  // namespace aunet::cpu
 
 // Which instruction set serves: for the kernel status.
-extern "C" __attribute__((visibility("default"))) const char* aunet_ops_cpu_isa() {
-  return aunet::cpu::kernels().name;
-}
+extern "C" __attribute__((visibility("default"))) const char* aunet_ops_cpu_isa() { return aunet::cpu::kernels().name; }

@@ -56,8 +56,8 @@ void in_registers(
       __m512 sum = _mm512_setzero_ps();
 #pragma GCC unroll 8
       for (int t = 0; t < taps; ++t) {
-        const __m512 source = wide ? _mm512_permutex2var_ps(low, index[b][t], high)
-                                   : _mm512_permutexvar_ps(index[b][t], low);
+        const __m512 source =
+            wide ? _mm512_permutex2var_ps(low, index[b][t], high) : _mm512_permutexvar_ps(index[b][t], low);
         sum = _mm512_fmadd_ps(coef[b][t], source, sum);
       }
       put<accumulate>(out + b * 16, b + 1 < blocks ? 0xffff : last_lanes, sum);

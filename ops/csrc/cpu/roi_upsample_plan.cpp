@@ -18,8 +18,8 @@ const KernelSet* choose_kernels() {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
     best = avx2_kernels();
     if (name == best->name) return best;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq")) {
       best = avx512_kernels();
     }
   }
@@ -49,8 +49,9 @@ template <typename T>
 Plan<T> make_plan(const Problem& problem, const Tensor& rois, bool backward) {
   const int64_t num_rois = problem.num_rois;
   const ColumnLayout layout = sizeof(T) == 4 ? kernels().layout32 : kernels().layout64;
-  const Shape shape{static_cast<int>(problem.num_bins), static_cast<int>(problem.ratio),
-                    static_cast<int>(problem.height), static_cast<int>(problem.width), backward};
+  const Shape shape{
+      static_cast<int>(problem.num_bins), static_cast<int>(problem.ratio), static_cast<int>(problem.height),
+      static_cast<int>(problem.width), backward};
   std::vector<RoiGeometry> geometry(num_rois);
   if (rois.scalar_type() == ScalarType::Double) {
     read_geometry<double>(problem, rois, geometry);
@@ -93,8 +94,7 @@ Plan<T> make_plan(const Problem& problem, const Tensor& rois, bool backward) {
     for (int64_t k = begin; k < end; ++k) {
       const RoiGeometry& roi = geometry[k];
       if (roi.image < 0) continue;
-      plan.tables[k] = fill_tables<T>(
-          roi.x, roi.width, roi.y, roi.height, x[k], y[k], shape, layout, base + offset[k]);
+      plan.tables[k] = fill_tables<T>(roi.x, roi.width, roi.y, roi.height, x[k], y[k], shape, layout, base + offset[k]);
     }
   });
   return plan;

@@ -14,10 +14,10 @@ const KernelSet& kernels();
 
 template <typename T>
 struct Plan {
-  std::vector<RoiTables<T>> tables;   // [K]
-  std::vector<int> order;             // active RoIs that touch the map, by image, then by position
-  std::vector<int> image;             // [active], image of order[i]
-  std::vector<int64_t> image_begin;   // [N + 1], range of each image in order
+  std::vector<RoiTables<T>> tables;  // [K]
+  std::vector<int> order;            // active RoIs that touch the map, by image, then by position
+  std::vector<int> image;            // [active], image of order[i]
+  std::vector<int64_t> image_begin;  // [N + 1], range of each image in order
   std::unique_ptr<char[]> memory;
 };
 

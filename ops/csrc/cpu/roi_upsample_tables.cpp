@@ -99,7 +99,7 @@ size_t table_bytes(const AxisPlan& x, const AxisPlan& y, const Shape& shape, Col
   const size_t rows = shape.backward ? shape.num_bins : y.hull;
   const size_t blocks = blocks_of(shape.backward ? shape.num_bins : x.hull, layout.lanes);
   return 2 * padded(rows * sizeof(int)) + padded(rows * y.row_taps * sizeof(T)) + 2 * padded(blocks * sizeof(int)) +
-      padded(blocks * layout.lanes * sizeof(int)) + padded(blocks * layout.lanes * x.column_taps * sizeof(T));
+         padded(blocks * layout.lanes * sizeof(int)) + padded(blocks * layout.lanes * x.column_taps * sizeof(T));
 }
 
 template <typename T>

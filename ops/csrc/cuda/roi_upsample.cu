@@ -47,10 +47,17 @@ cudaStream_t current_stream(const Tensor& tensor) {
 }
 
 Arguments arguments_of(const Problem& p, bool backward) {
-  return {static_cast<int>(p.num_rois),   static_cast<int>(p.num_bins), static_cast<int>(p.ratio),
-          static_cast<int>(p.num_images), static_cast<int>(p.height),   static_cast<int>(p.width),
-          p.channels,                     p.scale,                      p.aligned,
-          backward};
+  return {
+      static_cast<int>(p.num_rois),
+      static_cast<int>(p.num_bins),
+      static_cast<int>(p.ratio),
+      static_cast<int>(p.num_images),
+      static_cast<int>(p.height),
+      static_cast<int>(p.width),
+      p.channels,
+      p.scale,
+      p.aligned,
+      backward};
 }
 
 // The memory behind a workspace comes from PyTorch's allocator.
@@ -132,8 +139,7 @@ Tensor roi_upsample(
   return out;
 }
 
-Tensor roi_upsample_backward(
-    Tensor grad, Tensor rois, int64_t num_bins, double scale, int64_t ratio, bool aligned) {
+Tensor roi_upsample_backward(Tensor grad, Tensor rois, int64_t num_bins, double scale, int64_t ratio, bool aligned) {
   const Problem p = check_backward(grad, rois, num_bins, scale, ratio, aligned);
   const torch::stable::accelerator::DeviceGuard guard(grad.get_device_index());
   Tensor out = torch::stable::new_empty(grad, {p.num_rois, p.channels, p.num_bins, p.num_bins});

@@ -64,8 +64,7 @@ __device__ void read_directly(
 AUNET_HOST_DEVICE int64_t backward_warps(const Arguments& a) { return a.num_rois * a.channels; }
 
 template <typename S, typename T>
-__device__ void backward_warp(
-    const Arguments& a, const S* grad, Workspace<T> work, S* out, int64_t warp, int lane) {
+__device__ void backward_warp(const Arguments& a, const S* grad, Workspace<T> work, S* out, int64_t warp, int lane) {
   const int64_t k = warp / a.channels, channel = warp % a.channels, mask_size = a.num_bins * a.num_bins;
   const Box box = work.box[k];
   S* to = out + warp * mask_size;

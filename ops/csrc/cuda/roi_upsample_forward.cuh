@@ -83,12 +83,11 @@ __device__ void add_directly(
 template <int kChannels>
 AUNET_HOST_DEVICE int64_t forward_warps(const Arguments& a) {
   return (a.channels + kChannels - 1) / kChannels * ((a.width + kWarp - 1) / kWarp) *
-      static_cast<int64_t>((a.height + kRows - 1) / kRows) * a.num_images;
+         static_cast<int64_t>((a.height + kRows - 1) / kRows) * a.num_images;
 }
 
 template <int kChannels, typename S, typename T>
-__device__ void forward_warp(
-    const Arguments& a, const S* masks, Workspace<T> work, S* out, int64_t warp, int lane) {
+__device__ void forward_warp(const Arguments& a, const S* masks, Workspace<T> work, S* out, int64_t warp, int lane) {
   const int64_t chunks = (a.channels + kChannels - 1) / kChannels;
   const int across = (a.width + kWarp - 1) / kWarp, down = (a.height + kRows - 1) / kRows;
   const int64_t first_channel = warp % chunks * kChannels, tile = warp / chunks;
@@ -116,8 +115,7 @@ __device__ void forward_warp(
         add_by_shuffles<kChannels>(
             a, box, first_x, coef_x, first_y, coef_y, mask, num_channels, left + lane, top, lane, sum);
       } else {
-        add_directly<kChannels>(
-            a, box, first_x, coef_x, first_y, coef_y, mask, num_channels, left + lane, top, sum);
+        add_directly<kChannels>(a, box, first_x, coef_x, first_y, coef_y, mask, num_channels, left + lane, top, sum);
       }
     }
   }

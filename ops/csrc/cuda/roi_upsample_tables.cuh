@@ -108,8 +108,8 @@ __device__ void fill_backward_axis(
 }
 
 template <typename T>
-__device__ AxisTable fill_axis(
-    double start, double length, int size, const Arguments& a, int lane, int* first, T* coef) {
+__device__ AxisTable
+fill_axis(double start, double length, int size, const Arguments& a, int lane, int* first, T* coef) {
   const int points = a.num_bins * a.ratio;
   const double step = length / points, bin = mul(step, a.ratio);
   const AxisExtent extent = axis_extent(start, step, points, size);

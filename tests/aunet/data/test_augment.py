@@ -55,9 +55,13 @@ def test_a_flip_mirrors() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    height=st.integers(1, 700), width=st.integers(1, 700), low=st.floats(0.1, 1), high=st.floats(1, 3),
-    crop=st.none() | st.tuples(st.integers(8, 300), st.integers(8, 300)), seed=st.integers(0, 2**32),
-)  # fmt: skip
+    height=st.integers(1, 700),
+    width=st.integers(1, 700),
+    low=st.floats(0.1, 1),
+    high=st.floats(1, 3),
+    crop=st.none() | st.tuples(st.integers(8, 300), st.integers(8, 300)),
+    seed=st.integers(0, 2**32),
+)
 def test_geometry_stays_inside_the_source(
     height: int, width: int, low: float, high: float, crop: tuple[int, int] | None, seed: int
 ) -> None:

@@ -77,8 +77,11 @@ def test_a_license_plate_belongs_to_its_car_or_is_void() -> None:
 def test_a_stuff_label_with_a_number_keeps_its_value() -> None:
     values = np.array([[7, 7000, 7001, 21]], np.uint16)
     assert [(s["id"], s["category_id"], s["iscrowd"]) for s in assert_official(values)] == [
-        (7, 7, 0), (21, 21, 0), (7000, 7, 0), (7001, 7, 0),
-    ]  # fmt: skip
+        (7, 7, 0),
+        (21, 21, 0),
+        (7000, 7, 0),
+        (7001, 7, 0),
+    ]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -112,8 +115,10 @@ def test_values_of_no_label_are_all_named() -> None:
     with pytest.raises(InputError) as caught:
         panoptic_of(values)
     assert [p.split(" belongs")[0] for p in caught.value.problems] == [
-        "value 34 (3 pixels)", "value 500 (1 pixels)", "value 65534 (1 pixels)",
-    ]  # fmt: skip
+        "value 34 (3 pixels)",
+        "value 500 (1 pixels)",
+        "value 65534 (1 pixels)",
+    ]
 
 
 def test_eight_bits_and_other_pictures_are_refused() -> None:

@@ -9,28 +9,32 @@ import pytest
 import torch
 from PIL import Image
 
-from aunet.categories import VOID, Categories, Category
+from aunet.categories import VOID, Categories, Category, ThingLabels
 from aunet.data.coco_panoptic import encode_panoptic
 from aunet.data.sample import MIN_AREA, Sample, collate, decode_sample, pack, pack_target
 from aunet.structures import Segment, Target
-from tests.tiny import CATEGORIES
+from tests.tiny import CATEGORIES, run_lengths
 
 
 def row(ids: np.ndarray, segments: list[tuple[int, int, bool]], instances: list | None = None) -> dict:
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((*ids.shape, 3), np.uint8)).save(buffer, "PNG")
     return {
-        "image_id": 7, "height": ids.shape[0], "width": ids.shape[1],
-        "image": buffer.getvalue(), "panoptic": encode_panoptic(ids), "instances": instances,
+        "image_id": 7,
+        "height": ids.shape[0],
+        "width": ids.shape[1],
+        "image": buffer.getvalue(),
+        "panoptic": encode_panoptic(ids),
+        "instances": instances,
         "segments": [
             {"id": i, "category_id": c, "is_crowd": crowd, "area": int((ids == i).sum())} for i, c, crowd in segments
         ],
-    }  # fmt: skip
+    }
 
 
-def to_target(sample: Sample, thing_labels: str) -> Target:
+def to_target(sample: Sample, thing_labels: ThingLabels) -> Target:
     """Through a batch of one."""
-    return pack([sample], [pack_target(sample, CATEGORIES, thing_labels)]).to("cpu").targets[0]  # type: ignore[arg-type]
+    return pack([sample], [pack_target(sample, CATEGORIES, thing_labels)]).to("cpu").targets[0]
 
 
 def scene() -> np.ndarray:
@@ -66,17 +70,12 @@ def test_an_image_without_things() -> None:
 
 
 def test_instances_may_overlap() -> None:
-    from pycocotools import mask as coco_mask
-
-    def rle(mask: np.ndarray) -> str:
-        return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-
     first, second = np.zeros((8, 12)), np.zeros((8, 12))
     first[2:6, 1:5], second[3:8, 2:9] = 1, 1
     instances = [
-        {"category_id": 3, "is_crowd": False, "rle": rle(first)},
-        {"category_id": 9, "is_crowd": False, "rle": rle(second)},
-        {"category_id": 9, "is_crowd": True, "rle": rle(first)},
+        {"category_id": 3, "is_crowd": False, "rle": run_lengths(first)},
+        {"category_id": 9, "is_crowd": False, "rle": run_lengths(second)},
+        {"category_id": 9, "is_crowd": True, "rle": run_lengths(first)},
     ]
     target = to_target(decode_sample(row(scene(), SEGMENTS, instances), CATEGORIES), "one")
     assert target["boxes"].tolist() == [[1, 2, 5, 6], [2, 3, 9, 8]]
@@ -105,10 +104,10 @@ def test_many_segments_fit(num_segments: int) -> None:
     rng = np.random.default_rng(num_segments)
     ids = rng.choice(2**24 - 1, num_segments, replace=False).astype(np.int32) + 1
     pixels = rng.choice(np.append(ids, [0, 7]), (40, 50)).astype(np.int32)
-    found = decode_sample(row(pixels, [(int(i), 12, False) for i in ids]), CATEGORIES).segment_map
-    assert found.dtype == (np.uint8 if num_segments < 256 else np.int16)
+    segment_map = decode_sample(row(pixels, [(int(i), 12, False) for i in ids]), CATEGORIES).segment_map
+    assert segment_map.dtype == (np.uint8 if num_segments < 256 else np.int16)
     expected = {int(i): n for n, i in enumerate(ids, start=1)}
-    assert found.tolist() == [[expected.get(i, 0) for i in line] for line in pixels.tolist()]
+    assert segment_map.tolist() == [[expected.get(i, 0) for i in line] for line in pixels.tolist()]
 
 
 def test_without_segments_all_is_void() -> None:
@@ -131,9 +130,12 @@ def naive_target(sample: Sample, categories: Categories) -> Target:
             masks.append(mask.to(torch.uint8))
     stacked = torch.stack(masks) if masks else torch.zeros(0, *sample.segment_map.shape, dtype=torch.uint8)
     return Target(
-        image_id=sample.image_id, boxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
-        labels=torch.tensor(classes, dtype=torch.int64), masks=stacked, semantic=semantic,
-    )  # fmt: skip
+        image_id=sample.image_id,
+        boxes=torch.tensor(boxes, dtype=torch.float32).view(-1, 4),
+        labels=torch.tensor(classes, dtype=torch.int64),
+        masks=stacked,
+        semantic=semantic,
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -146,7 +148,7 @@ def test_targets_equal_their_readable_twin(seed: int) -> None:
     segment_map = np.kron(rng.integers(0, 13, (6, 9)), np.ones((5, 4))).astype(np.uint8)
     segment_map[:3, :3] = rng.integers(0, 13, (3, 3))
     sample = Sample(3, np.zeros((30, 36, 3), np.uint8), segment_map, segments)
-    found = pack([sample], [pack_target(sample, categories, "one")]).to("cpu").targets[0]
+    target = pack([sample], [pack_target(sample, categories, "one")]).to("cpu").targets[0]
     expected = naive_target(sample, categories)
     for key in ("boxes", "labels", "masks", "semantic"):
-        assert found[key].dtype == expected[key].dtype and torch.equal(found[key], expected[key]), key
+        assert target[key].dtype == expected[key].dtype and torch.equal(target[key], expected[key]), key

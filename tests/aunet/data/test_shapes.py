@@ -36,8 +36,8 @@ def test_scenes_are_the_same_on_every_machine(split: Split, index: int) -> None:
 
 
 def test_seed_split_and_index_all_matter() -> None:
-    base, seed, split, index = (0, "train", 1), (1, "train", 1), (0, "val", 1), (0, "train", 2)
-    assert len({digest(make_scene(*which)) for which in (base, seed, split, index)}) == 4  # type: ignore[arg-type]
+    named: list[tuple[int, Split, int]] = [(0, "train", 1), (1, "train", 1), (0, "val", 1), (0, "train", 2)]
+    assert len({digest(make_scene(seed, split, index)) for seed, split, index in named}) == 4
 
 
 def test_segments_are_what_the_ids_show(scenes: list[Scene]) -> None:
@@ -86,13 +86,14 @@ def test_things_may_reach_over_the_border() -> None:
 
 def test_written_files_read_back_equal(tmp_path: Path) -> None:
     write_scenes(tmp_path, num_train=3, num_val=2, height=96, width=128, seed=5)
-    for split, count in (("train", 3), ("val", 2)):
+    counts: dict[Split, int] = {"train": 3, "val": 2}
+    for split, count in counts.items():
         maps = tmp_path / "annotations" / f"panoptic_{split}"
         annotations = read_panoptic_json(maps.with_suffix(".json").read_bytes(), split)
         assert len(annotations.images) == count
         assert annotations.categories == CATEGORIES
         for index, record in enumerate(annotations.images):
-            scene = make_scene(5, split, index, 96, 128)  # type: ignore[arg-type]
+            scene = make_scene(5, split, index, 96, 128)
             assert record.segments == scene.segments
             assert np.array_equal(decode_panoptic((maps / record.panoptic_name).read_bytes()), scene.ids)
             image = decode_image((tmp_path / split / record.file_name).read_bytes())

@@ -36,15 +36,15 @@ def test_pixels_count_alike_whatever_image_they_are_of() -> None:
 
 def test_parts_add_to_the_whole() -> None:
     rng = np.random.default_rng(0)
-    whole, even, odd = AttentionContrast(), AttentionContrast(), AttentionContrast()
+    total, even, odd = AttentionContrast(), AttentionContrast(), AttentionContrast()
     for number in range(6):
         maps = {name: torch.from_numpy(rng.random((7, 9))) for name in ("pam2", "mam")}
         ids = rng.choice([0, 5, 6, 1_000_000], (7, 9))
-        for contrast in (whole, odd if number % 2 else even):
+        for contrast in (total, odd if number % 2 else even):
             contrast.update(maps, ids, [THING, CROWD, STUFF])
     even.merge(odd)
     even.merge(AttentionContrast())
-    for name, row in whole.compute().items():
+    for name, row in total.compute().items():
         assert even.compute()[name] == pytest.approx(row)
 
 

@@ -14,6 +14,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def conv1x1(x: np.ndarray, conv: torch.nn.Conv2d) -> np.ndarray:
+    assert conv.bias is not None
     weight = conv.weight.detach().numpy()[:, :, 0, 0]
     return np.einsum("oc,nchw->nohw", weight, x) + conv.bias.detach().numpy()[None, :, None, None]
 
@@ -79,9 +80,9 @@ def upsampled(maps: np.ndarray, factor: int) -> np.ndarray:
     """Bilinear, pixel areas aligned, of the last two axes."""
     for axis in (-2, -1):
         size = maps.shape[axis]
-        place = ((np.arange(size * factor) + 0.5) / factor - 0.5).clip(0, size - 1)
-        low = place.astype(int)
-        share = (place - low).reshape((-1, 1) if axis == -2 else (-1,))
+        position = ((np.arange(size * factor) + 0.5) / factor - 0.5).clip(0, size - 1)
+        low = position.astype(int)
+        share = (position - low).reshape((-1, 1) if axis == -2 else (-1,))
         maps = np.take(maps, low, axis) * (1 - share) + np.take(maps, (low + 1).clip(max=size - 1), axis) * share
     return maps
 

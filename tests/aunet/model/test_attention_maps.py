@@ -13,7 +13,7 @@ from aunet.model import AttentionView, attention_views, merge_attention
 
 
 def output(**maps: Tensor) -> Any:
-    return SimpleNamespace(scene=SimpleNamespace(attention=maps))
+    return SimpleNamespace(semantic=SimpleNamespace(attention=maps))
 
 
 def view(values: list[list[float]], *, flip: bool = False) -> AttentionView:
@@ -59,8 +59,8 @@ def test_a_place_stays_in_its_place() -> None:
     weights = torch.zeros(1, 1, 16, 24)
     weights[..., 5, 10] = 1  # pixels 20 … 24 by 40 … 44 of 50 × 90
     (one,) = attention_views(output(mam=weights), (64, 96), [(50, 90)], flip=False)
-    found = one.resized("mam", (100, 180))
-    y, x = divmod(int(found.argmax()), 180)
+    resized = one.resized("mam", (100, 180))
+    y, x = divmod(int(resized.argmax()), 180)
     assert y == pytest.approx(44, abs=2) and x == pytest.approx(84, abs=2)
 
 

@@ -57,13 +57,13 @@ def test_predictions_have_the_size_of_the_original(row: str) -> None:
     assert isinstance(output, Output)
     predictions = to_predictions(output, (64, 96), [(64, 96), (60, 80)], [(128, 192), (30, 40)])
     for prediction, size in zip(predictions, [(128, 192), (30, 40)], strict=True):
-        found = prediction.detections
+        detections = prediction.detections
         assert prediction.semantic_logits.shape == (CATEGORIES.num_semantic("one"), *size)
-        assert found.masks.shape == (len(found.boxes), *size)
-        assert found.masks.dtype == torch.bool
-        assert (found.scores.diff() <= 0).all()
-        assert (found.boxes[:, 2] <= size[1] + 1e-3).all()
-        assert (found.boxes[:, 3] <= size[0] + 1e-3).all()
+        assert detections.masks.shape == (len(detections.boxes), *size)
+        assert detections.masks.dtype == torch.bool
+        assert (detections.scores.diff() <= 0).all()
+        assert (detections.boxes[:, 2] <= size[1] + 1e-3).all()
+        assert (detections.boxes[:, 3] <= size[0] + 1e-3).all()
 
 
 HEADS = {"pam": "rpn.head.conv.0.weight", "mam": "foreground.mask_head.0.0.weight"}
@@ -92,6 +92,7 @@ def test_the_semantic_loss_reaches_the_heads_through_attention(row: str) -> None
 def test_it_does_not_when_the_path_is_cut(row: str) -> None:
     model = build(**ROWS[row])
     for connection in model.background.pam if row == "pam" else [model.background.mam]:
+        assert connection is not None
         cut(connection)
     with pytest.raises(AssertionError):
         assert_the_semantic_loss_reaches(model, HEADS[row])
@@ -110,6 +111,7 @@ def test_a_batch_of_void_has_no_semantic_loss() -> None:
     for target in batch.targets:
         target["semantic"].fill_(-1)
     losses = model(batch)
+    assert isinstance(losses, Losses)
     assert losses.semantic == 0
     losses.semantic.backward()
 

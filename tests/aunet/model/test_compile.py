@@ -49,11 +49,11 @@ def step(network: AUNet, size: tuple[int, int], boxes: list[list[int]]) -> tuple
 
 def assert_same_step(network: AUNet, twin: AUNet, size: tuple[int, int], boxes: list[list[int]] = BOXES) -> None:
     """Gradients to 2 %: a factor of 1 + 1e-7 on the input, which moves a ReLU over its kink, changes some by 1 %."""
-    (losses, wanted), (others, found) = step(network, size, boxes), step(twin, size, boxes)
+    (losses, wanted), (others, actual) = step(network, size, boxes), step(twin, size, boxes)
     assert others == pytest.approx(losses, rel=1e-5)
-    assert found.keys() == wanted.keys()
+    assert actual.keys() == wanted.keys()
     for name, gradient in wanted.items():
-        assert (found[name] - gradient).norm() <= 0.02 * gradient.norm(), name
+        assert (actual[name] - gradient).norm() <= 0.02 * gradient.norm(), name
 
 
 def test_compiled_once_for_all_sizes() -> None:

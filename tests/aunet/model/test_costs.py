@@ -17,12 +17,12 @@ REMEDY = "look at the difference, then: python benchmarks/network_costs.py"
 
 
 def test_by_hand() -> None:
-    found = costs(with_attention(TINY, pam=False, mam=False), CATEGORIES, (64, 96))
+    counted = costs(with_attention(TINY, pam=False, mam=False), CATEGORIES, (64, 96))
     cells = 16 * 24 + 8 * 12 + 4 * 6 + 2 * 3
     classifier = 2 * 16 * 24 * 16 * 3
-    assert found.flops["background"] == 2 * cells * 9 * 16 * 16 + classifier  # one 3×3 convolution 16 → 16 per level
+    assert counted.flops["background"] == 2 * cells * 9 * 16 * 16 + classifier  # one 3×3 convolution 16 → 16 per level
     pool = 1 * 2
-    assert found.flops["rpn"] == 2 * (cells + pool) * 16 * (9 * 16 + 3 + 12)  # 3×3, then 3 scores and 12 deltas
+    assert counted.flops["rpn"] == 2 * (cells + pool) * 16 * (9 * 16 + 3 + 12)  # 3×3, then 3 scores and 12 deltas
     model = build_model(TINY, CATEGORIES)
     parameters = costs(TINY, CATEGORIES, (64, 96)).parameters
     assert sum(parameters.values()) == sum(p.numel() for p in model.parameters())

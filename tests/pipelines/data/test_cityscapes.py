@@ -17,15 +17,14 @@ from aunet.data.cityscapes import CATEGORIES, image_id_of
 from aunet.data.coco_panoptic import decode_panoptic, rgb_from_ids
 from aunet.data.sample import decode_sample
 from aunet.errors import InputError
-from pipelines import presets, storage
-from pipelines.config import DataConfig, RunConfig, SplitConfig
+from pipelines import presets
 from pipelines.data.manifest import Manifest
 from pipelines.data.shards import ShardReader
-from pipelines.overrides import override
-from pipelines.preprocess import preprocess
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import DataConfig, RunConfig, SplitConfig
+from pipelines.store import storage
 from tests.cityscapes import EVERYTHING, official, paint, png, write_frame
-
-pytestmark = pytest.mark.usefixtures("in_process")
+from tests.preparing import preprocess_here
 
 TRAIN = ("aachen_000000_000019", "aachen_000001_000019", "bochum_000000_000313")
 VAL = ("frankfurt_000000_000294", "lindau_000000_000019")
@@ -57,13 +56,13 @@ def config_of(root: Path | str, **settings: Any) -> RunConfig:
 
 def refused(config: RunConfig) -> tuple[str, ...]:
     with pytest.raises(InputError) as caught:
-        preprocess(config)
+        preprocess_here(config)
     assert not list(Path(storage.store_root()).rglob("manifest.json"))
     return caught.value.problems
 
 
 def test_the_preset_reads_what_was_downloaded(root: Path) -> None:
-    prepared = preprocess(config_of(root))
+    prepared = preprocess_here(config_of(root))
     assert prepared.num_images == {"train": 3, "val": 2}
     assert Manifest.load(prepared.uri).categories == CATEGORIES
     for split, frames in (("train", TRAIN), ("val", VAL)):
@@ -97,41 +96,43 @@ def test_the_official_conversion_gives_the_same_rows(root: Path) -> None:
             name = f"{frame.split('_')[0]}/{frame}_leftImg8bit.png"
             images.append({"id": image_id_of(frame), "file_name": name, "height": 48, "width": 64})
             annotations.append({"image_id": image_id_of(frame), "file_name": f"{frame}.png", "segments_info": segments})
-        whole = {"images": images, "annotations": annotations, "categories": CATEGORIES.to_json()}
-        (folder / f"{split}.json").write_text(json.dumps(whole))
+        document = {"images": images, "annotations": annotations, "categories": CATEGORIES.to_json()}
+        (folder / f"{split}.json").write_text(json.dumps(document))
     splits = {
         split: SplitConfig(
             images=f"leftImg8bit/{split}", panoptic_json=f"converted/{split}.json", panoptic_dir=f"converted/{split}"
         )
         for split in ("train", "val")
     }
-    coco = preprocess(RunConfig(name="test", data=DataConfig(root=str(root), train=splits["train"], val=splits["val"])))
-    direct = preprocess(config_of(root))
+    coco = preprocess_here(
+        RunConfig(name="test", data=DataConfig(root=str(root), train=splits["train"], val=splits["val"]))
+    )
+    direct = preprocess_here(config_of(root))
     for split, frames in (("train", TRAIN), ("val", VAL)):
         for number in range(len(frames)):
-            here, there = (ShardReader(p.uri, split).row(number) for p in (direct, coco))
-            assert np.array_equal(decode_panoptic(here.pop("panoptic")), decode_panoptic(there.pop("panoptic")))
-            assert here.pop("sha256") and there.pop("sha256")
-            assert here == there
+            own, official_row = (ShardReader(p.uri, split).row(number) for p in (direct, coco))
+            assert np.array_equal(decode_panoptic(own.pop("panoptic")), decode_panoptic(official_row.pop("panoptic")))
+            assert own.pop("sha256") and official_row.pop("sha256")
+            assert own == official_row
 
 
 def test_object_storage_gives_the_same_content(root: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = preprocess(config_of(root))
+    local = preprocess_here(config_of(root))
     storage.upload_folder(root, storage.join(s3, "cityscapes"))
     monkeypatch.setenv("AUNET_STORE", s3)
-    there = preprocess(config_of(storage.join(s3, "cityscapes")))
-    assert there.uri.startswith("s3://") and there.fingerprint == here.fingerprint
+    remote = preprocess_here(config_of(storage.join(s3, "cityscapes")))
+    assert remote.uri.startswith("s3://") and remote.fingerprint == local.fingerprint
 
 
 def test_splits_are_cut_by_city(root: Path) -> None:
     cut = {"val.images": "leftImg8bit/train", "val.instance_ids": "gtFine/train", "val.cities": ["bochum"]}
-    prepared = preprocess(config_of(root, **{"train.cities": ["aachen"], **cut}))
+    prepared = preprocess_here(config_of(root, **{"train.cities": ["aachen"], **cut}))
     read = {split: ShardReader(prepared.uri, split).image_ids for split in ("train", "val")}
     assert read == {"train": [image_id_of(f) for f in TRAIN[:2]], "val": [image_id_of(TRAIN[2])]}
     over_all = {"train.images": "leftImg8bit", "train.instance_ids": "gtFine", "train.cities": ["lindau", "aachen"]}
-    prepared = preprocess(config_of(root, **over_all))
+    prepared = preprocess_here(config_of(root, **over_all))
     assert ShardReader(prepared.uri, "train").image_ids == [image_id_of(f) for f in (*TRAIN[:2], VAL[1])]
-    chosen = preprocess(config_of(root, **{"train.image_ids": [image_id_of(TRAIN[1])]}))
+    chosen = preprocess_here(config_of(root, **{"train.image_ids": [image_id_of(TRAIN[1])]}))
     assert ShardReader(chosen.uri, "train").image_ids == [image_id_of(TRAIN[1])]
 
 
@@ -139,7 +140,7 @@ def test_coarse_annotations_are_read_alike(root: Path) -> None:
     for path in (root / "gtFine/train").rglob("*_instanceIds.png"):
         path.rename(path.with_name(path.name.replace("gtFine", "gtCoarse")))
     (root / "gtFine/train").rename(root / "coarse")
-    assert preprocess(config_of(root, **{"train.instance_ids": "coarse"})).num_images == {"train": 3, "val": 2}
+    assert preprocess_here(config_of(root, **{"train.instance_ids": "coarse"})).num_images == {"train": 3, "val": 2}
 
 
 # Bad input
@@ -199,7 +200,7 @@ def test_damage_inside_the_pictures(root: Path) -> None:
     assert f"{odd.relative_to(root)}: value 34000 (1 pixels) belongs to no label of Cityscapes" in two
     assert f"image {image_id_of(VAL[1])}: {small.relative_to(root)}: JSON 64×48, image 60×48, map 64×48" in three
     assert "[size-mismatch]" in three
-    assert preprocess(config_of(root, max_bad_fraction=0.7)).num_quarantined == {"train": 2, "val": 1}
+    assert preprocess_here(config_of(root, max_bad_fraction=0.7)).num_quarantined == {"train": 2, "val": 1}
 
 
 def test_the_test_split_cannot_be_trained_on(root: Path) -> None:
@@ -209,26 +210,29 @@ def test_the_test_split_cannot_be_trained_on(root: Path) -> None:
 
 def test_the_official_json_is_refused_with_the_way_out(root: Path) -> None:
     image = {"id": "aachen_000000_000019", "file_name": "aachen_000000_000019_gtFine_leftImg8bit.png"}
-    whole = {"images": [{**image, "height": 48, "width": 64}], "annotations": [], "categories": CATEGORIES.to_json()}
-    (root / "gtFine/train.json").write_text(json.dumps(whole))
+    document = {"images": [{**image, "height": 48, "width": 64}], "annotations": [], "categories": CATEGORIES.to_json()}
+    (root / "gtFine/train.json").write_text(json.dumps(document))
     coco = {"train.instance_ids": "", "train.panoptic_json": "gtFine/train.json", "train.panoptic_dir": "gtFine"}
     (problem,) = refused(config_of(root, **coco))
-    assert "image id 'aachen_000000_000019' is no number" in problem and "as instance_ids" in problem
+    assert "image id 'aachen_000000_000019' is not a number" in problem and "as instance_ids" in problem
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"panoptic_json": "a.json"}, "data.train.instance_ids = 'gtFine/train': give it or the files in COCO format"),
-        ({"instances_json": "a.json"}, "give it or the files in COCO format, not both"),
+        (
+            {"panoptic_json": "a.json"},
+            "data.train.instance_ids = 'gtFine/train': give this or the files in COCO format",
+        ),
+        ({"instances_json": "a.json"}, "give this or the files in COCO format, not both"),
         ({"instance_ids": ""}, "data.train.panoptic_json, panoptic_dir = ('', ''): give both, or instance_ids"),
         ({"instance_ids": "", "panoptic_json": "a.json"}, "panoptic_dir = ('a.json', ''): give both"),
     ],
 )
-def test_settings_that_contradict_each_other(changes: dict[str, str], said: str) -> None:
+def test_settings_that_contradict_each_other(changes: dict[str, str], message: str) -> None:
     with pytest.raises(InputError) as caught:
         config_of("data", **{f"train.{name}": value for name, value in changes.items()})
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_only_cityscapes_has_cities() -> None:

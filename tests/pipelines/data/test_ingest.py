@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -15,9 +15,9 @@ import torch
 from aunet.errors import InputError
 from aunet.structures import PackedBatch
 from pipelines import presets
-from pipelines.config import FeedConfig
 from pipelines.data import ingest
 from pipelines.data.ingest import StepDecoder, Timed, sample_plan, training_batches
+from pipelines.settings.run_config import FeedConfig
 from tests.feeds import Rows, scenes, step_decoder
 
 IN_PROCESS = FeedConfig()
@@ -45,18 +45,19 @@ def assert_same(first: PackedBatch, second: PackedBatch) -> None:
 def test_feeds_give_the_same_batches_bit_for_bit(feed: FeedConfig) -> None:
     """Two micro-batches a step, from the third step on."""
     decoder = step_decoder(scenes(16), epochs=4, accumulate=2)
-    found = list(training_batches(decoder, 2, feed))
+    batches = list(training_batches(decoder, 2, feed))
     expected = [decoder[number] for number in range(4, 2 * decoder.plan.num_steps)]
-    assert len(found) == len(expected) == 16
+    assert len(batches) == len(expected) == 16
     assert {tuple(batch.images.shape[2:]) for batch in expected} >= {(64, 96), (96, 64)}
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(batches, expected, strict=True):
         assert_same(one, other)
 
 
 def test_a_feed_that_is_left_early_ends(feed: FeedConfig) -> None:
     batches = training_batches(step_decoder(scenes(16), epochs=40), 0, feed)
     assert len(list(itertools.islice(batches, 4))) == 4
-    batches.close()  # type: ignore[attr-defined]
+    assert isinstance(batches, Generator)
+    batches.close()
     end = time.monotonic() + 60
     while multiprocessing.active_children():
         assert time.monotonic() < end
@@ -93,32 +94,32 @@ def test_the_first_steps_do_not_wait_for_helpers(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(torch_feed, "decode_ahead", decode_ahead)
     decoder = step_decoder(scenes(16), epochs=6)
-    found = list(training_batches(decoder, 3, FeedConfig(workers=1)))
+    batches = list(training_batches(decoder, 3, FeedConfig(workers=1)))
     assert asked == [range(3 + ingest.FIRST_BATCHES, 16)]
-    for step, batch in enumerate(found, start=3):
+    for step, batch in enumerate(batches, start=3):
         assert_same(batch, decoder[step])
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_ranks_share_every_batch(world_size: int) -> None:
-    whole = step_decoder(scenes(16))
+    undivided = step_decoder(scenes(16))
     for rank in range(world_size):
-        part = step_decoder(scenes(16), rank=rank, world_size=world_size)
-        for step in range(whole.plan.num_steps):
-            for found, expected in zip(part[step].targets, whole[step].targets[rank::world_size], strict=True):
-                assert found.image_id == expected.image_id
-                assert (found.boxes == expected.boxes).all()  # augmented alike whoever draws it
+        share = step_decoder(scenes(16), rank=rank, world_size=world_size)
+        for step in range(undivided.plan.num_steps):
+            for target, expected in zip(share[step].targets, undivided[step].targets[rank::world_size], strict=True):
+                assert target.image_id == expected.image_id
+                assert (target.boxes == expected.boxes).all()  # augmented alike whoever draws it
 
 
 @pytest.mark.parametrize(("world_size", "accumulate"), [(1, 6), (2, 3), (3, 2), (6, 1)])
 def test_micro_batches_are_the_same_however_many_ranks_share_them(world_size: int, accumulate: int) -> None:
     """Six a step, of two images each; every rank's in turn."""
-    of_six = [step_decoder(scenes(16), batch_size=12, rank=place, world_size=6) for place in range(6)]
+    of_six = [step_decoder(scenes(16), batch_size=12, rank=other, world_size=6) for other in range(6)]
     for rank in range(world_size):
         decoder = step_decoder(scenes(16), batch_size=12, rank=rank, world_size=world_size, accumulate=accumulate)
-        found = list(training_batches(decoder, 1, IN_PROCESS))
-        assert len(found) == (decoder.plan.num_steps - 1) * accumulate
-        for number, batch in enumerate(found, start=accumulate):
+        batches = list(training_batches(decoder, 1, IN_PROCESS))
+        assert len(batches) == (decoder.plan.num_steps - 1) * accumulate
+        for number, batch in enumerate(batches, start=accumulate):
             step, turn = divmod(number, accumulate)
             assert_same(batch, of_six[rank + turn * world_size][step])
 

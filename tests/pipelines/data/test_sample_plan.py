@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from pipelines.data.sample_plan import Draw, SamplePlan, aspect_groups, fixed_choice
+from pipelines.data.sample_plan import Draw, SamplePlan, aspect_groups, fixed_choice, spread
 
 
 def draws(plan: SamplePlan) -> list[Draw]:
@@ -27,12 +27,12 @@ def groups_of(plan: SamplePlan, step: int) -> set[int]:
 @pytest.mark.parametrize(("num_samples", "batch_size"), [(10, 2), (7, 3), (3, 8), (101, 16)])
 def test_each_image_once_per_epoch(num_samples: int, batch_size: int, grouped: bool) -> None:
     plan = SamplePlan(num_samples, batch_size, 5, 1, some_groups(num_samples) if grouped else b"")
-    found = draws(plan)
-    whole = len(found) // num_samples
-    assert num_samples * 5 - len(found) < batch_size
-    counts = Counter(draw for draw in found if draw.epoch < whole)
-    assert set(counts.values()) == {1} and len(counts) == whole * num_samples
-    assert [draw.epoch for draw in found] == sorted(draw.epoch for draw in found)
+    order = draws(plan)
+    num_whole = len(order) // num_samples
+    assert num_samples * 5 - len(order) < batch_size
+    counts = Counter(draw for draw in order if draw.epoch < num_whole)
+    assert set(counts.values()) == {1} and len(counts) == num_whole * num_samples
+    assert [draw.epoch for draw in order] == sorted(draw.epoch for draw in order)
 
 
 @given(
@@ -40,9 +40,10 @@ def test_each_image_once_per_epoch(num_samples: int, batch_size: int, grouped: b
 )
 def test_grouping_loses_and_doubles_nothing(groups: list[int], batch_size: int, epochs: int) -> None:
     plan = SamplePlan(len(groups), batch_size, epochs, 0, bytes(groups))
-    found = draws(plan)
-    assert len(set(found)) == len(found)
-    assert {d for d in found if d.epoch == 0} == {Draw(0, i) for i in range(len(groups))} or plan.num_steps == 1
+    order = draws(plan)
+    assert len(set(order)) == len(order)
+    first_epoch = {draw for draw in order if draw.epoch == 0}
+    assert len(first_epoch) == min(len(groups), len(order)) and first_epoch <= {Draw(0, i) for i in range(len(groups))}
 
 
 def test_batches_hold_one_aspect() -> None:
@@ -61,9 +62,9 @@ def test_a_small_epoch_by_hand() -> None:
     groups = bytearray(7)
     for index in order[1::2]:
         groups[index] = 1  # the permutation alternates: 0 1 0 1 0 1 0
-    found = [draw.index for draw in draws(SamplePlan(7, 2, 2, 3, bytes(groups)))][:7]
+    grouped = [draw.index for draw in draws(SamplePlan(7, 2, 2, 3, bytes(groups)))][:7]
     a, b, c, d, e, f, g = order
-    assert found == [a, c, b, d, e, g, f]
+    assert grouped == [a, c, b, d, e, g, f]
 
 
 @pytest.mark.parametrize("groups", [bytes(50), bytes([1]) * 50, bytes(n < 7 for n in range(50))])
@@ -96,3 +97,10 @@ def test_groups_are_high_and_wide() -> None:
 def test_a_fixed_choice_is_spread_and_always_the_same() -> None:
     assert fixed_choice(100, 5) == fixed_choice(100, 5) and len(set(fixed_choice(100, 5))) == 5
     assert fixed_choice(4, 0) == fixed_choice(4, 9) == [0, 1, 2, 3]
+
+
+def test_pictures_are_spread_evenly() -> None:
+    assert spread(range(101), 4) == [0, 33, 67, 100]
+    assert spread([5, 8], 4) == [5, 8]
+    assert spread(range(1), 12) == [0]
+    assert spread([], 4) == []

@@ -1,4 +1,4 @@
-"""Where a split is cut is for its images to say, and a receipt says all that a task did."""
+"""The images of a split decide where it is cut, and a receipt records all that a task did."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from hypothesis import given, strategies as st
 
 from aunet.data.coco_json import ImageRecord
-from pipelines import storage
+from aunet.data.defects import Defect
 from pipelines.data.manifest import ShardInfo
-from pipelines.data.shard_writer import ShardResult, cut, read_receipts, receipt_uri
+from pipelines.data.shard_writer import ShardResult, cut, read_receipts
 from pipelines.data.sources import RawImage
-from pipelines.lint.rules import Defect
+from pipelines.store import storage
+from pipelines.store.layout import PreparedPool
 
 
 def image(number: int) -> RawImage:
@@ -20,19 +21,19 @@ def image(number: int) -> RawImage:
 
 
 @given(ids=st.lists(st.integers(0, 10**9), min_size=1, max_size=300, unique=True), rows_per_shard=st.integers(1, 20))
-def test_every_image_is_in_one_part_of_the_right_size(ids: list[int], rows_per_shard: int) -> None:
-    parts = list(cut(map(image, ids), rows_per_shard))
-    assert [i.record.image_id for part in parts for i in part] == ids
-    assert all(len(part) <= rows_per_shard for part in parts)
-    assert all(len(part) >= max(1, rows_per_shard // 2) for part in parts[:-1])
+def test_every_image_is_in_one_batch_of_the_right_size(ids: list[int], rows_per_shard: int) -> None:
+    batches = list(cut(map(image, ids), rows_per_shard))
+    assert [i.record.image_id for batch in batches for i in batch] == ids
+    assert all(len(batch) <= rows_per_shard for batch in batches)
+    assert all(len(batch) >= max(1, rows_per_shard // 2) for batch in batches[:-1])
 
 
-@given(place=st.integers(0, 2000), new=st.integers(10**6, 10**9), remove=st.booleans())
-def test_a_change_is_felt_only_around_it(place: int, new: int, remove: bool) -> None:
+@given(position=st.integers(0, 2000), new=st.integers(10**6, 10**9), remove=st.booleans())
+def test_a_change_is_felt_only_around_it(position: int, new: int, remove: bool) -> None:
     before = list(range(2000))
-    after = before[:place] + ([] if remove else [new]) + before[place + remove :]
-    parts = [{tuple(i.record.image_id for i in p) for p in cut(map(image, ids), 16)} for ids in (before, after)]
-    assert len(parts[0] - parts[1]) <= 12, "of some 160"
+    after = before[:position] + ([] if remove else [new]) + before[position + remove :]
+    batches = [{tuple(i.record.image_id for i in p) for p in cut(map(image, ids), 16)} for ids in (before, after)]
+    assert len(batches[0] - batches[1]) <= 12, "of some 160"
 
 
 def test_a_receipt_survives_its_file() -> None:
@@ -49,7 +50,8 @@ def test_a_receipt_survives_its_file() -> None:
 
 
 def test_a_damaged_receipt_is_none(tmp_path: Path) -> None:
-    whole = ShardResult(shard=None, index=(), num_segments={}, max_segments=0, defects=())
-    for key, content in {"a": whole.to_bytes(), "b": whole.to_bytes()[:20], "c": b"[]", "d": b"\xff"}.items():
-        storage.write_bytes(receipt_uri(str(tmp_path), key), content)
-    assert read_receipts(str(tmp_path), "abcd") == {"a": whole}
+    pool = PreparedPool(str(tmp_path))
+    sound = ShardResult(shard=None, index=(), num_segments={}, max_segments=0, defects=())
+    for key, content in {"a": sound.to_bytes(), "b": sound.to_bytes()[:20], "c": b"[]", "d": b"\xff"}.items():
+        storage.write_bytes(pool.receipt_uri(key), content)
+    assert read_receipts(pool, "abcd") == {"a": sound}

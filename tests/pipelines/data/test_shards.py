@@ -15,10 +15,11 @@ import pytest
 
 from aunet.categories import Categories, Category
 from aunet.errors import InputError
-from pipelines import storage
-from pipelines.data.manifest import Manifest, Quarantined, ShardInfo, SplitInfo, manifest_uri
+from pipelines.data.manifest import Manifest, Quarantined, ShardInfo, SplitInfo
 from pipelines.data.rows import INDEX_SCHEMA, ROW_SCHEMA, ROWS_PER_GROUP, encode_index, encode_shard, row_digest
 from pipelines.data.shards import ShardReader, damaged_rows
+from pipelines.store import storage
+from pipelines.store.layout import PreparedFolder
 
 CATEGORIES = Categories((Category(id=1, name="cat", is_thing=True), Category(id=3, name="sky", is_thing=False)))
 
@@ -68,7 +69,7 @@ def prepared(tmp_path: Path) -> str:
         quarantined=(Quarantined(image=5, rule="image-missing", message="5.jpg: missing"),),
     )
     manifest = Manifest(categories=CATEGORIES, splits={"train": split}, source_fingerprint="abc", code_version="1")
-    storage.write_bytes(manifest_uri(uri), manifest.to_bytes())
+    storage.write_bytes(PreparedFolder(uri).manifest_uri, manifest.to_bytes())
     return uri
 
 
@@ -134,10 +135,10 @@ def test_the_digest_covers_every_column() -> None:
 @pytest.mark.faults
 def test_a_flipped_bit_in_a_picture_is_told_with_shard_and_row(prepared: str) -> None:
     path = shard_path(prepared, 0)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     for number in range(8):
-        position = whole.index(make_row(number)["image"]) + 100 * number
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << number % 8]) + whole[position + 1 :])
+        position = content.index(make_row(number)["image"]) + 100 * number
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1 << number % 8]) + content[position + 1 :])
         with pytest.raises(
             InputError, match=rf"0\.parquet: the shard is damaged in row {number} \(image {100 + number}\)"
         ):
@@ -145,15 +146,21 @@ def test_a_flipped_bit_in_a_picture_is_told_with_shard_and_row(prepared: str) ->
         assert ShardReader(prepared, "train").row(8) == make_row(8), "another row group"
 
 
+def two_rows_swapped(num_bytes: int) -> tuple[int, int, bytes]:
+    """Two rows of the first group that can change places in a shard of this size, and that shard."""
+    for one, other in itertools.combinations(range(ROWS_PER_GROUP), 2):
+        order = [{one: other, other: one}.get(n, n) for n in range(11)]
+        if len(shard := encode_shard([make_row(n) for n in order])) == num_bytes:
+            return one, other, shard
+    pytest.fail("no two rows whose exchange leaves the size unchanged")
+
+
 @pytest.mark.faults
 def test_a_row_in_the_place_of_another_is_noticed(prepared: str) -> None:
     """Sound in itself, checksums and size included, and yet not what the index says."""
     path = shard_path(prepared, 0)
-    for one, other in itertools.combinations(range(ROWS_PER_GROUP), 2):
-        order = [{one: other, other: one}.get(n, n) for n in range(11)]
-        if len(data := encode_shard([make_row(n) for n in order])) == path.stat().st_size:
-            break
-    path.write_bytes(data)
+    one, other, swapped = two_rows_swapped(num_bytes=path.stat().st_size)
+    path.write_bytes(swapped)
     named = rf"row {one} \(image {100 + one}\), row {other} \(image {100 + other}\): its content is not what was hashed"
     with pytest.raises(InputError, match=named):
         ShardReader(prepared, "train").row(one)
@@ -175,11 +182,13 @@ def test_random_flipped_bits_change_nothing_unnoticed(prepared: str) -> None:
     """Anywhere in the file, its structure included: either the rows are as they were, or the reader says where not."""
     info = Manifest.load(prepared).splits["train"].shards[0]
     path, digests = shard_path(prepared, 0), [make_row(n)["sha256"] for n in range(11)]
-    whole = path.read_bytes()
+    content = path.read_bytes()
     rng = np.random.default_rng(0)
     noticed = 0
-    for position, bit in zip(rng.integers(0, len(whole), 200).tolist(), rng.integers(0, 8, 200).tolist(), strict=True):
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
+    for position, bit in zip(
+        rng.integers(0, len(content), 200).tolist(), rng.integers(0, 8, 200).tolist(), strict=True
+    ):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :])
         reader = ShardReader(prepared, "train")
         try:
             rows = [reader.row(n) for n in range(11)]
@@ -188,7 +197,7 @@ def test_random_flipped_bits_change_nothing_unnoticed(prepared: str) -> None:
         else:
             assert rows == [make_row(n) for n in range(11)]
     assert noticed > 150, "most bits belong to pictures"
-    path.write_bytes(whole)
+    path.write_bytes(content)
     assert damaged_rows(prepared, info, digests) == []
 
 
@@ -210,7 +219,7 @@ def test_a_manifest_survives_its_file(prepared: str) -> None:
     manifest = Manifest.load(prepared)
     assert manifest.splits["train"].num_segments == {1: 136, 3: 0, 10: 1}
     assert manifest.categories == CATEGORIES
-    assert manifest.to_bytes() == Path(manifest_uri(prepared)).read_bytes()
+    assert manifest.to_bytes() == Path(PreparedFolder(prepared).manifest_uri).read_bytes()
 
 
 def test_the_fingerprint_names_content_alone(prepared: str) -> None:
@@ -236,12 +245,12 @@ def test_a_missing_manifest_names_the_cure(tmp_path: Path) -> None:
     [
         ({"schema_version": 99}, "schema_version is 99, this program reads 2"),
         ({"fingerprint": "0"}, "damaged"),
-        ({"code_version": "2"}, "its SHA-256 does not fit"),
+        ({"code_version": "2"}, "its SHA-256 does not match"),
         ({"splits": {"train": {}}}, "damaged"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(prepared: str, change: dict[str, Any], message: str) -> None:
-    path = Path(manifest_uri(prepared))
+    path = Path(PreparedFolder(prepared).manifest_uri)
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **change}))
     with pytest.raises(InputError, match=message):
         Manifest.load(prepared)

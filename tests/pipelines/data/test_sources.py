@@ -1,4 +1,4 @@
-"""A raw folder is read whole, or every defect is named before a picture is opened."""
+"""A raw folder is read completely, or every defect is named before a picture is opened."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from aunet.errors import InputError
-from pipelines.config import DataConfig, SplitConfig
 from pipelines.data.sources import _settings, read_source
+from pipelines.settings.run_config import DataConfig, SplitConfig
 
 SPLITS = {
     name: SplitConfig(
@@ -28,9 +28,9 @@ def data_of(root: Path, **options: Any) -> DataConfig:
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    whole = json.loads(path.read_bytes())
-    change(whole)
-    path.write_text(json.dumps(whole))
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_text(json.dumps(document))
 
 
 def refused(data: DataConfig) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ def test_the_budget_changes_no_name(raw: Path) -> None:
 
 
 def test_images_without_annotations(raw: Path) -> None:
-    change_json(raw / "annotations/panoptic_train.json", lambda whole: whole.pop("annotations"))
+    change_json(raw / "annotations/panoptic_train.json", lambda document: document.pop("annotations"))
     (problem,) = refused(data_of(raw))
     assert (
         "panoptic_train.json: no list 'annotations': images without annotations can be labelled with `predict`"
@@ -97,27 +97,26 @@ def test_a_missing_file(raw: Path, name: str, rule: str, image: int) -> None:
 def test_an_unknown_category(raw: Path) -> None:
     change_json(
         raw / "annotations/panoptic_train.json",
-        lambda whole: whole["annotations"][0]["segments_info"][0].update(category_id=99),
+        lambda document: document["annotations"][0]["segments_info"][0].update(category_id=99),
     )
     problem, _ = refused(data_of(raw))
     assert "image 1: segment" in problem and "of category 99, which is not in categories [category-unknown]" in problem
 
 
 def test_an_empty_data_set(raw: Path) -> None:
-    change_json(raw / "annotations/panoptic_val.json", lambda whole: whole.update(images=[], annotations=[]))
+    change_json(raw / "annotations/panoptic_val.json", lambda document: document.update(images=[], annotations=[]))
     (problem,) = refused(data_of(raw))
     assert "panoptic_val.json: no images [no-images]; name at least one image" in problem
 
 
 def test_what_is_wrong_with_single_images_is_left_out_within_the_budget(raw: Path) -> None:
     (raw / "train/000002.jpg").unlink()
-    change_json(raw / "annotations/panoptic_train.json", lambda whole: whole["annotations"].pop(0))
+    change_json(raw / "annotations/panoptic_train.json", lambda document: document["annotations"].pop(0))
     source = read_source(data_of(raw, max_bad_fraction=0.4), str(raw))
     split = source.splits[0]
     assert [i.record.image_id for i in split.images] == [2, 4, 5]
-    assert split.num_entries == 5 and [(d.image, d.rule) for d in split.defects] == [
-        (1, "image-unannotated"), (3, "image-missing"),
-    ]  # fmt: skip
+    expected = [(1, "image-unannotated"), (3, "image-missing")]
+    assert split.num_entries == 5 and [(d.image, d.rule) for d in split.defects] == expected
     *problems, summary = refused(data_of(raw, max_bad_fraction=0.39))
     assert len(problems) == 2 and "2 of 5 images cannot be used (40.00%)" in summary
 
@@ -139,18 +138,18 @@ def test_a_missing_and_a_damaged_json(raw: Path) -> None:
 
 def test_image_ids_that_are_not_in_the_data(raw: Path) -> None:
     (problem,) = refused(data_of(raw, train=replace(SPLITS["train"], image_ids=(1, 55))))
-    assert "data.train.image_ids: 55 is not in" in problem and "take ids of its images, such as 1" in problem
+    assert "data.train.image_ids: 55 is not in" in problem and "use ids of its images, such as 1" in problem
 
 
 def test_other_categories_in_val(raw: Path) -> None:
-    change_json(raw / "annotations/panoptic_val.json", lambda whole: whole["categories"][0].update(name="sphere"))
+    change_json(raw / "annotations/panoptic_val.json", lambda document: document["categories"][0].update(name="sphere"))
     (problem,) = refused(data_of(raw))
     assert "its categories differ from those of train" in problem and "'ball'" in problem
 
 
 def test_a_long_list_is_cut_and_counted(raw: Path) -> None:
-    def many(whole: dict[str, Any]) -> None:
-        whole["images"] += [{"id": n, "file_name": f"{n}.jpg", "height": 1, "width": 1} for n in range(100, 150)]
+    def many(document: dict[str, Any]) -> None:
+        document["images"] += [{"id": n, "file_name": f"{n}.jpg", "height": 1, "width": 1} for n in range(100, 150)]
 
     change_json(raw / "annotations/panoptic_train.json", many)
     problems = refused(data_of(raw))

@@ -37,7 +37,7 @@ def row(name: str, isthing: int, pq: float, tp: int = 3) -> dict[str, Any]:
 
 
 def render(**changes: Any) -> str:
-    whole: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "title": "shapes",
         "facts": {"run": "abc", "data": "def"},
         "metrics": {"PQ": 61.25, "SQ": 80.0, "RQ": 70.0, "PQ_th": 40.0, "AP": 33.3, "mIoU": 77.7},
@@ -54,14 +54,15 @@ def render(**changes: Any) -> str:
         "attention_pictures": [("000000000002.png", picture())],
         "config": {"name": "shapes", "train": {"lr": 0.001}},
     }
-    return render_report(**(whole | changes))
+    return render_report(**(arguments | changes))
 
 
 def test_everything_is_on_the_page() -> None:
     page = Page(render())
-    for words in ("shapes", "abc", "61.2", "SQ 80.0 · RQ 70.0", "33.3", "77.7", "disc", "82.5", "55.5",
-                  "Losses", "Learning rate", "Panoptic quality on the validation split",
-                  "000000000001.png", "000000000002.png", "mam", "0.250", "0.875", "0.625", '"lr": 0.001'):  # fmt: skip
+    figures = ("61.2", "SQ 80.0 · RQ 70.0", "33.3", "77.7", "82.5", "55.5", "0.250", "0.875", "0.625", '"lr": 0.001')
+    names = ("shapes", "abc", "disc", "mam", "000000000001.png", "000000000002.png")
+    titles = ("Losses", "Learning rate", "Panoptic quality on the validation split")
+    for words in figures + names + titles:
         assert words in page.text, words
     assert len(page.all("polyline")) == 4, "loss, mask, PQ and lr"
     widths = [a["style"] for a in page.all("span") if "bar" in (a["class"] or "")]
@@ -100,8 +101,11 @@ def test_wide_pictures_become_smaller() -> None:
 
 
 def test_little_to_tell() -> None:
-    page = Page(render(facts={}, metrics={}, per_class=[], events=[], overlays=[], attention={},
-                       attention_pictures=[], config={}))  # fmt: skip
+    page = Page(
+        render(
+            facts={}, metrics={}, per_class=[], events=[], overlays=[], attention={}, attention_pictures=[], config={}
+        )
+    )
     assert page.text.count("–") == 9 + 3 and page.all("svg") == page.all("table") == page.all("img") == []
     assert not Page(render(events=[{"step": 1, "loss": 2.0}])).all("polyline"), "one point makes no curve"
 

@@ -7,24 +7,24 @@ from pathlib import Path
 import pytest
 
 from aunet.errors import InputError, Refused
-from pipelines.study.record import Record, Trial, best_of
+from pipelines.study.record import SearchRecord, Trial, best_of
 
 POINT = {"box": 0.0, "mask": 0.0, "semantic": -1.0}
 
 
 @pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "record") if request.param == "folder" else f"{request.getfixturevalue('s3')}/record"
 
 
-def test_what_is_written_is_read_again(place: str) -> None:
-    record = Record(place)
+def test_what_is_written_is_read_again(uri: str) -> None:
+    record = SearchRecord(uri)
     record.propose(0, "equal", POINT)
     record.propose(1, "", {**POINT, "box": 0.1 + 0.2})
     record.result(0, 1, 12.5, "running")
     record.result(1, 1, 1.0, "stopped")
     record.result(0, 3, 20.0, "finished")
-    again = Record(record.uri)
+    again = SearchRecord(record.uri)
     assert again.trials == record.trials
     assert again.entries == record.entries
     assert again.trials[0].results == {1: 12.5, 3: 20.0}
@@ -32,12 +32,12 @@ def test_what_is_written_is_read_again(place: str) -> None:
     assert again.trials[1].point["box"] == 0.1 + 0.2
 
 
-def test_two_writers_meet(place: str) -> None:
-    one, other = Record(place), Record(place)
+def test_two_writers_meet(uri: str) -> None:
+    one, other = SearchRecord(uri), SearchRecord(uri)
     one.propose(0, "", POINT)
     with pytest.raises(Refused, match="another `tune`"):
         other.propose(0, "", POINT)
-    assert len(Record(one.uri).entries) == 1
+    assert len(SearchRecord(one.uri).entries) == 1
 
 
 def test_the_best_is_sought_among_those_trained_longest() -> None:

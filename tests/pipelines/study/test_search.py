@@ -12,9 +12,11 @@ from hypothesis import given, strategies as st
 from aunet.config import LossWeights
 from aunet.errors import Refused
 from pipelines import presets
-from pipelines.artifacts import PreparedData
-from pipelines.config import RunConfig
-from pipelines.overrides import override
+from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig
+from pipelines.store.artifacts import PreparedData
+from pipelines.store.layout import PreparedFolder
 from pipelines.study.search import (
     CITYSCAPES,
     COCO,
@@ -28,7 +30,7 @@ from pipelines.study.search import (
     trial_config,
     validation_slice,
     weights_of,
-)  # fmt: skip
+)
 from tests.tiny import CATEGORIES
 
 ratios = st.floats(-math.log(30), math.log(30))
@@ -82,7 +84,7 @@ def test_known_points_come_once() -> None:
 
 
 def test_trials_reach_a_rung_alike_however_long_they_go_on() -> None:
-    from pipelines.optimization import learning_rate
+    from pipelines.training.optimization import learning_rate
 
     short, long = (trial_config(changed(tune__epochs=epochs), COCO).train for epochs in (3, 12))
     for step in (0, 50, 99, 100, 119):
@@ -95,9 +97,8 @@ def test_a_trial_is_the_preset_with_other_weights() -> None:
     trial = trial_config(config, CITYSCAPES, "study-1", seed=5)
     assert (trial.loss, trial.version, trial.train.seed, trial.train.epochs) == (CITYSCAPES, "study-1", 5, 9)
     assert (trial.train.evaluate_every, trial.train.val_images, trial.train.num_workers) == (2, 7, 4)
-    assert (trial.data, trial.model, trial.fusion, trial.train.lr) == (
-        config.data, config.model, config.fusion, config.train.lr,
-    )  # fmt: skip
+    assert (trial.data, trial.model, trial.fusion) == (config.data, config.model, config.fusion)
+    assert trial.train.lr == config.train.lr
     assert trial_config(config, COCO).train.seed == config.train.seed
 
 
@@ -112,17 +113,15 @@ def test_what_changes_the_trials_changes_the_study() -> None:
 
 
 def test_the_validation_slice_has_a_name(tmp_path: Path) -> None:
-    from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo, manifest_uri
-
     def prepared(name: str, sha256: str) -> str:
         shard = ShardInfo(name="val-0", num_rows=20, num_bytes=1, sha256=sha256)
         split = SplitInfo(
             shards=(shard,), index=shard, rows_sha256=sha256, num_images=20, num_segments={}, max_segments=1
         )
         manifest = Manifest(categories=CATEGORIES, splits={"train": split, "val": split}, source_fingerprint="s")
-        place = Path(manifest_uri(str(tmp_path / name)))
-        place.parent.mkdir()
-        place.write_bytes(manifest.to_bytes())
+        manifest_path = Path(PreparedFolder(str(tmp_path / name)).manifest_uri)
+        manifest_path.parent.mkdir()
+        manifest_path.write_bytes(manifest.to_bytes())
         return str(tmp_path / name)
 
     first, same, other = prepared("a", "1"), prepared("b", "1"), prepared("c", "2")
@@ -149,19 +148,19 @@ def test_as_many_trials_as_the_cluster_carries(changes: dict, cluster: dict, fit
 
 
 @pytest.mark.parametrize(
-    ("changes", "cluster", "said"),
+    ("changes", "cluster", "message"),
     [
         ({"tune__num_workers": 4}, {"CPU": 2.0}, "tune.num_workers = 4 × 1 CPU, the cluster has 2: floor(2 / 4) = 0"),
         ({"train__use_gpu": True}, {"CPU": 64.0}, "1 × 1 GPU, the cluster has 0: floor(0 / 1) = 0"),
         (
             {"tune__max_concurrent": 4, "tune__num_workers": 2},
             {"CPU": 4.0},
-            "tune.max_concurrent = 4 could wait for ever: a trial takes tune.num_workers = 2 × 1 CPU, "
-            "the cluster has 4: floor(4 / 2) = 2 at a time; take --tune.max_concurrent 2",
+            "tune.max_concurrent = 4 could wait for ever: a trial needs tune.num_workers = 2 × 1 CPU, "
+            "the cluster has 4: floor(4 / 2) = 2 at a time; use --tune.max_concurrent 2",
         ),
     ],
 )
-def test_a_study_that_could_wait_for_ever_is_refused(changes: dict, cluster: dict, said: str) -> None:
+def test_a_study_that_could_wait_for_ever_is_refused(changes: dict, cluster: dict, message: str) -> None:
     with pytest.raises(Refused) as refusal:
         concurrency(changed(**changes), cluster)
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from aunet.config import LossWeights
-from pipelines.config import TuneConfig
-from pipelines.study.record import Record, Trial
+from pipelines.settings.run_config import TuneConfig
+from pipelines.study.record import SearchRecord, Trial
+from pipelines.study.sampler import SeededByNumber
 from pipelines.study.search import known_points
-from pipelines.study.trials import Search
-from pipelines.tune import seeded_sampler
+from pipelines.study.searcher import Search
 
 SETTINGS = TuneConfig(num_trials=14, epochs=4, reduction=2, confirm_seeds=0, seed=3)
 OWN = LossWeights(semantic=0.01)
@@ -26,9 +26,9 @@ def pq(trial: Trial, epoch: int) -> float:
 
 
 def search(folder: Path, settings: TuneConfig = SETTINGS) -> Search:
-    record = Record(str(folder))
+    record = SearchRecord(str(folder))
     resume = [number for number, trial in record.trials.items() if trial.state == "running"]
-    return Search(record, settings, known_points(OWN, settings.span), seeded_sampler(settings.seed), resume)
+    return Search(record, settings, known_points(OWN, settings.span), SeededByNumber(settings.seed), resume)
 
 
 def finish(study: Search) -> dict[int, Trial]:
@@ -49,7 +49,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 def test_known_settings_come_first_then_the_search(undisturbed: Path) -> None:
-    trials = list(Record(str(undisturbed)).trials.values())
+    trials = list(SearchRecord(str(undisturbed)).trials.values())
     known = known_points(OWN, SETTINGS.span)
     assert [(trial.origin, trial.point) for trial in trials[:4]] == known
     assert len({str(trial.point) for trial in trials}) == SETTINGS.num_trials
@@ -60,7 +60,7 @@ def test_known_settings_come_first_then_the_search(undisturbed: Path) -> None:
 
 
 def test_what_falls_behind_is_stopped(undisturbed: Path) -> None:
-    trials = Record(str(undisturbed)).trials.values()
+    trials = SearchRecord(str(undisturbed)).trials.values()
     stopped = [trial for trial in trials if trial.state == "stopped"]
     finished = [trial for trial in trials if trial.state == "finished"]
     assert 4 <= len(stopped) < len(trials) and len(finished) + len(stopped) == len(trials)
@@ -70,20 +70,20 @@ def test_what_falls_behind_is_stopped(undisturbed: Path) -> None:
 
 
 def test_a_kill_at_any_moment_changes_nothing(undisturbed: Path, tmp_path: Path) -> None:
-    whole = Record(str(undisturbed))
-    for kept in range(len(whole.entries)):
+    expected = SearchRecord(str(undisturbed))
+    for kept in range(len(expected.entries)):
         folder = tmp_path / str(kept)
         folder.mkdir()
         for n in range(kept):
             shutil.copy(undisturbed / f"{n:06d}.json", folder)
         finish(search(folder))
-        assert Record(str(folder)).entries == whole.entries, f"killed after {kept} events"
+        assert SearchRecord(str(folder)).entries == expected.entries, f"killed after {kept} events"
 
 
 def test_another_seed_searches_elsewhere(undisturbed: Path, tmp_path: Path) -> None:
     import dataclasses
 
-    one = Record(str(undisturbed)).trials
+    one = SearchRecord(str(undisturbed)).trials
     other = finish(search(tmp_path / "other", dataclasses.replace(SETTINGS, seed=4)))
     assert [one[n].point == other[n].point for n in (0, 3, 4, 9)] == [True, True, False, False]
 

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from aunet.errors import InputError
+from aunet.errors import InputError, Unavailable
 from pipelines import presets
-from pipelines.config import RunConfig
-from pipelines.overrides import override
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig
 from pipelines.targets import kubeflow, steps
+from pipelines.targets.submission import Submitted
 
 GOLDEN = Path(__file__).parents[3] / "jobs" / "kubeflow_pipeline.yaml"
 
@@ -62,16 +63,31 @@ def test_the_image_and_the_secret_come_from_the_configuration() -> None:
 def test_the_arguments_hold_what_differs_from_the_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
     config = override(presets.coco_r50(), {"train.epochs": 3})
-    assert kubeflow.pipeline_arguments(config, "coco_r50", tune=True) == {
-        "preset": "coco_r50", "overrides": '{"train.epochs": 3}', "store": "s3://bucket/store", "tune": True,
-    }  # fmt: skip
+    assert kubeflow.pipeline_arguments(config, "coco_r50", presets.coco_r50(), tune=True) == {
+        "preset": "coco_r50",
+        "overrides": '{"train.epochs": 3}',
+        "store": "s3://bucket/store",
+        "tune": True,
+    }
 
 
-@pytest.mark.parametrize(("verb", "said"), [("train", "submit run coco_r50"), ("run", "KF_PIPELINES_ENDPOINT")])
-def test_what_cannot_be_sent_is_told(verb: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def send(config: RunConfig | None = None, verb: str = "run") -> Submitted:
+    return kubeflow.submit_pipeline(config or presets.coco_r50(), "coco_r50", verb, presets.coco_r50())
+
+
+@pytest.mark.parametrize(("verb", "message"), [("train", "submit run coco_r50"), ("run", "KF_PIPELINES_ENDPOINT")])
+def test_what_cannot_be_sent_is_reported(verb: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
-    with pytest.raises(InputError, match=said):
-        kubeflow.submit_pipeline(presets.coco_r50(), "coco_r50", verb)
+    with pytest.raises(InputError, match=message):
+        send(verb=verb)
+
+
+def test_a_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match=r"KF_PIPELINES_ENDPOINT = http://127.0.0.1:9: .*refused.*; start Kubeflow"):
+        send()
 
 
 class PipelinesServer(BaseHTTPRequestHandler):
@@ -101,7 +117,7 @@ class PipelinesServer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps(content).encode())
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
@@ -118,29 +134,28 @@ def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[dict[
 
 
 def test_the_same_settings_twice_are_one_run(sent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = presets.coco_r50()
     with pytest.raises(InputError, match=r"AUNET_STORE = .*every step reaches"):
-        kubeflow.submit_pipeline(config, "coco_r50", "run")
+        send()
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
-    first = kubeflow.submit_pipeline(config, "coco_r50", "run")
-    assert (first["status"], first["sent"]) == ("PENDING", True)
-    assert sent[0]["display_name"] == first["submission_id"]
+    first = send()
+    assert (first.status, first.sent) == ("PENDING", True)
+    assert list(first.to_json()) == ["submission_id", "target", "status", "run_id", "sent"]
+    assert sent[0]["display_name"] == first.submission_id
     assert sent[0]["runtime_config"]["parameters"]["preset"] == "coco_r50"
     assert sent[0]["service_account"] == "aunet"
-    again = kubeflow.submit_pipeline(config, "coco_r50", "run")
-    assert (again["run_id"], again["sent"], len(sent)) == (first["run_id"], False, 1)
+    again = send()
+    assert (again.run_id, again.sent, len(sent)) == (first.run_id, False, 1)
     sent[0]["state"] = "FAILED"
-    assert kubeflow.submit_pipeline(config, "coco_r50", "run")["sent"]
-    other = kubeflow.submit_pipeline(replace(config, version="2"), "coco_r50", "run")
-    assert other["submission_id"] != first["submission_id"]
+    assert send().sent
+    assert send(replace(presets.coco_r50(), version="2")).submission_id != first.submission_id
 
 
 STEPS = """
 import json, os
 
-def note(*said):
+def note(*words):
     with open(os.environ["NOTES"], "a") as file:
-        file.write(json.dumps(said) + "\\n")
+        file.write(json.dumps(words) + "\\n")
 
 def run_step(verb, preset, overrides, target, store):
     note(verb, overrides)
@@ -181,26 +196,24 @@ def test_conditions_and_exit_handler(
     for package in ("pipelines", "pipelines/targets"):
         (tmp_path / package / "__init__.py").touch()
     (tmp_path / "pipelines/targets/steps.py").write_text(STEPS)
-    monkeypatch.setattr(kubeflow, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     for name, value in {"PYTHONPATH": "", "NOTES": str(tmp_path / "notes"), "FAILS": fails}.items():
         monkeypatch.setenv(name, value)
     given = {"preset": "coco_r50", "store": "store", **arguments}
     with pytest.raises(RuntimeError, match="FAILURE") if fails else contextlib.nullcontext():
-        kubeflow.run_here(presets.coco_r50(), given)
+        kubeflow.run_here(presets.coco_r50(), given, root=tmp_path)
     assert [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()] == expected
 
 
-def test_a_step_asks_for_the_result_of_a_finished_job(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_asks_for_the_result_of_a_finished_job() -> None:
     called: list[list[str]] = []
 
-    def jobs(words: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    def command(words: list[str], environment: dict[str, str]) -> dict[str, Any]:
         called.append(words)
         assert environment["AUNET_STORE"] == "s3://bucket"
         return {"uri": "s3://bucket/runs/x"}
 
-    monkeypatch.setattr(steps, "_jobs", jobs)
-    result = steps.run_step("train", "coco_r50", "{}", "kuberay", "s3://bucket")
+    result = steps.run_step("train", "coco_r50", "{}", "kuberay", "s3://bucket", command)
     words = ["coco_r50", "--overrides", "{}"]
     assert called == [["submit", "train", *words, "--target", "kuberay", "--wait"], ["train", *words]]
     assert result == {"uri": "s3://bucket/runs/x"}
@@ -218,7 +231,7 @@ def test_found_weights_are_laid_over_the_settings(tmp_path: Path) -> None:
     assert (config.loss.semantic, config.train.epochs) == (0.5, 3)
 
 
-def test_the_outcome_lies_in_the_store(tmp_path: Path) -> None:
+def test_the_outcome_is_in_the_store(tmp_path: Path) -> None:
     steps.record_outcome("FAILED", "train: exit code 1", "coco_r50", str(tmp_path))
     outcome = json.loads((tmp_path / "pipelines" / "coco_r50.json").read_text())
     assert outcome == {"preset": "coco_r50", "state": "FAILED", "message": "train: exit code 1"}

@@ -1,22 +1,23 @@
-"""RayJobs and schedules against a small API server: what is sent, in which order, and what is said of the answers."""
+"""RayJobs and schedules against a small API server: what is sent, in which order, and what becomes of the answers."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aunet.errors import InputError
+from aunet.errors import InputError, Unavailable
 from jobs.__main__ import main
 from pipelines import presets
 from pipelines.job import job
 from pipelines.submit import submit
-from pipelines.targets import kuberay
-from pipelines.targets.kuberay import state_of
+from pipelines.targets.kuberay import KubeRayJobs, state_of
+from pipelines.targets.submission import Jobs, State, Submitted
 from tests.kubernetes_api import Api, api_server
 
 RAYJOBS = "/apis/ray.io/v1/namespaces/default/rayjobs"
@@ -25,27 +26,31 @@ CRONJOBS = "/apis/batch/v1/namespaces/default/cronjobs"
 
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr(kuberay, "POLL", 0.01)
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
     with api_server(tmp_path) as (server, config):
         monkeypatch.setenv("KUBECONFIG", config)
         yield server
 
 
-def send(verb: str = "train", **options: Any) -> dict[str, Any]:
-    return submit(presets.shapes_smoke(), verb=verb, preset="shapes_smoke", target="kuberay", **options)
+TARGETS = {"kuberay": lambda namespace: KubeRayJobs(namespace, poll_seconds=0.01)}
+
+
+def send(verb: str = "train", targets: Mapping[str, Callable[[str], Jobs]] = TARGETS, **options: Any) -> Submitted:
+    base = presets.shapes_smoke()
+    fixed: dict[str, Any] = {"preset": "shapes_smoke", "base": base, "target": "kuberay", "targets": targets}
+    return submit(base, verb=verb, **fixed, **options)
 
 
 def the_rayjob(api: Api) -> dict[str, Any]:
-    (found,) = [body for path, body in api.objects.items() if path.startswith(RAYJOBS)]
-    return found
+    (rayjob,) = [body for path, body in api.objects.items() if path.startswith(RAYJOBS)]
+    return rayjob
 
 
 def test_a_job_is_sent_once(api: Api) -> None:
     result = send()
-    assert result["sent"] and result["status"] == "PENDING"
-    assert the_rayjob(api)["metadata"]["name"] == result["submission_id"]
-    assert send() == {**result, "sent": False}
+    assert result.sent and result.status == "PENDING"
+    assert the_rayjob(api)["metadata"]["name"] == result.submission_id
+    assert send() == replace(result, sent=False)
     assert [asked for asked in api.asked if asked[0] == "POST"] == [("POST", RAYJOBS)]
 
 
@@ -56,7 +61,7 @@ def test_only_what_failed_is_sent_again(api: Api, ended: str, verb: str, again: 
     the_rayjob(api)["status"] = {"jobDeploymentStatus": deployed, "jobStatus": ended}
     api.asked.clear()
     api.lingering = 3  # until the operator has taken its finalizer away
-    assert send(verb)["sent"] == again
+    assert send(verb).sent == again
     changes = [method for method, _ in api.asked if method != "GET"]
     assert changes == (["DELETE", "POST"] if again else [])
     assert ("status" in the_rayjob(api)) != again
@@ -65,18 +70,24 @@ def test_only_what_failed_is_sent_again(api: Api, ended: str, verb: str, again: 
 def test_a_tick_that_has_succeeded_makes_way_for_the_next(api: Api) -> None:
     send("retrain", now=True)
     the_rayjob(api)["status"] = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
-    assert send("retrain", now=True)["sent"]
+    assert send("retrain", now=True).sent
     assert "status" not in the_rayjob(api)
 
 
-def test_of_two_submissions_at_once_one_is_enough(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_submissions_at_once_one_is_enough(api: Api) -> None:
     first = send()
-    monkeypatch.setattr(kuberay.KubeRayJobs, "_get", lambda self, id: None)
-    monkeypatch.setattr(
-        kuberay.KubeRayJobs, "state", lambda self, id: None if not api.asked else state_of(the_rayjob(api))
-    )
+
+    class Late(KubeRayJobs):
+        """Sees nothing of the other submission before it has sent its own."""
+
+        def state(self, id: str) -> State | None:
+            return super().state(id) if api.asked else None
+
+        def _get(self, id: str) -> dict[str, Any] | None:
+            return super()._get(id) if ("POST", RAYJOBS) in api.asked else None
+
     api.asked.clear()
-    assert send()["submission_id"] == first["submission_id"]
+    assert send(targets={"kuberay": Late}).submission_id == first.submission_id
     assert ("POST", RAYJOBS) in api.asked and len(api.objects) == 1
 
 
@@ -101,12 +112,12 @@ def test_waiting_shows_the_log_and_returns_the_code(api: Api, capsys: pytest.Cap
 
     api.operator = operator
     result = send(wait=True)
-    assert (result["status"], result["exit_code"]) == ("FAILED", 1)
-    assert result["message"] == "AppFailed exit code 2"
-    said = capsys.readouterr().err.splitlines()
-    assert [line for line in said if line.startswith("step")] == [f"step {n}" for n in range(1, len(seen) + 1)]
+    assert (result.status, result.exit_code) == ("FAILED", 1)
+    assert result.message == "AppFailed exit code 2"
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("step")] == [f"step {n}" for n in range(1, len(seen) + 1)]
     out = io.StringIO()
-    assert main(["job", "--id", result["submission_id"], "--target", "kuberay", "--logs"], out) == 0
+    assert main(["job", "--id", result.submission_id, "--target", "kuberay", "--logs"], out) == 0
     assert out.getvalue().splitlines()[0] == "step 1"
 
 
@@ -119,17 +130,17 @@ def test_a_lost_api_server_is_asked_again(api: Api, monkeypatch: pytest.MonkeyPa
         return (status, {"message": "not now"}) if status else real(method, url, body)
 
     monkeypatch.setattr(api, "answer", flaky)
-    assert send(wait=True)["exit_code"] == 0
+    assert send(wait=True).to_json()["exit_code"] == 0
     assert next(answers, None) is None, "the failures were never met"
 
 
 def test_a_job_is_stopped_by_suspending_it(api: Api) -> None:
-    id = send()["submission_id"]
+    id = send().submission_id
     api.operator = lambda rayjob: rayjob.update(
         status={"jobDeploymentStatus": "Suspended" if rayjob["spec"].get("suspend") else "Running"}
     )
-    assert job(id=id, target="kuberay", stop=True)["status"] == "STOPPED"
-    assert send()["sent"], "a stopped job is sent again"
+    assert job(id=id, target="kuberay", stop=True).state.status == "STOPPED"
+    assert send().sent, "a stopped job is sent again"
     assert "suspend" not in the_rayjob(api)["spec"]
 
 
@@ -156,9 +167,10 @@ def test_retrain_becomes_a_schedule(api: Api) -> None:
     kinds = [path.split("/")[-2] for path in api.objects]
     assert kinds == ["serviceaccounts", "roles", "rolebindings", "cronjobs"]
     cron = api.objects[f"{CRONJOBS}/retrain-shapes-smoke"]
-    assert result["cron_job"] == "retrain-shapes-smoke" and result["status"] == "SCHEDULED"
-    for id in (result["submission_id"], "retrain-shapes-smoke"):
-        assert job(id=id, target="kuberay")["status"] == "SCHEDULED"
+    assert result.cron_job == "retrain-shapes-smoke" and result.status == "SCHEDULED"
+    assert list(result.to_json()) == ["submission_id", "target", "cron_job", "status", "sent"]
+    for id in (result.submission_id, "retrain-shapes-smoke"):
+        assert job(id=id, target="kuberay").state.status == "SCHEDULED"
     job(id="retrain-shapes-smoke", target="kuberay", stop=True)
     assert cron["spec"]["suspend"] is True
     api.asked.clear()
@@ -174,11 +186,11 @@ def test_retrain_becomes_a_schedule(api: Api) -> None:
 def test_a_tick_runs_while_it_is_scheduled(api: Api) -> None:
     scheduled = send("retrain")
     tick = send("retrain", now=True)
-    assert tick["sent"] and tick["submission_id"] == scheduled["submission_id"]
+    assert tick.sent and tick.submission_id == scheduled.submission_id
 
 
 @pytest.mark.parametrize(
-    ("method", "status", "said"),
+    ("method", "status", "cure"),
     [
         ("GET", 401, "log in again"),
         ("POST", 403, "ask for the right"),
@@ -186,11 +198,27 @@ def test_a_tick_runs_while_it_is_scheduled(api: Api) -> None:
         ("POST", 422, "correct what it names"),
     ],
 )
-def test_what_the_server_refuses_is_one_line(api: Api, method: str, status: int, said: str) -> None:
+def test_what_the_server_refuses_is_one_line(api: Api, method: str, status: int, cure: str) -> None:
     api.refuse[method] = status
-    with pytest.raises(InputError, match=f"Kubernetes answered {status}: {method} is not for you; {said}") as refused:
+    with pytest.raises(Unavailable, match=f"Kubernetes answered {status}: {method} is not for you; {cure}") as refused:
         send()
     assert "\n" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    with api_server(tmp_path) as (_, config):
+        monkeypatch.setenv("KUBECONFIG", config)
+    with pytest.raises(Unavailable, match="the Kubernetes API server does not answer"):
+        send()
+
+
+def test_a_job_that_is_deleted_is_not_waited_for(api: Api) -> None:
+    api.operator = lambda rayjob: rayjob["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z")
+    id = send().submission_id
+    api.objects.pop(f"{RAYJOBS}/{id}", None)
+    with pytest.raises(Unavailable, match=f"{id}: the RayJob was deleted"):
+        KubeRayJobs("default", poll_seconds=0.01).follow(id)
 
 
 def test_no_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,5 +235,6 @@ def test_no_cluster_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_dry_run_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    assert "kind: RayJob" in send(dry_run=True)["text"]
-    assert send("retrain", dry_run=True)["text"].count("\nkind: ") == 4
+    assert "kind: RayJob" in send(dry_run=True).text
+    assert list(send(dry_run=True).to_json()) == ["submission_id", "target"]
+    assert send("retrain", dry_run=True).text.count("\nkind: ") == 4

@@ -1,4 +1,4 @@
-"""Ray's Jobs API: what is asked of a job server, and what is said when it does not answer as hoped.
+"""Ray's Jobs API: what a job server is asked, and what is reported when it does not answer as hoped.
 
 `tests/end_to_end/test_ray_job.py` does the same on a real cluster.
 """
@@ -14,15 +14,16 @@ from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
+from ray._private.runtime_env.packaging import create_package
 
-from aunet.errors import InputError
+from aunet.errors import InputError, Unavailable
 from pipelines import presets
-from pipelines.config import RunConfig
-from pipelines.overrides import override
-from pipelines.targets import ray_jobs
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig
 from pipelines.targets.ray_jobs import EXCLUDES, ROOT, RayJobs
 from pipelines.targets.submission import submission
 
@@ -40,7 +41,7 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -56,7 +57,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Server]]:
 
 
 def request(config: RunConfig | None = None) -> dict:
-    job = submission(config or presets.shapes_smoke(), verb="train", preset="shapes_smoke", run=None)
+    base = presets.shapes_smoke()
+    job = submission(config or base, verb="train", preset="shapes_smoke", base=base)
     return yaml.safe_load(RayJobs().render(job))
 
 
@@ -70,8 +72,9 @@ def test_on_this_machine_the_job_has_this_interpreter_and_store(
     asked = request()
     assert asked["entrypoint"].startswith(f"{sys.executable} -m jobs train shapes_smoke")
     assert asked["runtime_env"]["env_vars"] == {
-        "AUNET_STORE": f"{tmp_path}/store", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/store/mlflow.db",
-    }  # fmt: skip
+        "AUNET_STORE": f"{tmp_path}/store",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/store/mlflow.db",
+    }
 
 
 def test_behind_a_tunnel_the_cluster_has_its_own(server: type[Server], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +98,14 @@ def test_a_missing_token_is_one_line(
 ) -> None:
     server.status = status
     monkeypatch.setenv("RAY_AUTH_MODE", mode)
-    with pytest.raises(InputError, match="wants a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") as refused:
+    with pytest.raises(Unavailable, match="wants a token; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") as refused:
         RayJobs().state("train-x-1")
     assert "\n" not in str(refused.value)
 
 
 def test_a_server_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=r"http://127.0.0.1:9: no job server answers"):
+    with pytest.raises(Unavailable, match=r"http://127.0.0.1:9: no job server answers"):
         RayJobs().state("train-x-1")
 
 
@@ -114,8 +117,6 @@ def test_an_address_that_is_no_job_server_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_the_code_travels_and_nothing_else(tmp_path: Path) -> None:
-    from ray._private.runtime_env.packaging import create_package
-
     create_package(str(ROOT), tmp_path / "code.zip", include_gitignore=True, excludes=EXCLUDES)
     packed = {name for name in zipfile.ZipFile(tmp_path / "code.zip").namelist() if not name.endswith("/")}
     sources = [path for room in ("aunet", "pipelines", "jobs") for path in (ROOT / room).rglob("*.py")]
@@ -133,10 +134,10 @@ class Flaky:
         self.jobs = iter([ConnectionError("lost"), "RUNNING", "SUCCEEDED"])
 
     async def tail_job_logs(self, id: str) -> AsyncIterator[str]:
-        for part in next(self.logs):
-            if isinstance(part, Exception):
-                raise part
-            yield part
+        for lines in next(self.logs):
+            if isinstance(lines, Exception):
+                raise lines
+            yield lines
 
     def list_jobs(self) -> list[SimpleNamespace]:
         status = next(self.jobs)
@@ -146,13 +147,9 @@ class Flaky:
         return [SimpleNamespace(submission_id="x", status=kind, message="", driver_exit_code=0)]
 
 
-def test_a_lost_connection_is_taken_up_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    client = Flaky()
+def test_a_lost_connection_is_resumed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    client: Any = Flaky()
     monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:9")
-    monkeypatch.setattr(ray_jobs, "POLL", 0)
-    monkeypatch.setattr(RayJobs, "_client", lambda self: client)
-    assert RayJobs().follow("x").status == "SUCCEEDED"
-    said = [line for line in capsys.readouterr().err.splitlines() if "trying again" not in line]
-    assert said == ["a", "b", "c"]
+    assert RayJobs(connect=lambda address: client, poll_seconds=0).follow("x").status == "SUCCEEDED"
+    log = [line for line in capsys.readouterr().err.splitlines() if "trying again" not in line]
+    assert log == ["a", "b", "c"]

@@ -14,17 +14,20 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from aunet.errors import InputError
-from jobs.parsing import parse
+from jobs.parsing import SENDABLE, parse
 from pipelines import presets
-from pipelines.config import RunConfig, to_json
-from pipelines.overrides import override
+from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.targets.submission import Submission, submission
 
 CANARY = "canary-5f2d"
 
 
-def job(config: RunConfig | None = None, verb: str = "train", run: str | None = None) -> Submission:
-    return submission(config or presets.shapes_smoke(), verb=verb, preset="shapes_smoke", run=run)
+def job(
+    config: RunConfig | None = None, verb: str = "train", run: str | None = None, code: str | None = None
+) -> Submission:
+    base = presets.shapes_smoke()
+    return submission(config or base, verb=verb, preset="shapes_smoke", base=base, run=run, code=code)
 
 
 def test_the_id_names_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,12 +35,12 @@ def test_the_id_names_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.fullmatch(r"train-shapes-smoke-[0-9a-f]{12}", first)
     assert job().id == first
     others = {
-        job(verb="run").id, job(run="s3://bucket/runs/x").id,
+        job(verb="run").id,
+        job(run="s3://bucket/runs/x").id,
         job(override(presets.shapes_smoke(), {"train.seed": 1})).id,
-    }  # fmt: skip
+        job(code="0123456789ab").id,
+    }
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/other")
-    others.add(job().id)
-    monkeypatch.setattr("pipelines.code_version.code_version", lambda: "0123456789ab")
     others.add(job().id)
     assert len(others | {first}) == 6
 
@@ -47,12 +50,9 @@ def test_another_cluster_is_the_same_work() -> None:
 
 
 def test_every_id_is_a_name_for_kubernetes() -> None:
-    from jobs.parsing import SENDABLE
-    from jobs.verbs import presets as known
-
     for verb in SENDABLE:
-        for preset, function in known().items():
-            name = submission(function(), verb=verb, preset=preset, run=None).id
+        for preset, function in presets.PRESETS.items():
+            name = submission(function(), verb=verb, preset=preset, base=function()).id
             assert len(name) <= 47 and re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])", name)
 
 
@@ -88,7 +88,7 @@ changes = st.fixed_dictionaries(
         "train.lr": st.floats(1e-8, 1e3),
         "version": texts,
     },
-)  # fmt: skip
+)
 
 
 def parsed(words: list[str]) -> RunConfig:
@@ -104,7 +104,7 @@ def changed_preset(changed: dict) -> RunConfig:
 @given(changes)
 def test_the_words_give_the_same_configuration(changed: dict) -> None:
     config = changed_preset(changed)
-    sent = submission(config, verb="train", preset="shapes_smoke", run=None)
+    sent = job(config)
     assert parsed(list(sent.words)) == config
     assert parsed(shlex.split(sent.command("python"))[3:]) == config
 
@@ -122,33 +122,39 @@ def printed(script: str, shell: str) -> list[str]:
 @given(changes)
 def test_the_words_pass_through_the_shells_of_ray_and_kuberay(changed: dict) -> None:
     """Ray's Jobs API hands the command to sh; KubeRay writes it into a bash script, whose words Ray joins anew."""
-    sent = submission(changed_preset(changed), verb="train", preset="shapes_smoke", run=None)
+    sent = job(changed_preset(changed))
     command = sent.command("PRINT")
     assert printed(command, "sh") == ["-m", "jobs", *sent.words]
     by_bash = printed(f"PRINT {command.removeprefix('PRINT')}", "bash")
     assert printed(f"PRINT {subprocess.list2cmdline(by_bash)}", "sh") == ["-m", "jobs", *sent.words]
 
 
-def test_places_travel_and_keys_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "AUNET_STORE": "s3://bucket/store", "AUNET_COCO": "s3://data/coco", "MLFLOW_TRACKING_URI": "http://mlflow:5000",
-        "AWS_ENDPOINT_URL": "http://s3:9000", "AWS_REGION": "eu-west-1",
-    }.items():  # fmt: skip
+def test_addresses_travel_and_keys_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = {
+        "AUNET_STORE": "s3://bucket/store",
+        "AUNET_COCO": "s3://data/coco",
+        "MLFLOW_TRACKING_URI": "http://mlflow:5000",
+        "AWS_ENDPOINT_URL": "http://s3:9000",
+        "AWS_REGION": "eu-west-1",
+    }
+    for name, value in addresses.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "AUNET_TOKEN", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, CANARY)
     carried = dict(job().environment)
-    assert {"AUNET_STORE", "AUNET_COCO", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_REGION"} <= carried.keys()
+    assert addresses.items() <= carried.items()
     assert CANARY not in str(job()) and not {"AWS_ACCESS_KEY_ID", "AUNET_TOKEN"} & carried.keys()
 
 
 @pytest.mark.parametrize(
     "uri",
     [
-        f"postgresql://mlflow:{CANARY}@db:5432/mlflow", f"https://{CANARY}@mlflow.example.com",
-        f"http://mlflow:5000/?token={CANARY}", f"mysql+pymysql://u:{CANARY}@db/x",
+        f"postgresql://mlflow:{CANARY}@db:5432/mlflow",
+        f"https://{CANARY}@mlflow.example.com",
+        f"http://mlflow:5000/?token={CANARY}",
+        f"mysql+pymysql://u:{CANARY}@db/x",
     ],
-)  # fmt: skip
+)
 def test_a_uri_with_credentials_is_refused(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(InputError, match=r"MLFLOW_TRACKING_URI: .*cluster\.secret names") as refused:

@@ -1,0 +1,176 @@
+"""An instances JSON checked against its panoptic JSON."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from aunet.categories import Category
+from aunet.data.coco_entries import entry_id, malformed, parse_json, whole_number
+from aunet.data.coco_json import ImageRecord, PanopticAnnotations
+from aunet.data.defects import Defect
+
+SLACK = 1.0
+"""Pixels by which boxes and polygons may pass the edge of the image, which rounding explains."""
+MAX_PIXELS = 2**28
+"""Masks are not drawn on larger images."""
+_KEYS = ("category_id", "bbox", "segmentation")
+
+
+def check_instances_json(data: bytes, source_name: str, panoptic: PanopticAnnotations) -> list[Defect]:
+    """Every defect of an instances JSON; `segment` of a defect is the instance's id. `source_name` is for messages."""
+    defects: list[Defect] = []
+    for image_id, entries in instances_by_image(data, source_name, panoptic.records, defects).items():
+        defects += check_instances(entries, source_name, panoptic.records[image_id], panoptic.categories_by_id)
+    return defects
+
+
+def instances_by_image(
+    data: bytes, source_name: str, records: Mapping[Any, ImageRecord], defects: list[Defect]
+) -> dict[Any, list[Any]]:
+    """Image id → the entries of that image; what belongs to none, or comes twice, goes to `defects`."""
+    document = parse_json(data, source_name, ("annotations",), defects)
+    by_image: dict[Any, list[Any]] = {}
+    ids: set[Any] = set()
+    unknown: Counter[Any] = Counter()
+    for number, entry in enumerate(document["annotations"] if document else []):
+        image_id, instance_id = entry_id(entry, "image_id"), entry_id(entry, "id")
+        if image_id is None:
+            message = f"{source_name}: annotations[{number}]: {malformed(['image_id'], entry)}"
+            defects.append(Defect(rule="entry-malformed", segment=_number(instance_id), message=message))
+            continue
+        if image_id not in records:
+            unknown[image_id] += 1
+            continue
+        if instance_id is not None and instance_id in ids:
+            message = f"{source_name}: annotations[{number}]: id {instance_id!r} is given before"
+            defects.append(
+                Defect(rule="instance-repeated", image=image_id, segment=_number(instance_id), message=message)
+            )
+        ids.add(instance_id)
+        by_image.setdefault(image_id, []).append(entry)
+    for image_id, count in unknown.items():
+        message = f"{source_name}: {count} instances are of image {image_id!r}, which is unknown"
+        defects.append(Defect(rule="instance-image", image=image_id, message=message))
+    return by_image
+
+
+def check_instances(
+    entries: Iterable[Any], source_name: str, record: ImageRecord, categories: Mapping[int, Category]
+) -> list[Defect]:
+    """Every defect of the instances of one image."""
+    return [
+        Defect(
+            rule=rule,
+            image=record.image_id,
+            segment=_number(entry_id(entry, "id")),
+            message=f"{source_name}: annotation {entry_id(entry, 'id')!r} of image {record.image_id!r}: {message}",
+        )
+        for entry in entries
+        for rule, message in _broken_rules(entry, record, categories)
+    ]
+
+
+def _number(instance_id: Any) -> int | None:
+    return instance_id if isinstance(instance_id, int) else None
+
+
+def _broken_rules(entry: Any, record: ImageRecord, categories: Mapping[int, Category]) -> Iterator[tuple[str, str]]:
+    """Rule ids and messages of one entry."""
+    if missing := [key for key in _KEYS if entry.get(key) is None]:
+        yield "entry-malformed", malformed(missing, entry)
+        return
+    category = categories.get(whole_number(entry["category_id"]) or 0)
+    if category is None or not category.is_thing:
+        name = f" ({category.name}, stuff)" if category else ""
+        yield "instance-category", f"category_id {entry['category_id']!r:.40}{name} is not a thing"
+    if entry.get("iscrowd", 0) not in (0, 1):
+        yield "crowd-value", f"iscrowd is {entry['iscrowd']!r:.40}"
+    if not 0 < record.width * record.height <= MAX_PIXELS:
+        return
+    if wrong := _box_problem(entry["bbox"], record):
+        yield "instance-box", f"bbox {entry['bbox']!r:.80} {wrong}"
+    try:
+        if _mask_area(entry["segmentation"], record.height, record.width) == 0:
+            yield "instance-empty", "its mask covers no pixel"
+    except ValueError as error:
+        yield "instance-mask", str(error)
+
+
+def _numbers(values: Any) -> list[float] | None:
+    """A list of finite numbers, or None."""
+    if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
+        return None
+    try:
+        floats = [float(v) for v in values]
+    except OverflowError:
+        return None
+    return floats if all(map(math.isfinite, floats)) else None
+
+
+def _box_problem(bbox: Any, record: ImageRecord) -> str:
+    numbers = _numbers(bbox)
+    if numbers is None or len(numbers) != 4:
+        return "is not four numbers"
+    x, y, width, height = numbers
+    if width <= 0 or height <= 0:
+        return "has no extent"
+    if x < -SLACK or y < -SLACK or x + width > record.width + SLACK or y + height > record.height + SLACK:
+        return f"leaves the image of {record.width}×{record.height}"
+    return ""
+
+
+def _mask_area(segmentation: Any, height: int, width: int) -> int:
+    """Pixels of polygons or of a run-length mask.
+
+    Raises:
+        ValueError: they cannot be drawn on an image of this size. Nothing of that kind reaches pycocotools, whose C
+            code trusts its input.
+    """
+    if isinstance(segmentation, list):
+        return _polygon_area(segmentation, height, width)
+    if not isinstance(segmentation, Mapping):
+        raise ValueError(f"segmentation {segmentation!r:.60} is neither polygons nor run lengths")
+    if segmentation.get("size") != [height, width]:
+        raise ValueError(f"run lengths for size {segmentation.get('size')!r:.40} on an image of {[height, width]}")
+    counts = segmentation.get("counts")
+    runs = _unpacked_runs(counts) if isinstance(counts, str) else _numbers(counts)
+    if runs is None or any(run < 0 for run in runs):
+        raise ValueError("run lengths that are not whole numbers of 0 or more")
+    if sum(runs) != height * width:
+        raise ValueError(f"run lengths of {sum(runs):g} pixels on an image of {height * width}")
+    return int(sum(runs[1::2]))
+
+
+def _polygon_area(polygons: list[Any], height: int, width: int) -> int:
+    for polygon in polygons:
+        numbers = _numbers(polygon)
+        if numbers is None or len(numbers) < 6 or len(numbers) % 2:
+            raise ValueError(f"polygon {polygon!r:.60} is not three or more pairs of numbers")
+        x, y = numbers[0::2], numbers[1::2]
+        if min(numbers) < -SLACK or max(x) > width + SLACK or max(y) > height + SLACK:
+            raise ValueError(f"polygon {polygon!r:.60} leaves the image of {width}×{height}")
+    if not polygons:
+        return 0
+    return int(coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))))
+
+
+def _unpacked_runs(text: str) -> list[float] | None:
+    """The run lengths that COCO's text stands for: five bits per character, each run less the last but one."""
+    runs: list[float] = []
+    value = shift = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 30:
+            return None
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            value -= (1 << shift) if code & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs if not shift else None

@@ -1,0 +1,101 @@
+"""Encoded pictures before anybody trusts them: opened, decoded and verified, and the hash by which they look alike."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+ORIENTATION = 0x0112
+"""The EXIF tag that turns a picture; 1 is upright."""
+FLAT = 8
+"""Grey levels between the darkest and the brightest part, of 72, below which a picture has no hash."""
+_TRUNCATION_WORDS = ("truncated", "unexpected end", "end of file")
+"""Words of decoders that ran out of bytes."""
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def open_picture(data: bytes) -> tuple[Image.Image | None, str, str]:
+    """The picture, its pixels not yet decoded; or None with the end of a rule's id and a message."""
+    excerpt = f"{len(data)} bytes starting with {data[:24]!r}"
+    try:
+        picture = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if data.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+            return None, "truncated", f"cut off in its head, {len(data)} bytes"
+        return None, "not-picture", f"{_kind(data)}, {excerpt}"
+    except Image.DecompressionBombError as error:
+        return None, "bomb", str(error)
+    except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over is a defect of the file
+        return None, _blame(error), f"cannot be opened ({error!r:.120}), {excerpt}"
+    if picture.width * picture.height > (Image.MAX_IMAGE_PIXELS or 2**63):
+        return None, "bomb", f"{picture.width}×{picture.height} pixels, over {Image.MAX_IMAGE_PIXELS}"
+    return picture, "", ""
+
+
+def decoding_failure(picture: Image.Image, data: bytes) -> tuple[str, str] | None:
+    """Decode the pixels: None, or the end of a rule's id and what went wrong."""
+    try:
+        if picture.format == "PNG":
+            with Image.open(io.BytesIO(data)) as again:
+                verify_png(again, data)
+        picture.load()
+    except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over is a defect of the file
+        return _blame(error), f"{picture.format} of {len(data)} bytes cannot be decoded ({error})"
+    return None
+
+
+def verify_png(picture: Image.Image, data: bytes) -> None:
+    """Check the checksum of every chunk, and the end, which decoding alone ignores. `picture` cannot be used after.
+
+    Raises:
+        Exception: whatever Pillow raises for a damaged file.
+    """
+    picture.verify()
+    if _PNG_END not in data:
+        raise OSError("truncated: the last chunk is not whole")
+
+
+def bit_depth(picture: Image.Image, data: bytes) -> int:
+    """Bits per channel as stored: Pillow silently drops half of those of a 16-bit RGB picture."""
+    if picture.format == "PNG":
+        return data[24]
+    if picture.mode in ("I", "F"):
+        return 32
+    decoders = " ".join(str(field) for tile in getattr(picture, "tile", ()) for field in tile)
+    return 16 if ";16" in f"{picture.mode} {decoders}" else 8
+
+
+def orientation(picture: Image.Image) -> object:
+    """The value of the EXIF tag that turns the picture; 1 where there is none."""
+    try:
+        return picture.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - a damaged tag turns nothing
+        return 1
+
+
+def difference_hash(picture: Image.Image) -> int | None:
+    """64 bits: whether each of 8×8 parts of the grey picture is darker than its right neighbour (dHash).
+
+    It hardly changes when a picture is saved again, scaled or made darker; None for a picture without any contrast.
+    """
+    if picture.mode.startswith(("I", "F")):
+        return None
+    grey = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    if int(np.ptp(grey)) < FLAT:
+        return None
+    return int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), "big")
+
+
+def _blame(error: Exception) -> str:
+    return "truncated" if any(word in str(error).lower() for word in _TRUNCATION_WORDS) else "unreadable"
+
+
+def _kind(data: bytes) -> str:
+    start = data[:512].lstrip().lower()
+    if not data:
+        return "an empty file"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<error")):
+        return "a web page or an XML answer"
+    return "not a picture"

@@ -1,0 +1,187 @@
+"""The options of every verb: one dataclass each. The text under a field is its help."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipelines.presets import PRESETS
+from pipelines.settings.run_config import RunConfig
+
+
+def operand(position: int = 1) -> Any:
+    """A field that is given by its position after the verb."""
+    return field(metadata={"operand": position})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a command line gives a verb."""
+
+    @classmethod
+    def operands(cls) -> list[str]:
+        """The fields that are given by position, in order."""
+        placed = [field for field in dataclasses.fields(cls) if "operand" in field.metadata]
+        return [field.name for field in sorted(placed, key=lambda field: field.metadata["operand"])]
+
+    @classmethod
+    def named(cls) -> dict[str, dataclasses.Field[Any]]:
+        """The fields that are given by name, by their option: `--dry-run`."""
+        others = [field for field in dataclasses.fields(cls) if field.name not in ("config", *cls.operands())]
+        return {f"--{field.name.replace('_', '-')}": field for field in others}
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the verb's function."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetOptions(Options):
+    """A preset, and what the command line changes in it."""
+
+    preset: str = operand()
+    config: RunConfig
+    """The preset with all changes applied."""
+    overrides: str | None = None
+    """JSON file of dotted names and values, applied to the preset before the options."""
+
+    def arguments(self) -> dict[str, Any]:
+        given = super().arguments()
+        return {name: value for name, value in given.items() if name not in ("preset", "overrides")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(PresetOptions):
+    """A preset and one of its runs."""
+
+    run: str | None = None
+    """URI of the run; if omitted, the run that this configuration names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(PresetOptions):
+    """A preset, and what the machines cost."""
+
+    price: float | None = None
+    """Price of one hour of the whole cluster; the plan then includes the cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmitOptions(RunOptions):
+    """A verb on a preset, and where it is to run."""
+
+    verb: str = operand(0)
+    target: Literal["local", "ray", "kuberay", "kubeflow"] = "local"
+    """local (this machine), ray (the cluster at RAY_ADDRESS), kuberay or kubeflow."""
+    dry_run: bool = False
+    """Print what would be sent, and send nothing."""
+    wait: bool = False
+    """Show the job's log until it ends, and exit with its exit code."""
+    now: bool = False
+    """Run one tick of retrain on kuberay now, instead of setting up its schedule."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "preset": self.preset, "base": PRESETS[self.preset]()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions(Options):
+    """A submitted job."""
+
+    id: str
+    """Submission id, as returned by submit."""
+    target: Literal["local", "ray", "kuberay"] = "local"
+    """Where it was submitted to."""
+    logs: bool = False
+    """Also print its log so far."""
+    stop: bool = False
+    """Stop it; its checkpoints are kept."""
+    namespace: str = "default"
+    """Kubernetes namespace it was submitted to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(Options):
+    """A model, images, and what to write."""
+
+    model: str
+    """Model: models:/NAME@ALIAS, models:/NAME/VERSION, or the URI of a model folder."""
+    images: str
+    """Folder or URI of the images."""
+    out: str
+    """Folder or URI to write to."""
+    overlays: bool = False
+    """Also write pictures: image, ground truth if known, prediction, side by side."""
+    attention: bool = False
+    """Also write pictures of where the network's attention expects background, map by map."""
+    panoptic_json: str | None = None
+    """Ground truth to show beside the prediction: its JSON."""
+    panoptic_dir: str | None = None
+    """Ground truth to show beside the prediction: its PNGs."""
+    image_info: str | None = None
+    """JSON in COCO format that lists the images to label, such as image_info_test-dev2017.json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(Options):
+    """A model, and where to write the exported file."""
+
+    model: str
+    """Model: models:/NAME@ALIAS, models:/NAME/VERSION, or the URI of a model folder or a run."""
+    out: str
+    """Folder or URI to write to."""
+    images: str | None = None
+    """Folder or URI of images for the comparison; if omitted, generated scenes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(Options):
+    """Two COCO panoptic folders."""
+
+    gt_json: str
+    """Ground truth: JSON file."""
+    gt_dir: str
+    """Ground truth: folder of PNGs."""
+    pred_json: str
+    """Prediction: JSON file."""
+    pred_dir: str
+    """Prediction: folder of PNGs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LintDataOptions(Options):
+    """One split of raw data in COCO panoptic format."""
+
+    images: str
+    """Folder or URI of the images."""
+    panoptic_json: str
+    """Panoptic JSON."""
+    panoptic_dir: str
+    """Folder or URI of its PNGs."""
+    instances_json: str | None = None
+    """Instances JSON of the same images."""
+    against_images: str | None = None
+    """Images of the other split, to find pictures that are in both."""
+    against_panoptic_json: str | None = None
+    """Panoptic JSON of the other split, if some of those images do not belong to it."""
+    out: str | None = None
+    """Folder or URI for lint.json and the page lint.html."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(Options):
+    """Something whose content has hashes."""
+
+    uri: str = operand()
+    """Prepared data, a run, a model folder, or a whole store."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GcOptions(Options):
+    """What to delete from the store at AUNET_STORE."""
+
+    dry_run: bool = False
+    """Only report what would be deleted."""
+    older_than_hours: float = 24.0
+    """Keep anything younger, which may be about to be used."""

@@ -1,0 +1,89 @@
+"""Values of options: from words to plain JSON values, and their types and values in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from aunet.errors import InputError
+
+NAMES = {int: "INT", float: "FLOAT", str: "TEXT", bool: "{true,false}"}
+
+
+def setting_types(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The type of every setting of a configuration, by its dotted name."""
+    hints = get_type_hints(type(config))
+    types: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        types |= setting_types(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: hints[field.name]}
+    return types
+
+
+def read_value(kind: Any, words: Sequence[str], option: str) -> Any:
+    """The value of type `kind` that `words` spell, as plain JSON.
+
+    A word that spells no such value is returned unchanged: `from_json` refuses it, with the reason.
+
+    Raises:
+        InputError: one value was expected, and none or several are given.
+    """
+    inner, optional = _without_none(kind)
+    if optional and list(words) == ["None"]:
+        return None
+    if get_origin(inner) is tuple:
+        element = get_args(inner)[0]
+        if get_origin(element) is not tuple:
+            return [_scalar(element, word) for word in words]
+        size = len(get_args(element))
+        rows = [words[start : start + size] for start in range(0, len(words), size)]
+        return [read_value(element, row, option) for row in rows]
+    if len(words) != 1:
+        given = f"{option} = {' '.join(words)!r}" if words else f"{option} has no value"
+        raise InputError(f"{given}: give one value of type {type_name(kind)}")
+    return _scalar(inner, words[0])
+
+
+def type_name(kind: Any) -> str:
+    """A type as help shows it: FLOAT, {sgd,adamw}, INT INT, [INT …], TEXT|None."""
+    inner, optional = _without_none(kind)
+    arguments = get_args(inner)
+    if get_origin(inner) is Literal:
+        name = f"{{{','.join(map(str, arguments))}}}"
+    elif get_origin(inner) is tuple:
+        elements = " ".join(type_name(element) for element in arguments if element is not Ellipsis)
+        name = f"[{elements} …]" if arguments[-1] is Ellipsis else elements
+    else:
+        name = NAMES.get(inner, "")
+    return "|".join(filter(None, (name, "None" if optional else "")))
+
+
+def in_words(value: Any) -> str:
+    """A value as it would be typed."""
+    if isinstance(value, tuple):
+        flat = itertools.chain.from_iterable(v if isinstance(v, tuple) else (v,) for v in value)
+        return " ".join(map(in_words, flat))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _without_none(kind: Any) -> tuple[Any, bool]:
+    """The type without None, and whether it includes None."""
+    arguments = get_args(kind)
+    if NoneType not in arguments:
+        return kind, False
+    (inner,) = (argument for argument in arguments if argument is not NoneType)
+    return inner, True
+
+
+def _scalar(kind: Any, word: str) -> Any:
+    if kind is bool:
+        return {"true": True, "false": False}.get(word.lower(), word)
+    if get_origin(kind) is Literal:
+        return next((choice for choice in get_args(kind) if str(choice) == word), word)
+    try:
+        return kind(word) if kind in (int, float) else word
+    except ValueError:
+        return word

@@ -1,0 +1,1 @@
+"""The quality of a model, measured image by image on prepared data."""

@@ -1,0 +1,209 @@
+"""One way to reach Ray: an existing session, the cluster that RAY_ADDRESS names, or a quiet local one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aunet.errors import InputError, Unavailable
+from pipelines.settings.run_config import FeedConfig, TrainConfig
+
+REACH_SECONDS = 5.0
+"""A machine that needs longer to accept a connection counts as unreachable."""
+START_SECONDS = 60
+"""How long a local Ray may take to start. A busy machine needs more than Ray's own 30 seconds; after a minute its node
+has given up, for it waits 15 seconds at most for each port of its agents."""
+START_ATTEMPTS = 3
+"""Starts of a local Ray before giving up; the next one finds the files of the one before in memory."""
+TOO_SLOW = ("timed out during startup", "Timed out waiting for file", "Failed to start GCS")
+"""How Ray's errors put it that a process of its own did not start in time."""
+
+
+def connect(num_cpus: int | None = None) -> None:
+    """Make sure that Ray runs; does nothing when this process is already connected.
+
+    Args:
+        num_cpus: logical CPUs of a local Ray that is started here; None: the machine's, at least two.
+
+    Raises:
+        InputError: RAY_ADDRESS names a job server.
+        Unavailable: the cluster that RAY_ADDRESS names does not answer, or a local Ray does not start.
+    """
+    import ray  # takes 0.7 s, and counting the CPUs of this machine needs none
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if ray.is_initialized():
+        return
+    root = str(Path(__file__).resolve().parents[2])
+    inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != root]
+    code_here = {"PYTHONPATH": os.pathsep.join([root, *inherited])}
+    if address := os.environ.get("RAY_ADDRESS"):
+        join(address, code_here, ray.init)
+        return
+    # Ray's processes inherit these; a runtime_env would start each of them twice.
+    os.environ |= code_here
+    for name in ("RAY_raylet_start_wait_time_s", "RAY_gcs_server_port_wait_time_s"):
+        os.environ.setdefault(name, str(START_SECONDS))
+    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+    start_patiently(lambda: ray.init(num_cpus=num_cpus or _num_cpus(), **options))
+
+
+def join(address: str, code_here: dict[str, str], init: Callable[..., object]) -> None:
+    """Connect to a running cluster.
+
+    Args:
+        code_here: environment variables by which its processes find the code.
+        init: `ray.init`.
+
+    Raises:
+        InputError: the address is that of a job server.
+        Unavailable: the cluster does not answer.
+    """
+    check_address(address)
+    if is_job_server(address):
+        raise InputError(
+            f"RAY_ADDRESS = {address} is a job server: send it a job, `submit … --target ray`, or unset it"
+        )
+    is_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ  # then the code came with the submission
+    runtime_env = None if is_job else {"env_vars": code_here}
+    try:
+        init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env)
+    except ConnectionError as error:
+        raise Unavailable(f"RAY_ADDRESS = {address}: {error}; start the cluster, or correct RAY_ADDRESS") from error
+
+
+def start_patiently(start: Callable[[], object]) -> None:
+    """Start a local Ray, again where this machine was too busy for the first attempt.
+
+    Args:
+        start: raises an exception with one of `TOO_SLOW` in it when a process did not start in time.
+
+    Raises:
+        Unavailable: all attempts were too slow.
+    """
+    running = _children()
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            start()
+            return
+        except Exception as error:
+            if not any(text in str(error) for text in TOO_SLOW):
+                raise
+            _end_ray(_children() - running)
+            load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} CPUs"
+            slow = f"Ray did not start within {START_SECONDS} s on this machine ({load})"
+            if attempt == START_ATTEMPTS:
+                cure = "try again when it is less busy, or name a running cluster: RAY_ADDRESS=HOST:6379"
+                raise Unavailable(f"{slow}, tried {attempt} times; {cure}") from error
+            print(f"{slow}; trying again", file=sys.stderr)
+
+
+def _children() -> set[int]:
+    """Ids of this process's children; empty where the system does not list them."""
+    children: set[int] = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            children |= {int(pid) for pid in path.read_text().split()}
+    return children
+
+
+def _end_ray(pids: set[int]) -> None:
+    """End those that belong to a session of Ray: a failed start leaves its processes, which would slow the next one."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if b"session_" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+
+
+def is_job_server(address: str) -> bool:
+    """Whether an address is that of a cluster's job server, which accepts jobs and nothing else."""
+    return urlsplit(address).scheme in ("http", "https")
+
+
+def check_address(address: str) -> None:
+    """Try the address of a Ray cluster, where it names a machine, for a few seconds; Ray itself would wait for long.
+
+    Raises:
+        Unavailable: nothing answers there.
+    """
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    with contextlib.suppress(ValueError):  # a port that is not a number: Ray's own names, such as `auto`
+        if not (parts.hostname and parts.port):
+            return
+        try:
+            socket.create_connection((parts.hostname, parts.port), REACH_SECONDS).close()
+        except OSError as error:
+            cure = "start the cluster (`ray start --head`), correct it or unset RAY_ADDRESS"
+            raise Unavailable(f"RAY_ADDRESS = {address}: {error}; {cure}") from None
+
+
+def resources() -> dict[str, int]:
+    """Logical CPUs and GPUs: of the session or cluster where there is one, else of a Ray started on this machine.
+
+    Raises:
+        InputError, Unavailable: as `connect`.
+    """
+    ray = sys.modules.get("ray")  # whoever has connected has imported it
+    if not (ray and ray.is_initialized()) and not os.environ.get("RAY_ADDRESS"):
+        return {"CPU": _num_cpus(), "GPU": _num_gpus()}
+    connect()
+    available = sys.modules["ray"].cluster_resources()
+    return {kind: int(available.get(kind, 0)) for kind in ("CPU", "GPU")}
+
+
+def needs(num_workers: int, use_gpu: bool, feed: FeedConfig) -> dict[str, int]:
+    """Logical CPUs and GPUs that a training run holds at once: its workers, and the Ray tasks that decode for them.
+
+    Workers that held all CPUs would wait for ever for tasks that wait for a CPU.
+    """
+    tasks = num_workers * feed.workers if feed.kind == "ray" else 0
+    return {"GPU": num_workers, "CPU": tasks} if use_gpu else {"GPU": 0, "CPU": num_workers + tasks}
+
+
+def missing_workers(train: TrainConfig, feed: FeedConfig, available: Mapping[str, float]) -> str | None:
+    """Why the workers of a training run would wait for ever, with the cure; None: they all start.
+
+    Args:
+        available: as `resources` returns them.
+    """
+    kind = "GPU" if train.use_gpu else "CPU"
+    number = int(available.get(kind, 0))
+    if number < train.num_workers:
+        cure = " or --train.use_gpu False" if train.use_gpu else ""
+        return (
+            f"train.num_workers = {train.num_workers} with one {kind} each, but the cluster has {number}; "
+            f"use --train.num_workers {max(number, 1)}{cure}, or a larger cluster"
+        )
+    cpus, needed = int(available.get("CPU", 0)), needs(train.num_workers, train.use_gpu, feed)["CPU"]
+    if needed <= cpus:
+        return None
+    own = "" if train.use_gpu else f"{train.num_workers} workers with one CPU each + "
+    return (
+        f"feed.kind = 'ray' with feed.workers = {feed.workers}: {own}{train.num_workers} × {feed.workers} decoding "
+        f"tasks with one CPU each = {needed} CPUs, but the cluster has {cpus}; use --feed.kind torch, fewer "
+        "workers, or a larger cluster"
+    )
+
+
+def _num_cpus() -> int:
+    return max(2, os.cpu_count() or 1)
+
+
+def _num_gpus() -> int:
+    """NVIDIA GPUs that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    if shutil.which("nvidia-smi") is None:
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False).stdout
+    return listed.count("GPU ")

@@ -1,0 +1,1 @@
+"""Folders and S3 behind one set of functions, and the layout of all that the stages keep there."""

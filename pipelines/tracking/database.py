@@ -1,0 +1,141 @@
+"""The connection to MLflow: a client, with the tables of its database created where they are missing.
+
+Without MLFLOW_TRACKING_URI everything goes into one SQLite file in the store (in the working directory when the store
+is on S3), artifacts into `mlartifacts` in the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from aunet.errors import InputError, Unavailable
+from pipelines.store.layout import Store
+from pipelines.tracking.address import connection_uri, shown_uri, without_password
+
+
+def client() -> MlflowClient:
+    """A client of the tracking server; where that is a database, its tables are created first.
+
+    Raises:
+        Unavailable: there is no such server or database, or its tables belong to another version of MLflow.
+    """
+    uri = connection_uri()
+    with answering():
+        if uri.startswith("sqlite:///"):
+            _prepare_sqlite(uri)
+        if uri.startswith("postgresql"):
+            _prepare_postgresql(uri)
+        return MlflowClient(tracking_uri=uri)
+
+
+@contextlib.contextmanager
+def answering() -> Iterator[None]:
+    """Turn MLflow's errors into one line, without a password.
+
+    Raises:
+        InputError: a run or a version that is asked for does not exist there.
+        Unavailable: anything else.
+    """
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        reason = without_password(" ".join(str(getattr(error, "orig", error)).split()))[:300]
+        message = f"MLFLOW_TRACKING_URI = {shown_uri()!r}: {reason}"
+        if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+            raise InputError(f"{message}; name the server that it was tracked on") from None
+        raise Unavailable(f"{message}; start the server, or correct or unset MLFLOW_TRACKING_URI") from None
+
+
+@contextlib.contextmanager
+def unless_exists() -> Iterator[None]:
+    """Ignore that another process created the same thing first."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+@lru_cache(maxsize=8)
+def _prepare_sqlite(uri: str) -> None:
+    """Create or upgrade the SQLite file at `uri`, as a whole or not at all, by one process at a time.
+
+    MLflow alone breaks a fresh file for good when two processes open it together.
+    """
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    path = Path(uri.removeprefix("sqlite:///")).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.with_name(f"{path.name}.lock")):
+        if not path.exists():
+            new = path.with_name(f".{path.name}.new")
+            new.unlink(missing_ok=True)
+            with _hasty_sqlite():
+                SqlAlchemyStore(f"sqlite:///{new}", Store.here().mlflow_artifacts_uri).engine.dispose()
+            with open(new, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(new, path)
+            return
+        engine = utils.create_sqlalchemy_engine_with_retry(uri)
+        try:
+            utils._verify_schema(engine)
+        except MlflowException:
+            utils._upgrade_db(engine)
+        finally:
+            engine.dispose()
+
+
+@lru_cache(maxsize=8)
+def _prepare_postgresql(uri: str) -> None:
+    """Create the tables of an empty database, by one process at a time; existing tables are left unchanged.
+
+    MLflow alone fails when two processes create them together.
+    """
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 10})
+    try:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(7267)"))
+            if utils._get_schema_version(engine) is None:
+                utils._initialize_tables(engine)
+            utils._verify_schema(engine)
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def _hasty_sqlite() -> Iterator[None]:
+    """Let SQLite not wait for the disk: right for a file that counts only once it is complete."""
+
+    def hurry(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", hurry)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", hurry)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the system releases however the process ends."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""One training run: its driver, its workers, a step, and what a run resumes from."""

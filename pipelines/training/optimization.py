@@ -1,0 +1,122 @@
+"""Optimiser, learning rate and averaged weights. The learning rate is a function of the step, so it needs no state."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from pipelines.settings.run_config import TrainConfig
+
+LEAST_SCALE = 1e-4
+"""Loss scale below which fp16 training is given up."""
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """SGD or AdamW over the trainable parameters; norms and biases without decay unless `decay_norms`."""
+    decayed = [p for p in model.parameters() if p.requires_grad and (p.ndim > 1 or config.decay_norms)]
+    plain = [p for p in model.parameters() if p.requires_grad and not (p.ndim > 1 or config.decay_norms)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [g for g in groups if g["params"]]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+    optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    if config.precision == "fp16":  # a skipped first step would leave momentum uninitialised
+        for parameter in (p for group in groups for p in group["params"]):
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
+    """The learning rate of `step` in 0 … num_steps-1."""
+    if step < config.warmup_steps:
+        warm = config.warmup_factor + (1 - config.warmup_factor) * step / config.warmup_steps
+    else:
+        warm = 1.0
+    done = step / num_steps
+    if config.schedule == "step":
+        factor = 0.1 ** sum(done * config.epochs >= milestone for milestone in config.milestones)
+    else:
+        start = 0.0 if config.schedule == "cosine" else 1 - config.cooldown
+        factor = 0.5 * (1 + math.cos(math.pi * max(0.0, done - start) / (1 - start))) if done > start else 1.0
+    return config.lr * warm * factor
+
+
+class _Average(AveragedModel):
+    """torch's own update sends its counter to the device and reads it back at every step; here it stays on the CPU."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        count = int(self.n_averaged)
+        keep = min(self.decay, (1 + count) / (10 + count)) if count else 0.0
+        averages, current = (_floats_and_counters(m) for m in (self.module, model))
+        torch._foreach_lerp_(averages[0], current[0], 1 - keep)
+        if averages[1]:
+            torch._foreach_copy_(averages[1], current[1])
+        self.n_averaged += 1
+
+
+def _floats_and_counters(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and statistics, and batch norm's counters."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return [t for t in tensors if t.is_floating_point()], [t for t in tensors if not t.is_floating_point()]
+
+
+def average_weights(model: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of weights and buffers; the decay rises from 0.1 with the number of updates."""
+    return _Average(model, decay)
+
+
+class LossScaler(torch.amp.GradScaler):
+    """Scales the loss of fp16, whose small gradients would vanish; skips steps whose gradients are too large.
+
+    Without fp16 it does nothing. Nothing is read back from the device until a figure is asked for.
+    """
+
+    def __init__(self, device: torch.device, *, enabled: bool) -> None:
+        super().__init__(device.type, enabled=enabled)
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)
+        """Steps skipped so far."""
+        self._one = torch.ones((), device=device)
+
+    def update(self, new_scale: float | Tensor | None = None) -> None:
+        """After a step: halve the scale where it was skipped, raise it after 2000 that were not."""
+        if not self.is_enabled():
+            return
+        before = self.scale(self._one)
+        super().update(new_scale)
+        if new_scale is None:
+            self.skipped += self.scale(self._one) < before
+
+    def check(self) -> None:
+        """Stop where scaling does not help.
+
+        Raises:
+            FloatingPointError: step after step was skipped.
+        """
+        if self.is_enabled() and self.get_scale() < LEAST_SCALE:
+            raise FloatingPointError(
+                f"train.precision = 'fp16': {int(self.skipped)} steps had gradients that were not finite, down to a "
+                f"loss scale of {self.get_scale():.1g}; lower train.lr, set train.clip_norm or use bf16 or fp32"
+            )
+
+    def figures(self) -> dict[str, int]:
+        """`skipped` with fp16, else nothing."""
+        return {"skipped": int(self.skipped)} if self.is_enabled() else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Scale and counters; empty without fp16."""
+        return super().state_dict() | self.figures()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore a `state_dict`; one of a run without fp16 changes nothing."""
+        if state_dict and self.is_enabled():
+            super().load_state_dict(state_dict)
+            self.skipped.fill_(state_dict["skipped"])

@@ -1,0 +1,28 @@
+"""The code's name changes when a source changes, and with nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def version_of(folder: Path) -> str:
+    code = "from pipelines.runtime.code_version import code_version; print(code_version())"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    return answer.stdout.strip()
+
+
+def test_a_copy_has_the_same_version_until_a_source_changes(tmp_path: Path) -> None:
+    for room in ("aunet", "pipelines"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    here, copied = version_of(ROOT), version_of(tmp_path)
+    assert len(here) == 12 and copied == here
+    (tmp_path / "pipelines" / "notes.txt").write_text("no source")
+    assert version_of(tmp_path) == here
+    with open(tmp_path / "aunet" / "losses.py", "a") as file:
+        file.write("# a word more\n")
+    assert version_of(tmp_path) != here
