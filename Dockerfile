@@ -5,7 +5,7 @@
 
 # The major version must be that of the torch in constraints.txt; the operator's build checks it.
 ARG CUDA_VERSION=13.2.1
-# The oldest Python that pyproject.toml takes, and that the tests run on.
+# The oldest Python that pyproject.toml accepts and the tests run on.
 ARG PYTHON_VERSION=3.11
 
 # --- the operator's wheel -----------------------------------------------------------------------------------------
@@ -13,12 +13,12 @@ FROM nvidia/cuda:${CUDA_VERSION}-devel-ubuntu24.04 AS operator
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ python3-venv && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY constraints.txt .
-# torch gives headers only: without its dependencies it is a fifth of the download. The wheel is for any Python.
+# Only torch's headers are needed: without its dependencies the download is a fifth. The wheel is for any Python.
 RUN python3 -m venv /venv \
     && /venv/bin/pip install --no-cache-dir -c constraints.txt uv \
     && /venv/bin/uv pip install --no-cache --python /venv/bin/python -c constraints.txt setuptools \
     && /venv/bin/uv pip install --no-cache --python /venv/bin/python -c constraints.txt --no-deps torch
-# A100, A10 and RTX 30, L4 and RTX 40, H100; PTX for what comes after.
+# A100, A10 and RTX 30, L4 and RTX 40, H100; PTX for later GPUs.
 ARG TORCH_CUDA_ARCH_LIST="8.0;8.6;8.9;9.0+PTX"
 COPY ops ops
 RUN AUNET_OPS_BUILD=require-cuda TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST}" \
@@ -33,19 +33,19 @@ RUN apt-get update \
     && useradd --uid 1000 --gid users --home-dir /ray --create-home --shell /bin/bash ray
 WORKDIR /app
 COPY constraints.txt pyproject.toml ./
-# Into the system's Python: login shells, which the cluster launcher uses, set PATH back to /usr/local/bin.
+# Installed into the system's Python: login shells, which the cluster launcher uses, reset PATH to /usr/local/bin.
 RUN --mount=type=bind,from=operator,source=/wheels,target=/wheels \
     pip install --no-cache-dir -c constraints.txt uv \
     && uv pip install --system --no-cache -c constraints.txt -r pyproject.toml --extra pipelines /wheels/*.whl
 COPY aunet aunet
 COPY pipelines pipelines
 COPY jobs jobs
-# HOME is where the cluster launcher mounts its files, PYTHONPATH where jobs find the code from any directory.
+# HOME is where the cluster launcher mounts its files; by PYTHONPATH jobs find the code from any directory.
 ENV HOME=/ray \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
     RAY_USAGE_STATS_ENABLED=0
-# Fails here, not on the cluster, when the code or the operator cannot be imported.
+# If the code or the operator cannot be imported, the build fails here, not the job on the cluster.
 RUN python -m jobs --help > /dev/null && python -c "import aunet_ops, ray; assert aunet_ops.kernel_status()[0].compiled"
 USER 1000:100
 WORKDIR /ray
@@ -56,5 +56,5 @@ USER root
 RUN cd /app && uv pip install --system --no-cache -c constraints.txt -r pyproject.toml --extra pipelines --extra kubeflow
 USER 1000:100
 
-# --- what `docker build` makes ------------------------------------------------------------------------------------
+# --- what `docker build` produces ---------------------------------------------------------------------------------
 FROM base AS runtime
