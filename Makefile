@@ -12,13 +12,15 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python -c constraints.txt
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 HOOKS_READY := .venv/.hooks-ready
+FUZZ_READY := .venv/.fuzz-ready
+FUZZ_SECONDS ?= 60
 OPS_SOURCES := $(shell find ops -path ops/build -prune -o -type f \
 	\( -name '*.toml' -o -name 'setup.py' -o -name 'build.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print 2>/dev/null)
 CPP_SOURCES := $(shell find ops/csrc tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py
 TEST_ARGS ?=
 
-.PHONY: help demo test test-slow check check-format check-lint check-types check-spelling check-imports docs bench format hooks clean lock setup
+.PHONY: help demo test test-slow check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests setup
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,10 @@ docs: $(DOCS_READY)  ## the documentation with an API reference, in build/site; 
 bench: $(READY)  ## measurements beside peers; each prints ratios
 	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file; done
 
+fuzz: $(READY) $(FUZZ_READY)  ## hostile input of every kind against the verbs, then FUZZ_SECONDS of random bytes for each reader
+	@$(BIN)/python -m tests.hostile
+	@for reader in annotations config manifest picture; do $(BIN)/python -m tests.fuzz $$reader $(FUZZ_SECONDS); done
+
 format: $(READY)  ## format Python and C++, and fix what can be fixed
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
 	@$(BIN)/clang-format -i $(CPP_SOURCES)
@@ -68,21 +74,31 @@ clean:  ## remove caches and build products; keep .venv and the store
 	@rm -rf build dist *.egg-info ops/build .pytest_cache .ruff_cache .hypothesis
 	@find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
-lock: $(READY)  ## resolve constraints.txt again, to the newest versions that fit together
+lock: $(READY)  ## resolve constraints.txt again, to the newest versions that fit together, with their hashes
 	@{ sed '/^[^#]/,$$d' constraints.txt; printf 'setuptools\nuv\n' | $(UV) pip compile -q --upgrade \
-		--all-extras --group docs --group hooks --excludes <(echo aunet-ops) --fork-strategy fewest --universal \
-		--python-version 3.11 --no-annotate --no-header pyproject.toml -; } > constraints.new
+		--all-extras --group docs --group fuzz --group hooks --excludes <(echo aunet-ops) --fork-strategy fewest --universal \
+		--python-version 3.11 --no-annotate --no-header --generate-hashes pyproject.toml -; } > constraints.new
 	@mv constraints.new constraints.txt
+
+digests:  ## pin the Dockerfile's base images to what their tags are today (needs docker and a network)
+	@pin() { digest=$$(docker buildx imagetools inspect "$$2" --format '{{.Manifest.Digest}}'); \
+		[[ $$digest =~ ^sha256:[0-9a-f]{64}$$ ]] || { echo "$$2: no digest" >&2; exit 1; }; \
+		sed -i "s/^ARG $$1_DIGEST=.*/ARG $$1_DIGEST=$$digest/" Dockerfile; echo "$$2 $$digest"; }; \
+	version() { sed -n "s/^ARG $$1_VERSION=//p" Dockerfile; }; \
+	pin CUDA "nvidia/cuda:$$(version CUDA)-devel-ubuntu24.04"; \
+	pin PYTHON "python:$$(version PYTHON)-slim"
 
 setup: $(READY)  ## the virtual environment, pinned dependencies and the compiled operator, nothing else
 
-# The virtual environment, and the installer for what goes into it.
+# The virtual environment, and the installer for what goes into it. Both installers check the hashes in constraints.txt;
+# pip accepts only requirements that carry theirs.
 $(UV): constraints.txt
 	@{ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; use, for example, make PYTHON=python3.12 …"; exit 1; }; \
 	echo "set-up: virtual environment in .venv"; \
 	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv; } >&2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r <(sed -n '/^uv==/,/[^\\]$$/p' constraints.txt); } >&2
 	@touch $@
 
 # The command line, callable from any folder.
@@ -101,6 +117,10 @@ $(READY): pyproject.toml constraints.txt $(OPS_SOURCES) | $(UV) $(BIN)/aunet
 # mkdocstrings reads the sources without importing them, so this needs neither torch nor the operator.
 $(DOCS_READY): pyproject.toml constraints.txt | $(UV)
 	@{ echo "set-up: documentation tools"; $(INSTALL) --group docs; } >&2
+	@touch $@
+
+$(FUZZ_READY): pyproject.toml constraints.txt | $(UV)
+	@$(INSTALL) --group fuzz
 	@touch $@
 
 $(HOOKS_READY): pyproject.toml constraints.txt | $(UV)

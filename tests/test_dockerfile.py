@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -95,9 +98,44 @@ def test_extras_exist_and_workers_have_no_kfp() -> None:
     assert [stage.split()[2] for stage in stages[1:] if "kubeflow" in stage.split("# ---")[0]] == ["pipeline"]
 
 
-def test_everything_installed_is_pinned() -> None:
+def test_everything_installed_is_pinned_and_has_a_hash() -> None:
+    """uv checks the hashes in constraints.txt; pip, which installs uv, asks for them."""
     for command in re.findall(r"(?:pip|uv pip) install[^&]*", commands()):
-        assert re.search(r"-c (/app/)?constraints\.txt", command), command
+        assert re.search(r"-c (/app/)?constraints\.txt|--require-hashes -r \S*uv\.txt", command), command
+    assert "--no-verify-hashes" not in commands()
+
+
+def test_base_images_are_pinned_by_their_digest() -> None:
+    defaults = dict(rest.split("=", 1) for rest in arguments("ARG"))
+    foreign = [rest.split()[0] for rest in arguments("FROM") if ":" in rest.split()[0]]
+    digests = [re.search(r":[^@]+@\$\{(\w+_DIGEST)\}$", image) for image in foreign]
+    assert len(digests) == 2 and all(digests), foreign
+    for digest in digests:
+        assert digest and re.fullmatch(r"sha256:[0-9a-f]{64}", defaults[digest[1]]), digest
+
+
+@pytest.mark.parametrize("answer", ["sha256:" + "7" * 64, "", "not found"])
+def test_digests_are_refreshed(tmp_path: Path, answer: str) -> None:
+    """`make digests`, with a docker that answers `answer` for any image."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    shutil.copy(ROOT / "Dockerfile", tmp_path)
+    (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\necho {answer}\n')
+    (tmp_path / "docker").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["make", "digests"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    before, after = ((folder / "Dockerfile").read_text() for folder in (ROOT, tmp_path))
+    if not answer.startswith("sha256:"):
+        assert done.returncode != 0 and before == after
+        return
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"_DIGEST=(\S+)", after) == [answer] * 2
+    assert re.sub(r"_DIGEST=\S+", "", before) == re.sub(r"_DIGEST=\S+", "", after)
+    asked = (tmp_path / "asked").read_text()
+    for rest in arguments("FROM"):
+        image = re.sub(r"@.*", "", rest.split()[0])
+        for name, value in (pair.split("=", 1) for pair in arguments("ARG")):
+            image = image.replace(f"${{{name}}}", value)
+        assert ":" not in image or f" {image} " in asked
 
 
 def test_the_operator_is_required_to_compile_for_cuda() -> None:

@@ -48,10 +48,10 @@ def versions(constraints: Path = CONSTRAINTS) -> Finding:
 
 
 def _pinned(constraints: Path) -> Iterator[tuple[str, str]]:
-    """Name and version of each line of constraints.txt that applies to this Python."""
+    """Name and version of each line of constraints.txt that applies to this Python; the lines of hashes follow it."""
     for line in constraints.read_text().splitlines():
-        text = line.partition("#")[0].strip()
-        if text:
+        text = line.partition("#")[0].strip(" \\")
+        if text and not text.startswith("--hash="):
             pin = Requirement(text)
             if pin.marker is None or pin.marker.evaluate():
                 yield pin.name.lower().replace("_", "-"), str(pin.specifier).removeprefix("==")
