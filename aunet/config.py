@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from aunet.categories import ThingLabels
 from aunet.errors import check
+from aunet.ranges import Range, Share, check_ranges
+
+Channels = Annotated[int, Range(at_least=8, at_most=8192)]
+Convolutions = Annotated[int, Range(at_least=1, at_most=64)]
+Number = Annotated[int, Range(at_least=1, at_most=100_000)]
+"""Of anchors, proposals, RoIs or detections."""
+Side = Annotated[int, Range(at_least=1, at_most=65_536)]
+"""Pixels."""
+InputSide = Annotated[int, Range(at_least=32, at_most=65_536)]
+"""Pixels that leave something at the coarsest level."""
+PositiveShare = Annotated[float, Range(above=0, at_most=1)]
+Factor = Annotated[float, Range(above=0, at_most=100)]
+Weight = Annotated[float, Range(at_least=0, at_most=1e6)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,16 +35,15 @@ class BackboneConfig:
     """A torchvision weight name (`IMAGENET1K_V1`), or a state dict in torchvision's names: a path, or in the pipelines
     an object-store URI. A file name such as `resnet50-0676ba61.pth` carries the first digits of the content's SHA-256,
     which is checked; a URI needs them. None: random (He) initialisation."""
-    trainable_stages: int = 3
+    trainable_stages: Annotated[int, Range(at_least=0, at_most=5)] = 3
     """How many of the five stages are trained, counted from the top; the others are frozen. 5 from scratch."""
-    fpn_channels: int = 256
+    fpn_channels: Channels = 256
 
     def __post_init__(self) -> None:
-        check(0 <= self.trainable_stages <= 5, "backbone.trainable_stages", self.trainable_stages, "use 0 … 5")
-        check(self.fpn_channels >= 8, "backbone.fpn_channels", self.fpn_channels, "use 8 or more")
+        check_ranges(self, "model.backbone")
         check(
             not (self.norm == "frozen_bn" and self.weights is None and self.trainable_stages == 5),
-            "backbone.norm",
+            "model.backbone.norm",
             self.norm,
             "a frozen batch norm without pretrained weights does not learn; use gn or bn, or give weights",
         )
@@ -41,66 +53,59 @@ class BackboneConfig:
 class RPNConfig:
     """Region proposal network; defaults are Mask R-CNN's."""
 
-    anchor_sizes: tuple[int, ...] = (32, 64, 128, 256, 512)
+    anchor_sizes: tuple[Side, ...] = (32, 64, 128, 256, 512)
     """Side of the anchors in pixels, one per level P2 … P6."""
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    num_samples: int = 256
+    aspect_ratios: tuple[Factor, ...] = (0.5, 1.0, 2.0)
+    num_samples: Annotated[int, Range(at_least=2, at_most=100_000)] = 256
     """Anchors sampled per image for the loss, half of them positive where possible."""
-    pre_nms_top_n: tuple[int, int] = (2000, 1000)
+    pre_nms_top_n: tuple[Number, Number] = (2000, 1000)
     """Proposals kept per level before NMS, in training and in inference."""
-    post_nms_top_n: tuple[int, int] = (2000, 1000)
+    post_nms_top_n: tuple[Number, Number] = (2000, 1000)
     """Proposals kept per image after NMS, in training and in inference."""
-    nms_threshold: float = 0.7
+    nms_threshold: Share = 0.7
 
     def __post_init__(self) -> None:
-        check(len(self.anchor_sizes) == 5, "rpn.anchor_sizes", self.anchor_sizes, "give five sizes, for P2 … P6")
-        check(self.num_samples >= 2, "rpn.num_samples", self.num_samples, "use 2 or more")
+        check_ranges(self, "model.rpn")
+        check(len(self.anchor_sizes) == 5, "model.rpn.anchor_sizes", self.anchor_sizes, "give five sizes, for P2 … P6")
+        check(len(self.aspect_ratios) > 0, "model.rpn.aspect_ratios", self.aspect_ratios, "give at least one ratio")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ForegroundConfig:
     """Box head and mask head; defaults are Mask R-CNN's."""
 
-    num_samples: int = 512
+    num_samples: Number = 512
     """RoIs sampled per image for the losses."""
-    positive_fraction: float = 0.25
-    box_convs: int = 0
+    positive_fraction: PositiveShare = 0.25
+    box_convs: Annotated[int, Range(at_least=0, at_most=64)] = 0
     """3×3 convolutions before the box head's fully connected layers (4 with one layer in the GN variant)."""
-    box_channels: int = 1024
-    mask_convs: int = 4
-    mask_channels: int = 256
-    score_threshold: float = 0.05
-    nms_threshold: float = 0.5
-    max_detections: int = 100
+    box_channels: Channels = 1024
+    mask_convs: Convolutions = 4
+    mask_channels: Channels = 256
+    score_threshold: Share = 0.05
+    nms_threshold: Share = 0.5
+    max_detections: Number = 100
 
     def __post_init__(self) -> None:
-        check(
-            0 < self.positive_fraction <= 1,
-            "foreground.positive_fraction",
-            self.positive_fraction,
-            "use a share in (0, 1]",
-        )
-        check(self.mask_convs >= 1, "foreground.mask_convs", self.mask_convs, "use 1 or more")
+        check_ranges(self, "model.foreground")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackgroundConfig:
     """Background branch over P2 … P5."""
 
-    channels: int = 128
+    channels: Channels = 128
     """C_s, width of the semantic features S_i."""
-    convs: tuple[int, int, int, int] = (1, 1, 2, 3)
+    convs: tuple[Convolutions, Convolutions, Convolutions, Convolutions] = (1, 1, 2, 3)
     """3×3 convolutions on P2, P3, P4 and P5, each at its own resolution."""
     thing_labels: ThingLabels = "one"
     """One label for all things (COCO) or one for each (Cityscapes); section 4.3."""
-    hard_pixels: float = 1.0
+    hard_pixels: PositiveShare = 1.0
     """Share of the pixels, those with the highest loss, that L_Seg averages; 1: all, as in the paper. Less than 1 helps
     rare and thin categories."""
 
     def __post_init__(self) -> None:
-        check(0 < self.hard_pixels <= 1, "background.hard_pixels", self.hard_pixels, "use a share in (0, 1]")
-        check(self.channels >= 8, "background.channels", self.channels, "use 8 or more")
-        check(min(self.convs) >= 1, "background.convs", self.convs, "every level needs at least one convolution")
+        check_ranges(self, "model.background")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,12 +118,15 @@ class AttentionConfig:
     """Mask attention through RoIUpsample, Eq. 5–6."""
     reweight: bool = True
     """Background reweight, Eq. 3–4, after each attention."""
-    channels: int = 64
+    channels: Channels = 64
     """C'_r, width between the two convolutions of Eq. 1."""
     mask_size: Literal[14, 28] = 28
     """m of the mask features given to RoIUpsample: 14 before the deconvolution, 28 after it."""
     normalize: Literal["coverage"] | None = None
     """None: overlapping RoIs sum, as written in the paper; `coverage`: divided by the splat of ones."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model.attention")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,32 +147,30 @@ class AUNetConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossWeights:
-    """λ1 … λ4 of Eq. 7."""
+    """λ1 … λ4 of Eq. 7; 0 switches a loss off."""
 
-    rpn: float = 1.0
+    rpn: Weight = 1.0
     """λ1: objectness and box regression of the proposals."""
-    box: float = 1.0
+    box: Weight = 1.0
     """λ2: classification and box regression of the RoIs (the paper's RCNN)."""
-    mask: float = 1.0
+    mask: Weight = 1.0
     """λ3: instance masks."""
-    semantic: float = 0.3
+    semantic: Weight = 0.3
     """λ4: semantic segmentation of the background branch."""
 
     def __post_init__(self) -> None:
-        for name in ("rpn", "box", "mask", "semantic"):
-            value = getattr(self, name)
-            check(value >= 0, f"loss.{name}", value, "a loss weight must not be negative; use 0 to switch a loss off")
+        check_ranges(self, "loss")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FusionConfig:
     """From instances and semantics to one panoptic map (section 3.4)."""
 
-    score_threshold: float = 0.5
+    score_threshold: Share = 0.5
     """Instances with a lower score are not painted."""
-    overlap_threshold: float = 0.5
+    overlap_threshold: Share = 0.5
     """An instance is dropped when more than this share of it is already occupied."""
-    stuff_area: int = 4096
+    stuff_area: Annotated[int, Range(at_least=0, below=2**31)] = 4096
     """Stuff categories covering fewer pixels of the image become void. COCO 4096, Cityscapes 2048; choose it to suit
     the size of your images."""
     relations: tuple[tuple[str, str], ...] = ()
@@ -172,41 +178,32 @@ class FusionConfig:
     the second, and not crowded out by them, whatever their scores."""
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "overlap_threshold"):
-            value = getattr(self, name)
-            check(0 <= value <= 1, f"fusion.{name}", value, "use a share between 0 and 1")
-        check(self.stuff_area >= 0, "fusion.stuff_area", self.stuff_area, "use 0 or more pixels")
+        check_ranges(self, "fusion")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
     """How images are resized and augmented before the network sees them."""
 
-    short_sides: tuple[int, ...] = (600,)
+    short_sides: tuple[InputSide, ...] = (600,)
     """Length of the shorter side in pixels, drawn per sample in training; the last one is used in evaluation."""
-    max_size: int = 1000
+    max_size: InputSide = 1000
     """Limit of the longer side in pixels."""
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: tuple[Factor, Factor] = (1.0, 1.0)
     """Range of an extra random factor on the size, in training."""
-    crop: tuple[int, int] | None = None
+    crop: tuple[Side, Side] | None = None
     """(height, width) of a random crop in training, padded where the image is smaller."""
     flip: bool = True
     """Mirror half of the training samples."""
-    color: float = 0.0
+    color: Share = 0.0
     """Strength of random brightness, contrast, saturation (± this share) and hue (a quarter of it)."""
-    test_scales: tuple[float, ...] = (1.0,)
+    test_scales: tuple[Factor, ...] = (1.0,)
     """Multi-scale testing: factors on the size in evaluation; their predictions are merged before fusion."""
     test_flip: bool = False
     """Also test every scale mirrored."""
 
     def __post_init__(self) -> None:
-        check(
-            len(self.short_sides) > 0 and min(self.short_sides) >= 32,
-            "augment.short_sides",
-            self.short_sides,
-            "give at least one size of 32 pixels or more",
-        )
-        check(0 < self.scale[0] <= self.scale[1], "augment.scale", self.scale, "give (low, high) with 0 < low <= high")
-        check(0 <= self.color <= 1, "augment.color", self.color, "use a strength between 0 and 1")
-        scales = self.test_scales
-        check(len(scales) > 0 and min(scales) > 0, "augment.test_scales", scales, "give at least one positive factor")
+        check_ranges(self, "augment")
+        check(len(self.short_sides) > 0, "augment.short_sides", self.short_sides, "give at least one size")
+        check(self.scale[0] <= self.scale[1], "augment.scale", self.scale, "give (low, high) with low <= high")
+        check(len(self.test_scales) > 0, "augment.test_scales", self.test_scales, "give at least one factor")

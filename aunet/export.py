@@ -23,6 +23,7 @@ from aunet.model.background import SemanticOutput
 from aunet.model.foreground import Instances
 from aunet.model.levels import MIN_LEVEL
 from aunet.structures import Batch
+from aunet.torch_files import read_program
 from aunet_ops import assign_levels
 
 PROGRAM = "model.pt2"
@@ -166,13 +167,19 @@ class ExportedNetwork(nn.Module):
     """An exported program in place of `AUNet`, for evaluation; it labels the images of a batch one by one.
 
     Args:
-        file: written by `torch.export.save`.
+        file: written by `torch.export.save`. It is code: load it only if you trust whoever made it.
         device: where it runs.
+
+    Raises:
+        InputError: it is damaged, or holds what `export` never writes.
     """
 
     def __init__(self, file: str | Path, device: torch.device | str = "cpu") -> None:
         super().__init__()
-        program = torch.export.load(file)
+        try:
+            program = read_program(Path(file))
+        except ValueError as error:
+            raise InputError(f"{file}: not a program that `export` wrote ({error}); export the model again") from error
         if torch.device(device).type != "cpu":
             program = move_to_device_pass(program, str(device))
         self.program = program.module()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +11,14 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from aunet.categories import Categories
 from aunet.config import AugmentConfig, AUNetConfig, FusionConfig
-from aunet.config_json import from_json, to_json
+from aunet.config_json import to_json
 from aunet.data.augment import evaluation_size, resize
 from aunet.data.coco_panoptic import decode_image
+from aunet.data.pictures import MAX_PIXELS
 from aunet.data.sample import collate
 from aunet.errors import InputError
 from aunet.export import PROGRAM, ExportedNetwork
@@ -29,15 +28,13 @@ from aunet.model import (
     AUNet,
     Output,
     attention_views,
-    build_model,
     merge_attention,
     merge_views,
     mirror,
     to_predictions,
 )
+from aunet.saved_network import CONFIG, WEIGHTS, load_network, read_settings
 from aunet.structures import PanopticMap, Prediction
-
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 ImageLike = NDArray[np.uint8] | bytes | str | Path | BinaryIO
 """uint8[H, W, 3] RGB, [H, W] grey or [H, W, 4] RGBA; an encoded JPEG or PNG; its path; or a file opened with "rb"."""
@@ -90,30 +87,45 @@ class Predictor:
 
     @classmethod
     def from_folder(
-        cls, folder: str | Path, *, device: torch.device | str = "cpu", precision: torch.dtype | None = None
+        cls,
+        folder: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        precision: torch.dtype | None = None,
+        trust_exported: bool = False,
     ) -> Predictor:
         """Load the `model.safetensors` and `config.json` of a training, or the `model.pt2` of an export.
 
+        Loading safetensors runs nothing, whoever wrote the folder. An exported program is code.
+
         Args:
             precision: as above; an exported program always runs in float32.
+            trust_exported: also load a `model.pt2`. Say so only if you would run a program from the same source.
 
         Raises:
-            InputError: one of the files is missing, or they do not belong together.
+            InputError: a file is missing or damaged, they do not belong together, or there is a program that is not
+                trusted.
         """
         folder = Path(folder)
-        exported = (folder / PROGRAM).is_file()
+        exported, trained = (folder / PROGRAM).exists(), (folder / WEIGHTS).exists()
+        if exported and trained:
+            raise InputError(f"model {folder}: has {WEIGHTS} and {PROGRAM}; remove the one that does not belong there")
+        if exported and not trust_exported:
+            raise InputError(
+                f"model {folder}: {PROGRAM} is a program, which can run any code when it is loaded; give the model "
+                "folder it was exported from, or, if you trust whoever made it, trust_exported=True (predict: "
+                "--trust-exported)"
+            )
         missing = [name for name in (PROGRAM if exported else WEIGHTS, CONFIG) if not (folder / name).is_file()]
         if missing:
-            raise InputError(f"model {folder}: {missing[0]} is missing; give the model folder that training wrote")
-        settings = json.loads((folder / CONFIG).read_text())
-        config = from_json(AUNetConfig, settings["model"], "model")
-        categories = Categories.from_json(settings["categories"], str(folder / CONFIG))
+            raise InputError(f"model {folder}: no file {missing[0]}; give the model folder that training wrote")
+        config, augment, fusion, categories = read_settings(folder)
         return cls(
-            ExportedNetwork(folder / PROGRAM, device) if exported else _load_network(folder, config, categories),
+            ExportedNetwork(folder / PROGRAM, device) if exported else load_network(folder, config, categories),
             config,
             categories,
-            from_json(AugmentConfig, settings["augment"], "augment"),
-            from_json(FusionConfig, settings["fusion"], "fusion"),
+            augment,
+            fusion,
             device=device,
             precision=None if exported else precision,
         )
@@ -127,16 +139,17 @@ class Predictor:
             "categories": self.categories.to_json(),
         }
 
-    def __call__(self, images: Sequence[ImageLike]) -> list[Result]:
+    def __call__(self, images: Sequence[ImageLike], *, max_pixels: int = MAX_PIXELS) -> list[Result]:
         """Label images; all of them go through the network as one batch.
 
         Args:
             images: of any sizes. The alpha channel and orientation tags are ignored, as in training.
+            max_pixels: of an encoded image; larger ones are not decoded.
 
         Raises:
             InputError: a file is missing, cannot be decoded, or an array is not an image; every problem is named.
         """
-        arrays = _load_all(images)
+        arrays = _load_all(images, max_pixels)
         if not arrays:
             return []
         results = []
@@ -147,7 +160,7 @@ class Predictor:
             )
             panoptic = fuse_panoptic(
                 prediction.detections,
-                prediction.semantic_logits,
+                prediction.semantics,
                 self.categories,
                 self.fusion,
                 self.config.background.thing_labels,
@@ -180,23 +193,13 @@ class Predictor:
         return output, (batch.images.shape[2], batch.images.shape[3]), batch.image_sizes
 
 
-def _load_network(folder: Path, config: AUNetConfig, categories: Categories) -> AUNet:
-    model = build_model(config, categories, load_weights=False)
-    try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"model {folder}: {WEIGHTS} does not fit {CONFIG} ({reason}); fetch both again") from error
-    return model
-
-
-def _load_all(images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
+def _load_all(images: Sequence[ImageLike], max_pixels: int) -> list[NDArray[np.uint8]]:
     if isinstance(images, str | bytes | Path | np.ndarray):
         raise InputError(f"images: a single {type(images).__name__}; give a list of images, such as [image]")
     arrays, problems = [], []
     for number, image in enumerate(images):
         try:
-            arrays.append(_load(image))
+            arrays.append(_load(image, max_pixels))
         except InputError as error:
             name = image if isinstance(image, str | Path) else number
             problems += [f"image {name}: {problem}" for problem in error.problems]
@@ -205,13 +208,13 @@ def _load_all(images: Sequence[ImageLike]) -> list[NDArray[np.uint8]]:
     return arrays
 
 
-def _load(image: ImageLike) -> NDArray[np.uint8]:
+def _load(image: ImageLike, max_pixels: int) -> NDArray[np.uint8]:
     if isinstance(image, np.ndarray):
         return _as_rgb(image)
     if isinstance(image, str | Path):
         if not Path(image).is_file():
             raise InputError("no such file; give the path of a JPEG or PNG")
-        return decode_image(Path(image).read_bytes())
+        return decode_image(Path(image).read_bytes(), max_pixels)
     data: object = image if isinstance(image, bytes) or not hasattr(image, "read") else image.read()
     if isinstance(data, str):
         raise InputError('a file opened as text; open it with "rb"')
@@ -219,7 +222,7 @@ def _load(image: ImageLike) -> NDArray[np.uint8]:
         raise InputError(
             f"a {type(data).__name__}; give an array uint8[H, W, 3] RGB, encoded bytes, a path or a binary file"
         )
-    return decode_image(data)
+    return decode_image(data, max_pixels)
 
 
 def _as_rgb(array: NDArray[Any]) -> NDArray[np.uint8]:

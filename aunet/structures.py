@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aunet.image_sized import InstanceMasks, SemanticLogits, Window
 from aunet.segments import Segment
 
 
@@ -117,18 +118,35 @@ class PackedBatch:
         return Batch(self.images.to(device, non_blocking=True), self.image_sizes, targets)
 
 
-@dataclass
 class Detections:
-    """Instances detected in one image, in pixels of that image."""
+    """Instances detected in one image, in pixels of that image.
 
-    boxes: Tensor
-    """Tensor[K, 4] float32, [x1, y1, x2, y2]."""
-    scores: Tensor
-    """Tensor[K] float32 in [0, 1], not increasing."""
-    labels: Tensor
-    """Tensor[K] int64, detector labels 1 … T."""
-    masks: Tensor
-    """Tensor[K, H, W] bool."""
+    Args:
+        boxes: Tensor[K, 4] float32, [x1, y1, x2, y2].
+        scores: Tensor[K] float32 in [0, 1], not increasing.
+        labels: Tensor[K] int64, detector labels 1 … T.
+        masks: Tensor[K, H, W] bool, or K masks that are enlarged when they are asked for.
+    """
+
+    def __init__(self, boxes: Tensor, scores: Tensor, labels: Tensor, masks: Tensor | InstanceMasks) -> None:
+        self.boxes, self.scores, self.labels, self.stored_masks = boxes, scores, labels, masks
+
+    @property
+    def masks(self) -> Tensor:
+        """Tensor[K, H, W] bool: a byte for each pixel of the image and instance. `window` gives one at a time."""
+        return self.stored_masks.full() if isinstance(self.stored_masks, InstanceMasks) else self.stored_masks
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        """(K, H, W)."""
+        stored = self.stored_masks
+        return (len(stored), *stored.size) if isinstance(stored, InstanceMasks) else tuple(stored.shape)
+
+    def window(self, index: int) -> Window:
+        """The rows and columns that hold a mask, and the mask in them."""
+        if isinstance(self.stored_masks, InstanceMasks):
+            return self.stored_masks.window(index)
+        return slice(None), slice(None), self.stored_masks[index].bool()
 
 
 @dataclass
@@ -136,8 +154,13 @@ class Prediction:
     """The network's predictions for one image, before fusion."""
 
     detections: Detections
-    semantic_logits: Tensor
-    """Tensor[num_semantic, H, W] float32, at the size of the image."""
+    semantics: SemanticLogits
+    """The logits at the size of the image, some channels at a time."""
+
+    @property
+    def semantic_logits(self) -> Tensor:
+        """Tensor[num_semantic, H, W] float32: four bytes for each pixel of the image and channel."""
+        return self.semantics.full()
 
 
 @dataclass

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from aunet.errors import InputError, Refused, Unavailable
+from jobs.failures import explain
 from jobs.parsing import PROGRAM, HelpShown, parse
 
 
@@ -23,7 +23,10 @@ def start(program: str = PROGRAM) -> int:
     sys.stdout.flush()
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return main(sys.argv[1:], stdout, program)
+    code = main(sys.argv[1:], stdout, program)
+    with contextlib.suppress(OSError):  # what cannot be written has failed in `main` already
+        stdout.close()
+    return code
 
 
 def main(words: Sequence[str], out: TextIO, program: str = PROGRAM, function: Callable[..., Any] | None = None) -> int:
@@ -39,17 +42,25 @@ def main(words: Sequence[str], out: TextIO, program: str = PROGRAM, function: Ca
         The exit code.
     """
     try:
-        verb, options = parse(words, out, program)
-        outcome = verb.call(options, function)
-        print(f"{outcome.text}{json_line(outcome.result)}", file=out, flush=True)
-        return outcome.exit_code
-    except HelpShown:
-        return 0
+        return _run(words, out, program, function)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        lines, code = ["interrupted"], 130
     except Exception as error:  # noqa: BLE001 - everything ends in an exit code
-        return _explain(error)
+        lines, code = explain(error)
+    with contextlib.suppress(OSError):  # stderr may be on a full disk
+        print("\n".join(lines), file=sys.stderr)
+    return code
+
+
+def _run(words: Sequence[str], out: TextIO, program: str, function: Callable[..., Any] | None) -> int:
+    try:
+        verb, options = parse(words, out, program)
+    except HelpShown:
+        out.flush()
+        return 0
+    outcome = verb.call(options, function)
+    print(f"{outcome.text}{json_line(outcome.result)}", file=out, flush=True)
+    return outcome.exit_code
 
 
 def json_line(result: Mapping[str, Any]) -> str:
@@ -63,34 +74,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _explain(error: Exception) -> int:
-    """Report on stderr what went wrong; returns the exit code."""
-    known = [cause for cause in causes(error) if isinstance(cause, (InputError, Refused, Unavailable))]
-    if not known:
-        traceback.print_exception(error)
-        return 1
-    reason = known[-1]  # the innermost: a library may have wrapped it
-    problems = reason.problems if isinstance(reason, InputError) else (str(reason),)
-    for problem in problems:
-        print(f"{'refused' if isinstance(reason, Refused) else 'error'}: {' '.join(problem.split())}", file=sys.stderr)
-    return 3 if isinstance(reason, Refused) else 2
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """`error` and all of its causes, outermost first, whichever library wrapped them."""
-    seen: list[BaseException] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        current = waiting.pop(0)
-        if not isinstance(current, BaseException) or any(current is other for other in seen):
-            continue
-        seen.append(current)
-        yield current
-        failures = getattr(current, "worker_failures", None)
-        waiting += [current.__cause__, getattr(current, "cause", None)]
-        waiting += failures.values() if isinstance(failures, Mapping) else []
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ class PredictOptions(Options):
     model: str
     """Model: models:/NAME@ALIAS, models:/NAME/VERSION, or the URI of a model folder."""
     images: str
-    """Folder or URI of the images."""
+    """Folder or URI of the images, or one image."""
     out: str
     """Folder or URI to write to."""
     overlays: bool = False
@@ -121,6 +121,10 @@ class PredictOptions(Options):
     """Ground truth to show beside the prediction: its PNGs."""
     image_info: str | None = None
     """JSON in COCO format that lists the images to label, such as image_info_test-dev2017.json."""
+    max_pixels: int | None = None
+    """Pixels that an image may have; None: 89478485. Every million needs about 25 MB of memory."""
+    trust_exported: bool = False
+    """Also load a program that export wrote, which can run any code: only if you trust whoever made it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from aunet.documents import read_object
 from aunet.errors import InputError
 
+OPTION = "--overrides"
 EXAMPLE = '{"loss.semantic": 0.2, …}'
 
 
@@ -19,15 +20,19 @@ def read_overrides(source: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, or it holds something else.
     """
+    name = source_name(source)
     try:
-        changes = json.loads(source if source.lstrip().startswith("{") else _read(source))
+        return read_object(source if name == OPTION else _read(source), name)
     except InputError as error:
-        raise InputError(f"--overrides {error}; name a JSON file such as {EXAMPLE}") from None
-    except ValueError as error:
-        raise InputError(f"--overrides {source}: not JSON ({error}); write {EXAMPLE}") from None
-    if not isinstance(changes, dict):
-        raise InputError(f"--overrides {source}: holds a {type(changes).__name__}; write {EXAMPLE}")
-    return changes
+        label = "" if str(error).startswith(OPTION) else f"{OPTION} "
+        raise InputError(
+            f"{label}{problem}; give a JSON file, or JSON, such as {EXAMPLE}" for problem in error.problems
+        ) from None
+
+
+def source_name(source: str) -> str:
+    """What the changes are called in messages: the option for JSON on the command line, else also the file."""
+    return OPTION if source.lstrip().startswith("{") else f"{OPTION} {source}"
 
 
 def _read(uri: str) -> bytes:

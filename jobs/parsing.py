@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TextIO, get_type_hints
 
 from aunet.errors import InputError
 from jobs.help import overview, verb_help
 from jobs.options import Options
-from jobs.overrides import read_overrides
+from jobs.overrides import read_overrides, source_name
 from jobs.values import read_value, setting_types
 from jobs.verbs import VERBS, Verb
 from pipelines.presets import PRESETS
@@ -36,6 +36,10 @@ def parse(words: Sequence[str], out: TextIO, program: str = PROGRAM) -> tuple[Ve
         HelpShown: help was asked for, and is written.
         InputError: a verb, preset, option or value is wrong.
     """
+    if broken := [word for word in words if not _is_text(word)]:
+        raise InputError(
+            f"{word!r:.120}: not a text in UTF-8; rename the file, or write the word again" for word in broken
+        )
     if not words or words[0] in (*HELP, "help"):
         out.write(overview(program, VERBS.values()))
         if words:
@@ -68,6 +72,8 @@ def _operands(verb: Verb, names: Sequence[str], words: Sequence[str]) -> dict[st
         if name in CHOICES and word not in CHOICES[name]:
             raise InputError(_unknown(name, word, CHOICES[name]))
         operands[name] = word
+    if empty := list(_empty({name.upper(): word for name, word in operands.items()})):
+        raise InputError(empty)
     return operands
 
 
@@ -97,6 +103,7 @@ def _options(verb: Verb, operands: dict[str, str], given: dict[str, list[str]], 
     given = _spelled(given, types, help_line)
     switches = [option for option, field in named.items() if field.default is False]
     values, problems = _values(given, types, switches)
+    problems += _empty({option: value for option, value in values.items() if option in named})
     needed = [option for option, field in named.items() if field.default is dataclasses.MISSING]
     missing = [option for option in needed if option not in given]
     problems += [f"{verb.name}: {option} is missing; give all of {', '.join(needed)}" for option in missing]
@@ -138,7 +145,21 @@ def _preset(name: str, overrides: list[str] | None) -> RunConfig:
     if overrides is None:
         return config
     source = read_value(str, overrides, "--overrides")
-    return override(config, read_overrides(source), source)
+    if empty := list(_empty({"--overrides": source})):
+        raise InputError(empty)
+    return override(config, read_overrides(source), source_name(source))
+
+
+def _empty(values: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with options whose value is an empty text: no option of a verb means anything by one."""
+    for option, value in values.items():
+        if isinstance(value, str) and not value.strip():
+            yield f"{option} is empty; is a variable unset? Give a value, or leave it out"
+
+
+def _is_text(word: str) -> bool:
+    """Whether `word` arrived as the characters that somebody typed, not as bytes that stand for none."""
+    return "\0" not in word and not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _unknown(kind: str, word: str, known: Collection[str]) -> str:

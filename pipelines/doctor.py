@@ -16,8 +16,8 @@ from rich.text import Text
 from aunet.errors import Unavailable
 from pipelines.checks import machine, services
 from pipelines.checks.machine import Finding
+from pipelines.store.addresses import masked
 from pipelines.store.artifacts import VerbResult
-from pipelines.tracking.address import without_password
 
 
 class Check(NamedTuple):
@@ -98,13 +98,13 @@ def examine(check: Check) -> Finding:
             findings.append(check.find())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one thing, the others are examined
             kind = "" if isinstance(error, (ValueError, Unavailable)) else f"{type(error).__name__}: "
-            findings.append(Finding(False, f"{kind}{' '.join(str(error).split())[:400]}", check.cure))
+            findings.append(Finding(False, f"{kind}{masked(' '.join(str(error).split()))[:400]}", check.cure))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(check.seconds)
     finding = findings[0] if findings else Finding(False, f"no answer within {check.seconds:.0f} s", check.cure)
-    return finding._replace(detail=without_password(finding.detail))
+    return finding._replace(detail=masked(finding.detail))
 
 
 def _import_what_is_slow() -> None:

@@ -17,13 +17,13 @@ from aunet.data.shapes import make_scene
 from aunet.errors import InputError, Refused
 from aunet.export import PROGRAM, export_network
 from aunet.model import AUNet
-from aunet.predictor import CONFIG, WEIGHTS, Predictor
-from pipelines.measuring.images import image_names, read_image
+from aunet.predictor import CONFIG, Predictor
+from pipelines.measuring.images import image_files, read_image
 from pipelines.measuring.models import model_folder
 from pipelines.measuring.parity import excesses, measure_parity
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
-from pipelines.store.hashes import check_hashes, write_hashes
+from pipelines.store.hashes import check_empty, check_hashes, check_listing, upload_hashed, write_hashes
 
 NUM_IMAGES = 4
 """Pictures that are compared, of `images` or generated."""
@@ -49,7 +49,7 @@ def export(model: str, out: str, images: str | None = None) -> ExportedModel:
     """Write a model as a program of torch.export: a folder of `model.pt2` and `config.json`, which `predict` accepts.
 
     The program is read back and compared with the network it was made from, on this machine's CPU in float32; only then
-    it is written.
+    it is written, whole or not at all.
 
     Args:
         model: a model folder's URI, a run's URI, or `models:/name@alias`.
@@ -57,25 +57,26 @@ def export(model: str, out: str, images: str | None = None) -> ExportedModel:
         images: a folder of pictures, of which the first few are compared; None: generated scenes.
 
     Raises:
-        InputError: there is no such model, or it is an exported one, or there are no pictures, or `out` is a model.
+        InputError: there is no such model, or it is an exported one, or there are no pictures, or `out` is not empty.
         Refused: the program differs from the network by more than is accepted. Nothing is written.
     """
     source = model_folder(model)
-    if storage.exists(storage.join(out, WEIGHTS)):
-        raise InputError(f"--out {out}: a model folder, which has a {WEIGHTS}; give another one")
+    if PROGRAM in check_listing(source):
+        raise InputError(f"--model {model}: {PROGRAM} is an export already; give the model folder it was made from")
+    check_empty(out)
     with storage.local_folder(source) as folder, tempfile.TemporaryDirectory() as scratch:
         check_hashes(folder)
         network, target = Predictor.from_folder(folder), Path(scratch)
-        if not isinstance(network.model, AUNet):
-            raise InputError(f"--model {model}: {PROGRAM} is an export already; give the model folder it was made from")
+        assert isinstance(network.model, AUNet)
         print(f"export · {source}", file=sys.stderr)
         torch.export.save(export_network(network.model), target / PROGRAM)
         (target / CONFIG).write_text(json.dumps(network.settings(), indent=1))
         hashes = write_hashes(target)
-        parity = measure_parity(network, Predictor.from_folder(target), list(_pictures(network, images)))
+        program = Predictor.from_folder(target, trust_exported=True)
+        parity = measure_parity(network, program, list(_pictures(network, images)))
         print(f"export · {parity}", file=sys.stderr)
         _check(parity, model)
-        storage.upload_folder(target, out)
+        upload_hashed(target, out)
         uri = storage.absolute(out)
         return ExportedModel(
             uri=uri,
@@ -98,7 +99,8 @@ def _pictures(predictor: Predictor, images: str | None) -> Iterator[NDArray[np.u
     No plain one: of proposals with exactly the same score, torchvision keeps any.
     """
     if images is not None:
-        yield from (read_image(images, name) for name in image_names(images)[:NUM_IMAGES])
+        folder, names = image_files(images)
+        yield from (read_image(folder, name) for name in names[:NUM_IMAGES])
         return
     short = predictor.augment.short_sides[-1]
     long = min(short * 4 // 3, predictor.augment.max_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pipelines.data.manifest import Manifest
 from pipelines.data.shard_writer import read_receipts
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
+from pipelines.store.in_use import writers
 from pipelines.store.layout import MANIFEST, PreparedFolder, PreparedPool, Store
 from pipelines.store.run_folder import RunFolder
 
@@ -39,35 +41,53 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     """Delete what nothing refers to in the store that AUNET_STORE names.
 
     Kept are the shards and indexes of every manifest with their receipts, and the checkpoints from which a run resumes.
-    Receipts and shards that no manifest has belong to work that was begun: deleting them costs that work.
+    Receipts and shards that no manifest has belong to work that was begun: deleting them costs that work. Left alone,
+    whatever its age, is what somebody is writing, what has not the name of such a file, and what is behind a link.
 
     Args:
         dry_run: only list what would be deleted.
         older_than_hours: leave what is younger, which somebody may be about to use.
 
     Raises:
-        InputError: a manifest or a run's list of checkpoints cannot be read; nothing is deleted then.
+        InputError: the folder is not marked as a store; or a manifest or a run's list of checkpoints cannot be read;
+            nothing is deleted then.
     """
+    if not (math.isfinite(older_than_hours) and older_than_hours >= 0):
+        raise InputError(f"--older-than-hours = {older_than_hours}: use a number of 0 or more")
     store = Store.here()
-    if not store.exists():
-        raise InputError(f"AUNET_STORE = {store.uri}: no such store; name one that was written to")
-    oldest = time.time_ns() - int(older_than_hours * 3600e9)
-    orphans = [*_prepared(store.pool), *(orphan for run in store.runs() for orphan in _checkpoints(run))]
-    old = [(uri, files) for uri, files in orphans if all(f.modified < oldest for f in files)]
-    num_bytes = sum(f.size for _, files in old for f in files)
-    for uri, _ in old:
-        print(f"{'would delete' if dry_run else 'deleting'} {uri}", file=sys.stderr)
-        if not dry_run:
-            storage.delete(uri)
-    young = len(orphans) - len(old)
+    store.check_claimed()
+    oldest = time.time_ns() - older_than_hours * 3600e9
+    pools, runs = store.without_links()
+    orphans = {
+        **{pool.in_use_uri: list(_prepared(pool)) for pool in pools},
+        **{run.in_use_uri: list(_checkpoints(run)) for run in runs},
+    }
+    old = {marks: [orphan for orphan in some if _is_old(orphan, oldest)] for marks, some in orphans.items()}
+    deleted: list[Orphan] = []
+    for marks_uri, some in old.items():
+        if some and (busy := writers(marks_uri)):
+            print(f"{storage.parent(marks_uri)}: left alone, written by {busy[0]}", file=sys.stderr)
+            continue
+        for uri, files in some:
+            print(f"{'would delete' if dry_run else 'deleting'} {uri}", file=sys.stderr)
+            if not dry_run:
+                storage.delete(uri)
+            deleted.append((uri, files))
+    num_bytes = sum(f.size for _, files in deleted for f in files)
+    young = sum(map(len, orphans.values())) - sum(map(len, old.values()))
     more = f"; {young} more are younger than {older_than_hours:g} hours" if young else ""
-    print(f"{store.uri}: {len(old)} orphans, {num_bytes / 1e9:.2f} GB{more}", file=sys.stderr)
-    return Collected(deleted=tuple(uri for uri, _ in old), num_bytes=num_bytes, dry_run=dry_run)
+    print(f"{store.uri}: {len(deleted)} orphans, {num_bytes / 1e9:.2f} GB{more}", file=sys.stderr)
+    return Collected(deleted=tuple(uri for uri, _ in deleted), num_bytes=num_bytes, dry_run=dry_run)
+
+
+def _is_old(orphan: Orphan, oldest: float) -> bool:
+    """Whether all files were written before `oldest`, in nanoseconds since 1970; a folder without files is new."""
+    return bool(orphan[1]) and all(file.modified < oldest for file in orphan[1])
 
 
 def _prepared(pool: PreparedPool) -> Iterator[Orphan]:
     """Shards, receipts and indexes that no manifest needs."""
-    files = {storage.join(pool.uri, f.path): f for f in storage.list_files(pool.uri)} if pool.exists() else {}
+    files = {storage.join(pool.uri, f.path): f for f in storage.list_files(pool.uri, follow_links=False)}
     kept: set[str] = set()
     for uri in files:
         if uri.endswith(f"/{MANIFEST}"):
@@ -79,7 +99,10 @@ def _prepared(pool: PreparedPool) -> Iterator[Orphan]:
     for key, receipt in read_receipts(pool, keys).items():
         if receipt.shard and storage.join(pool.shards_uri, receipt.shard.name) in kept:
             kept.add(pool.receipt_uri(key))
-    yield from ((uri, [file]) for uri, file in files.items() if uri not in kept)
+    foreign = [file.path for uri, file in files.items() if uri not in kept and not pool.is_own(file.path)]
+    if foreign:
+        print(f"{pool.uri}: left alone, {len(foreign)} files of others, such as {foreign[0]}", file=sys.stderr)
+    yield from ((uri, [f]) for uri, f in files.items() if uri not in kept and pool.is_own(f.path))
 
 
 def _checkpoints(run: RunFolder) -> Iterator[Orphan]:
@@ -87,4 +110,4 @@ def _checkpoints(run: RunFolder) -> Iterator[Orphan]:
     names = run.checkpoints()
     listed = run.listed_checkpoints() if names else {}
     for uri in (run.checkpoint_uri(name) for name in names if name not in listed):
-        yield uri, storage.list_files(uri)
+        yield uri, storage.list_files(uri, follow_links=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aunet.errors import InputError
+from aunet.names import check_name
 from pipelines.store.artifacts import VerbResult
 from pipelines.targets.by_name import TARGETS, JobsOf
 from pipelines.targets.submission import State
@@ -56,9 +57,10 @@ def job(
         targets: as for `submit`.
 
     Raises:
-        InputError: there is no such job, or a variable that the target needs is missing.
+        InputError: there is no such job, its record is damaged, or a variable that the target needs is missing.
         Unavailable: the target does not answer, or refuses.
     """
+    check_name("--id", id)
     jobs = targets[target](namespace)
     state = jobs.state(id)
     if state is None:

@@ -10,15 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from aunet.categories import Category
+from aunet.categories import difference
 from aunet.data.coco_json import PanopticAnnotations, read_panoptic_json
 from aunet.data.defects import RULES, Defect, blocking, counts, errors_of
 from aunet.errors import InputError
+from aunet.names import printable
 from pipelines.lint.page import render_lint
 from pipelines.lint.split import SplitUris, lint_split, other_prints
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
+from pipelines.store.staging import staged
 
+DOCUMENT, PAGE = "lint.json", "lint.html"
 SHOWN_DEFECTS = 3
 """Defects of each rule written on stderr; the result has all of them."""
 
@@ -107,30 +110,28 @@ def lint_data(
         quarantined=lint.num_quarantined,
         classes=tuple(lint.classes),
         defects=tuple(lint.defects),
-        json_uri=None if out is None else storage.join(out, "lint.json"),
-        html_uri=None if out is None else storage.join(out, "lint.html"),
+        json_uri=None if out is None else storage.join(out, DOCUMENT),
+        html_uri=None if out is None else storage.join(out, PAGE),
     )
-    if result.json_uri is not None and result.html_uri is not None:
-        storage.write_bytes(result.html_uri, render_lint(lint).encode())
-        storage.write_bytes(result.json_uri, (json.dumps(result.document(), indent=1) + "\n").encode())
+    if out is not None:
+        with staged(out, DOCUMENT) as target:
+            storage.write_bytes(storage.join(target, PAGE), render_lint(lint).encode())
+            document = json.dumps(result.document(), indent=1) + "\n"
+            storage.write_bytes(storage.join(target, DOCUMENT), document.encode())
     _print(result, panoptic_json)
     return result
 
 
 def _category_differences(own: PanopticAnnotations, other_uri: str) -> list[Defect]:
     other = read_panoptic_json(storage.read_bytes(other_uri), other_uri, strict=False)
-    differences = sorted(_meanings(own.categories_by_id) ^ _meanings(other.categories_by_id))
-    if not differences:
-        return []
-    message = (
-        f"{other_uri}: its categories differ from those of the linted split, first in (id, name, is_thing) = "
-        f"{differences[:1]}"
-    )
-    return [Defect(rule="category-differs", message=message)]
+    spot = difference(own.categories_by_id.values(), other.categories_by_id.values())
+    message = f"{other_uri}: its categories differ from those of the linted split, {spot}"
+    return [Defect(rule="category-differs", message=message)] if spot else []
 
 
-def _meanings(categories: dict[int, Category]) -> set[tuple[int, str, bool]]:
-    return {(c.id, c.name, c.is_thing) for c in categories.values()}
+def _plain(text: str) -> str:
+    """What a data set calls something, so that neither rich nor a terminal obeys it."""
+    return escape(printable(text))
 
 
 def _print(result: LintResult, title: str) -> None:
@@ -138,16 +139,16 @@ def _print(result: LintResult, title: str) -> None:
     console = Console(stderr=True)
     numbers = counts(result.defects)
     if numbers:
-        table = Table("rule", "", "", "", title=title, title_justify="left")
+        table = Table("rule", "", "", "", title=_plain(title), title_justify="left")
         for name, number in numbers.items():
             rule = RULES[name]
             style = "red" if rule.severity == "error" else "yellow"
-            table.add_row(name, f"[{style}]{rule.severity}[/]", str(number), escape(rule.what))
+            table.add_row(name, f"[{style}]{rule.severity}[/]", str(number), _plain(rule.what))
         console.print(table)
     for name, number in numbers.items():
-        lines = [f"[bold]{name}[/]: {escape(RULES[name].cure)}"]
+        lines = [f"[bold]{name}[/]: {_plain(RULES[name].cure)}"]
         first = [defect for defect in result.defects if defect.rule == name][:SHOWN_DEFECTS]
-        lines += [f"  {escape(defect.message)}" for defect in first]
+        lines += [f"  {_plain(defect.message)}" for defect in first]
         if number > SHOWN_DEFECTS:
             lines.append(f"  … and {number - SHOWN_DEFECTS} more")
         console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +14,13 @@ from rich.table import Table
 from aunet.errors import InputError, Refused, Unavailable
 from pipelines import evaluate, preprocess, train
 from pipelines.preprocess import PreprocessOutlook
-from pipelines.runtime.cluster import check_address, is_job_server, missing_workers, resources
+from pipelines.runtime.cluster import check_address, is_job_server, missing_workers, ray_address, resources
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
 from pipelines.store.artifacts import Outlook, TrainedRun, VerbResult
 from pipelines.store.layout import Store
 from pipelines.store.run_folder import RunFolder
 from pipelines.study.search import concurrency
+from pipelines.tracking.address import check_tracking
 from pipelines.training.identity import num_steps, run_folder
 
 
@@ -56,8 +57,17 @@ def plan(config: RunConfig, *, price: float | None = None) -> Plan:
 
     Args:
         price: of one hour of the whole cluster, in any currency.
+
+    Raises:
+        InputError: the price is not one.
     """
+    if price is not None and not (math.isfinite(price) and price >= 0):
+        raise InputError(f"--price = {price}: not the price of an hour; use 0 or more")
     refused: list[str] = []
+    try:
+        check_tracking()
+    except InputError as error:
+        refused += error.problems
     data = preprocess.outlook(config)
     refused += data.problems
     training = train.outlook(config, data.prepared)
@@ -117,8 +127,9 @@ def _batch(config: RunConfig) -> dict[str, int]:
 
 
 def _resources(refused: list[str]) -> dict[str, Any]:
-    where = os.environ.get("RAY_ADDRESS") or "this machine"
+    where = "RAY_ADDRESS"
     try:
+        where = ray_address() or "this machine"
         if is_job_server(where):
             check_address(where)
             return {"where": where}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tempfile
 import uuid
 from dataclasses import asdict, dataclass
@@ -12,10 +13,11 @@ from aunet.data.shapes import VERSION, write_scenes
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.data.preparation import RunTasks, in_parallel, write_shards
-from pipelines.data.sources import read_source
+from pipelines.data.sources import Source, read_source
 from pipelines.settings.run_config import DataConfig, RunConfig, ShapesConfig, SplitConfig, fingerprint
 from pipelines.store import storage
 from pipelines.store.artifacts import Outlook, PreparedData
+from pipelines.store.in_use import in_use
 from pipelines.store.layout import PreparedFolder, RawFolder, Store
 
 
@@ -48,16 +50,25 @@ def preprocess(config: RunConfig, *, run_tasks: RunTasks = in_parallel) -> Prepa
     if data.shapes is not None and not storage.exists(raw.complete_uri):
         _generate(data.shapes, raw)
     source = read_source(data, raw.uri)
-    folder = Store.here().pool.prepared(source.fingerprint)
+    store = Store.here()
+    store.claim()
+    folder = store.pool.prepared(source.fingerprint)
+    if not storage.exists(folder.manifest_uri) or not _is_complete(Manifest.load(folder.uri), folder):
+        with in_use(folder.pool.in_use_uri):
+            _write(source, data, folder, run_tasks)
+    manifest = Manifest.load(folder.uri)
+    _check_budget(manifest, data.max_bad_fraction)
+    return _artifact(manifest, folder)
+
+
+def _write(source: Source, data: DataConfig, folder: PreparedFolder, run_tasks: RunTasks) -> None:
+    """Write what is missing of the shards, and the manifest."""
     if not storage.exists(folder.manifest_uri):
         manifest = write_shards(source, data, folder, run_tasks)
         storage.create_exclusive(folder.manifest_uri, manifest.to_bytes())
-    manifest = Manifest.load(folder.uri)
-    if not _is_complete(manifest, folder):
+    if not _is_complete(Manifest.load(folder.uri), folder):
         manifest = write_shards(source, data, folder, run_tasks)
         storage.write_bytes(folder.manifest_uri, manifest.to_bytes())
-    _check_budget(manifest, data.max_bad_fraction)
-    return _artifact(manifest, folder)
 
 
 def outlook(config: RunConfig) -> PreprocessOutlook:
@@ -116,9 +127,13 @@ def _generate(shapes: ShapesConfig, raw: RawFolder) -> None:
         return
     target = Path(raw.uri)
     folder = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    write_scenes(folder, **sizes)
-    Path(RawFolder(str(folder)).complete_uri).touch()
-    storage.rename_folder(folder, target)
+    try:
+        write_scenes(folder, **sizes)
+        Path(RawFolder(str(folder)).complete_uri).touch()
+        storage.rename_folder(folder, target)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _artifact(manifest: Manifest, folder: PreparedFolder) -> PreparedData:

@@ -29,7 +29,9 @@ from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, Tra
 from pipelines.store.layout import RetrainFolder, Store
 from pipelines.store.lease import Held, Lease, hold
 from pipelines.store.run_folder import RunFolder
+from pipelines.store.stored_json import read_stored
 from pipelines.tracking import registry, runs as tracking
+from pipelines.tracking.address import check_tracking
 from pipelines.train import find_run, train
 from pipelines.training.identity import run_folder
 
@@ -41,6 +43,7 @@ class Stages:
     preprocess: Callable[[RunConfig], PreparedData] = preprocess
     train: Callable[[RunConfig, PreparedData], TrainedRun] = train
     evaluate: Callable[..., Report] = evaluate
+    register: Callable[..., RegisteredModel] = register
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,29 @@ class Tick(VerbResult):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class EndedTick(VerbResult):
+    """The record of a tick that has trained, as it is in the store."""
+
+    finished: str
+    decision: str
+    reason: str
+    key: str
+    prepared: dict[str, Any]
+    run: dict[str, Any]
+    report: dict[str, Any]
+    model: dict[str, Any]
+
+    @classmethod
+    def read(cls, uri: str) -> EndedTick:
+        """The record at `uri`.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        return cls.from_fields(read_stored(uri, "delete it and run `retrain` again"), uri)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FrozenSet:
     """The validation split that every night's model is measured on."""
 
@@ -85,6 +111,7 @@ def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None
         InputError: the data, the configuration or the frozen set is wrong.
         Lost: this process was suspended so long that another tick has taken over.
     """
+    check_tracking()
     folder = Store.here().retrain(config.name)
     config = replace(config, version=version or code_version())
     seconds = config.retrain.lease_seconds
@@ -111,7 +138,7 @@ def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages
     report = stages.evaluate(config, run, frozen.prepared, apart=True)
     trouble = _measure_holder(config, frozen, run, lease, stages)
     lease.check()
-    model = register(config, report)
+    model = stages.register(config, report, fence=lease.check)
     tracking.set_tag(run.mlflow_run_id, "retrain_key", key)
     tick = Tick(
         action="trained",
@@ -131,15 +158,15 @@ def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages
 
 def _ended_before(uri: str) -> Tick:
     """A tick that finds its work done, by the record of the one that did it."""
-    record = json.loads(storage.read_bytes(uri))
+    ended = EndedTick.read(uri)
     return Tick(
         action="nothing",
-        reason=(f"nothing new since the tick of {record['finished']}, which {record['decision']}: {record['reason']}"),
-        key=record["key"],
-        prepared=PreparedData.from_fields(record["prepared"], uri),
-        run=TrainedRun.from_fields(record["run"], uri),
-        report=Report.from_fields(record["report"], uri),
-        model=RegisteredModel.from_fields(record["model"], uri),
+        reason=f"nothing new since the tick of {ended.finished}, which {ended.decision}: {ended.reason}",
+        key=ended.key,
+        prepared=PreparedData.from_fields(ended.prepared, uri),
+        run=TrainedRun.from_fields(ended.run, uri),
+        report=Report.from_fields(ended.report, uri),
+        model=RegisteredModel.from_fields(ended.model, uri),
     )
 
 
@@ -154,9 +181,11 @@ def _frozen_set(config: RunConfig, folder: RetrainFolder, prepared: PreparedData
     first = {"prepared": asdict(prepared), "val_fingerprint": today.split_fingerprint("val"), "since": _now()}
     if storage.create_exclusive(uri, json.dumps(first, indent=1).encode()):
         _say(config, f"frozen set: the {prepared.num_images['val']} validation images of {prepared.uri}")
-    plain = json.loads(storage.read_bytes(uri))
-    prepared_then = PreparedData.from_fields(plain["prepared"], uri)
-    frozen = FrozenSet(prepared=prepared_then, val_fingerprint=plain["val_fingerprint"])
+    plain = read_stored(uri, "delete it to freeze anew")
+    frozen = FrozenSet(
+        prepared=PreparedData.from_fields(plain.get("prepared"), uri),
+        val_fingerprint=from_json(str, plain.get("val_fingerprint"), f"{uri}: val_fingerprint"),
+    )
     manifest = Manifest.load(frozen.prepared.uri)
     if manifest.split_fingerprint("val") != frozen.val_fingerprint:
         raise InputError(f"{frozen.prepared.uri}: not what {uri} froze; restore it, or delete {uri} to freeze anew")
@@ -169,14 +198,16 @@ def _frozen_set(config: RunConfig, folder: RetrainFolder, prepared: PreparedData
 
 def _news(folder: RetrainFolder, prepared: PreparedData) -> str:
     """What is new since the last tick that ended, in words."""
-    record = folder.newest_tick()
-    if record is None:
+    newest = folder.newest_tick_uri()
+    if newest is None:
         counts = " and ".join(f"{count} {split}" for split, count in prepared.num_images.items())
         return f"first tick, {counts} images"
+    ended = EndedTick.read(newest)
+    then = PreparedData.from_fields(ended.prepared, newest)
     try:
-        before = _images(record["prepared"]["uri"])
+        before = _images(then.uri)
     except InputError:
-        return f"the data of the tick of {record['finished']} no longer exist; all images count as new"
+        return f"the data of the tick of {ended.finished} no longer exist; all images count as new"
     now = _images(prepared.uri)
     if now == before:
         return "0 new images, 0 gone; new are the code, the settings or the frozen set"
@@ -213,8 +244,8 @@ def _measure_holder(config: RunConfig, frozen: FrozenSet, run: TrainedRun, lease
         own = holders.model_settings()
         as_released = replace(
             config,
-            augment=from_json(AugmentConfig, own["augment"], "augment"),
-            fusion=from_json(FusionConfig, own["fusion"], "fusion"),
+            augment=from_json(AugmentConfig, own.get("augment"), "augment"),
+            fusion=from_json(FusionConfig, own.get("fusion"), "fusion"),
         )
         released = find_run(holders)
         report = stages.evaluate(as_released, released, frozen.prepared, apart=True)

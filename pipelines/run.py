@@ -15,7 +15,7 @@ from pipelines.register import register
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.artifacts import Artifact, PreparedData, RegisteredModel, Report, TrainedRun, VerbResult
 from pipelines.store.run_folder import read_report
-from pipelines.tracking.address import shown_uri
+from pipelines.tracking.address import check_tracking, shown_uri
 from pipelines.train import train
 
 A = TypeVar("A", bound=Artifact)
@@ -36,7 +36,12 @@ class MainJob(VerbResult):
 
 
 def run(config: RunConfig) -> MainJob:
-    """Run all stages in order."""
+    """Run all stages in order.
+
+    Raises:
+        InputError: MLFLOW_TRACKING_URI cannot be used, besides what the stages raise.
+    """
+    check_tracking()
     prepared = _timed("preprocess", config, lambda: preprocess(config))
     trained = _timed("train", config, lambda: train(config, prepared))
     report = _timed("evaluate", config, lambda: evaluate(config, trained, prepared))

@@ -9,21 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aunet.categories import Categories, Category
 from aunet.data.coco_entries import parse_json, read_annotations, read_categories, read_segments
 from aunet.data.coco_json import problem
-from aunet.data.coco_panoptic import decode_panoptic
-from aunet.data.defects import Defect, errors_of
+from aunet.data.coco_panoptic import decode_panoptic, swapped_channels
+from aunet.data.defects import RULES, Defect, errors_of
 from aunet.errors import InputError
 from aunet.evaluation.overlap import measure_overlap
 from aunet.evaluation.panoptic_quality import PanopticQuality
 from aunet.segments import Segment
 from pipelines.pages.tables import print_quality
+from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
+from pipelines.store.listing import Listing
 
 MAX_PROBLEMS = 20
 """Problems listed before the others are only counted."""
-UNCHECKED_RULES = ("category-name-repeated", "category-unknown", "crowd-value", "crowd-stuff")
+UNCHECKED_RULES = ("category-name-repeated", "category-unknown", "crowd-stuff")
 """Rules that panopticapi does not check, or that the comparison reports itself."""
 
 
@@ -48,13 +53,15 @@ class AnnotatedMap:
     """One image's panoptic map: its PNG and the meaning of its ids."""
 
     image_id: int | str
-    png: Path
+    folder: Listing
+    file_name: str
+    """Of the PNG, below the folder."""
     segments: tuple[Segment, ...]
 
     @property
     def name(self) -> str:
         """What messages call it."""
-        return f"image {self.image_id} ({self.png.name})"
+        return f"image {self.image_id} ({self.file_name})"
 
 
 def score(gt_json: str | Path, gt_dir: str | Path, pred_json: str | Path, pred_dir: str | Path) -> Score:
@@ -74,14 +81,13 @@ def score(gt_json: str | Path, gt_dir: str | Path, pred_json: str | Path, pred_d
     """
     true_document = _read_document(gt_json, "--gt-json", ("annotations", "categories"))
     predicted_document = _read_document(pred_json, "--pred-json", ("annotations",))
-    folders = (("--gt-dir", gt_dir), ("--pred-dir", pred_dir))
-    missing = [f"{flag} {folder}: no such folder" for flag, folder in folders if not Path(folder).is_dir()]
-    if missing:
-        raise InputError(f"{message}; name the folder of the panoptic PNGs" for message in missing)
+    folders = _listed({"--gt-dir": gt_dir, "--pred-dir": pred_dir})
     categories = _read_categories(true_document["categories"], str(gt_json))
     problems: list[str] = []
-    true = _annotated_maps(true_document["annotations"], gt_json, gt_dir, categories.by_id, problems)
-    predicted = _annotated_maps(predicted_document["annotations"], pred_json, pred_dir, categories.by_id, problems)
+    true = _annotated_maps(true_document["annotations"], gt_json, folders["--gt-dir"], categories.by_id, problems)
+    predicted = _annotated_maps(
+        predicted_document["annotations"], pred_json, folders["--pred-dir"], categories.by_id, problems
+    )
     if not true and not problems:
         raise InputError(f"{gt_json}: `annotations` is empty; there is nothing to score")
     problems += [
@@ -110,15 +116,29 @@ def _read_document(path: str | Path, flag: str, lists: tuple[str, ...]) -> dict[
     """The JSON of a file, which holds all of `lists`."""
     source_name = f"{flag} {path}"
     try:
-        data = Path(path).read_bytes()
+        data = storage.read_bytes(str(path))
+    except InputError as error:
+        raise InputError(f"{flag} {message}" for message in error.problems) from None
     except OSError as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise InputError(f"{source_name}: {reason}; name a panoptic JSON") from None
+        raise InputError(f"{source_name}: cannot be read ({error.strerror}); name a panoptic JSON") from None
     defects: list[Defect] = []
-    document = parse_json(data, source_name, lists, defects)
+    document = parse_json(data, source_name, lists, defects, "panoptic")
     if document is None:
         raise InputError(problem(defect, source_name) for defect in defects)
     return document
+
+
+def _listed(folders: dict[str, str | Path]) -> dict[str, Listing]:
+    """Flag → the folder of panoptic PNGs that it names."""
+    listings, problems = {}, []
+    for flag, folder in folders.items():
+        try:
+            listings[flag] = Listing(str(folder))
+        except InputError as error:
+            problems += [f"{flag} {message}" for message in error.problems]
+    if problems:
+        raise InputError(problems)
+    return listings
 
 
 def _read_categories(entries: list[Any], source_name: str) -> Categories:
@@ -132,7 +152,7 @@ def _read_categories(entries: list[Any], source_name: str) -> Categories:
 def _annotated_maps(
     entries: list[Any],
     path: str | Path,
-    folder: str | Path,
+    folder: Listing,
     categories: Mapping[int, Category],
     problems: list[str],
 ) -> dict[int | str, AnnotatedMap]:
@@ -142,7 +162,7 @@ def _annotated_maps(
     for image_id, annotation in read_annotations(entries, str(path), defects).items():
         segments = tuple(read_segments(image_id, annotation, categories, defects))
         if "file_name" in annotation:
-            maps[image_id] = AnnotatedMap(image_id, Path(folder) / annotation["file_name"], segments)
+            maps[image_id] = AnnotatedMap(image_id, folder, annotation["file_name"], segments)
     problems += _problems(defects, str(path))
     return maps
 
@@ -151,23 +171,34 @@ def _problems(defects: list[Defect], source_name: str) -> list[str]:
     return [problem(error, source_name) for error in errors_of(defects) if error.rule not in UNCHECKED_RULES]
 
 
+def _is_bgr(ids: NDArray[np.int32], segments: tuple[Segment, ...]) -> bool:
+    """Whether the ids of a map are those of its segments once two channels are swapped."""
+    listed, used = {segment.id for segment in segments}, set(np.unique(ids).tolist()) - {0}
+    return used != listed and swapped_channels(used) == listed
+
+
 def _compare(true: AnnotatedMap, predicted: AnnotatedMap, categories: Categories) -> PanopticQuality | list[str]:
     """The counts of one image, or its problems."""
     maps, problems = [], []
-    for role, png in (("ground truth", true.png), ("prediction", predicted.png)):
+    for role, own in (("ground truth", true), ("prediction", predicted)):
+        data = own.folder.read(own.file_name)
+        if isinstance(data, OSError):
+            problems.append(f"{true.name}: {role}: {own.file_name}: {data}; add it or drop its annotation")
+            continue
         try:
-            maps.append(decode_panoptic(png.read_bytes()))
-        except FileNotFoundError:
-            problems.append(f"{true.name}: {role}: no file {png}; add it or drop its annotation")
-        except (OSError, InputError) as error:
-            problems.append(f"{true.name}: {role}: {png}: {error}")
+            maps.append(decode_panoptic(data))
+        except InputError as error:
+            problems.append(f"{true.name}: {role}: {own.file_name}: {error}")
     if problems:
         return problems
     true_ids, predicted_ids = maps
     try:
         overlap = measure_overlap(predicted_ids, predicted.segments, true_ids, true.segments, categories)
     except InputError as error:
-        return [f"{true.name}: {message}" for message in error.problems]
+        roles = (("ground truth", true_ids, true.segments), ("prediction", predicted_ids, predicted.segments))
+        rule = RULES["map-bgr"]
+        swapped = [f"{role}: {rule.what}; {rule.cure}" for role, ids, segments in roles if _is_bgr(ids, segments)]
+        return [f"{true.name}: {message}" for message in swapped or error.problems]
     segment_ids = sorted(segment.id for segment in true.segments)
     areas = overlap.pixels.sum(1)[1:].tolist()
     empty = [i for i, area in zip(segment_ids, areas, strict=True) if area == 0]

@@ -106,6 +106,6 @@ def _submit_pipeline(config: RunConfig, preset: str, verb: str, base: RunConfig,
     try:
         from pipelines.targets.kubeflow import submit_pipeline  # kfp is optional
     except ImportError as error:
-        install = 'pip install -c constraints.txt "kfp[kubernetes]"'
+        install = 'uv pip install -c constraints.txt "kfp[kubernetes]"'
         raise InputError(f"--target kubeflow: kfp is not installed ({error}); run {install}") from None
     return submit_pipeline(config, preset, verb, base, dry_run)

@@ -9,8 +9,10 @@ from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, TunedWeights
 from pipelines.store.layout import Store
+from pipelines.store.stored_json import read_stored
 from pipelines.study.search import study_id
 
+CURE = "delete it and run `tune` again: the trials are kept"
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -39,7 +41,7 @@ def tune(config: RunConfig, prepared: PreparedData) -> TunedWeights:
     """
     folder = Store.here().study(study_id(config, prepared))
     if storage.exists(folder.result_uri):
-        result = TunedWeights.from_fields(json.loads(storage.read_bytes(folder.result_uri)), folder.result_uri)
+        result = TunedWeights.from_fields(read_stored(folder.result_uri, CURE), folder.result_uri)
         if result.confirm_seeds == config.tune.confirm_seeds:
             return result
     quieten_ray()

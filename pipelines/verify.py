@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pipelines.data.manifest import Manifest, ShardInfo
 from pipelines.data.shards import ShardReader, damaged_rows
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
+from pipelines.store.hashes import read_hashes, unlisted
 from pipelines.store.layout import HASHES, MANIFEST, PreparedFolder
 
 READERS = 8
@@ -29,6 +29,9 @@ class File:
 
     uri: str
     sha256: str
+    """Empty: none was."""
+    num_bytes: int | None = None
+    """None: was not recorded."""
     prepared_uri: str = ""
     """Of a shard, the manifest's folder; else empty."""
     shard: ShardInfo | None = None
@@ -116,7 +119,7 @@ def verify(uri: str) -> Verification:
 
 def _contents(root: str) -> tuple[list[str], list[str]]:
     """Below `root`: folders with a manifest, and folders with a list of hashes."""
-    paths = [file.path for file in storage.list_files(root)]
+    paths = [file.path for file in storage.list_files(root, follow_links=False)]
 
     def folders_with(name: str) -> list[str]:
         return [storage.join(root, path[: -len(name)]) for path in paths if f"/{path}".endswith(f"/{name}")]
@@ -127,20 +130,24 @@ def _contents(root: str) -> tuple[list[str], list[str]]:
 def _of_manifest(prepared_uri: str) -> Iterator[File]:
     folder, manifest = PreparedFolder(prepared_uri), Manifest.load(prepared_uri)
     for split in manifest.splits.values():
-        yield File(uri=folder.index_uri(split.index.name), sha256=split.index.sha256)
+        index = split.index
+        yield File(uri=folder.index_uri(index.name), sha256=index.sha256, num_bytes=index.num_bytes)
         for shard in split.shards:
             uri = folder.shard_uri(shard.name)
-            yield File(uri=uri, sha256=shard.sha256, prepared_uri=prepared_uri, shard=shard)
+            yield File(uri=uri, sha256=shard.sha256, num_bytes=shard.num_bytes, prepared_uri=prepared_uri, shard=shard)
 
 
 def _of_hashes(uri: str) -> Iterator[File]:
-    """The files of a model or a checkpoint; one that is not listed was added later."""
-    for name, sha256 in json.loads(storage.read_bytes(storage.join(uri, HASHES))).items():
-        yield File(uri=storage.join(uri, name), sha256=sha256)
+    """The files of a model or a checkpoint, and those that its list of hashes does not name."""
+    hashes = read_hashes(uri)
+    for name in (*hashes, *unlisted(uri, hashes)):
+        yield File(uri=storage.join(uri, name), sha256=hashes.get(name, ""))
 
 
 def _check(file: File) -> tuple[int, Damage | None]:
     """Bytes read, and what is wrong."""
+    if not file.sha256:
+        return 0, Damage(uri=file.uri, problem=f"not listed in {HASHES}")
     digest, size = hashlib.sha256(), 0
     try:
         with storage.open_file(file.uri) as stream:
@@ -152,7 +159,9 @@ def _check(file: File) -> tuple[int, Damage | None]:
     except OSError as error:
         return size, Damage(uri=file.uri, problem=f"cannot be read ({str(error).strip()[:120]})")
     if digest.hexdigest() == file.sha256:
-        return size, None
+        longer = file.num_bytes not in (None, size)
+        problem = f"has {size} bytes, its manifest says {file.num_bytes}; its SHA-256 is right"
+        return size, Damage(uri=file.uri, problem=problem) if longer else None
     rows = _rows(file)
     where = f"in {'row' if len(rows) == 1 else 'rows'} {', '.join(map(str, rows))}: " if rows else ""
     return size, Damage(uri=file.uri, problem=f"{where}its SHA-256 is not the recorded one", rows=rows)

@@ -11,12 +11,14 @@ from aunet.data.shapes import write_scenes
 from pipelines import presets
 from pipelines.evaluate import evaluate
 from pipelines.measuring.evaluation import Evaluation
+from pipelines.register import register
 from pipelines.retrain import Stages, Tick, retrain
 from pipelines.run import MainJob
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
-from pipelines.store.artifacts import PreparedData, TrainedRun
+from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun
+from pipelines.store.hashes import write_hashes
 from pipelines.tracking import registry, runs as tracking
 from pipelines.training.identity import run_folder
 from tests.preparing import preprocess_here
@@ -48,8 +50,16 @@ class Nights:
 
     def tick(self, changes: dict[str, Any] | None = None, *, code: str | None = None) -> Tick:
         """A tick with changed settings, by dotted name, or with other code."""
-        stages = Stages(preprocess=preprocess_here, train=self.train, evaluate=partial(evaluate, measure=self.measure))
+        stages = Stages(
+            preprocess=preprocess_here,
+            train=self.train,
+            evaluate=partial(evaluate, measure=self.measure),
+            register=self.register,
+        )
         return retrain(override(self.config, changes or {}), stages=stages, version=code)
+
+    def register(self, config: RunConfig, report: Report, **options: Any) -> RegisteredModel:
+        return register(config, report, **options)
 
     def grow(self, num_train: int, num_val: int = 2) -> None:
         """Give the data set that many images; those it has stay unchanged."""
@@ -64,6 +74,8 @@ class Nights:
         folder.write_events([])
         settings = {"augment": to_json(config.augment), "fusion": to_json(config.fusion)}
         storage.write_bytes(f"{folder.model_uri}/config.json", json.dumps(settings).encode())
+        storage.write_bytes(f"{folder.model_uri}/model.safetensors", folder.name.encode())
+        write_hashes(Path(folder.model_uri))
         run = TrainedRun(
             uri=folder.uri,
             fingerprint=folder.name,

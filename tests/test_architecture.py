@@ -60,11 +60,12 @@ COMPOSING = {"run", "retrain", "plan"}
 
 LAYERS = (
     ("errors",),
-    ("categories", "segments"),
+    ("names", "documents", "ranges"),
+    ("categories", "segments", "image_sized", "torch_files"),
     ("structures", "config", "config_json"),
     ("losses",),
     ("model", "data", "fusion", "evaluation", "drawing"),
-    ("drawing_attention", "export"),
+    ("drawing_attention", "export", "saved_network"),
     ("predictor",),
     ("__init__",),
 )

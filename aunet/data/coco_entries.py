@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import re
+import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
-from aunet.categories import Category
+from aunet.categories import Category, read_color, read_flag
 from aunet.data.coco_panoptic import MAX_SEGMENT_ID
 from aunet.data.defects import Defect
+from aunet.documents import read_object
+from aunet.errors import InputError
+from aunet.names import MAX_PART, inner_path, printable
 from aunet.segments import NOT_GIVEN, Box, Segment
 
-_UNSAFE = re.compile(r"[\x00-\x1f\ud800-\udfff]|^/|(^|/)\.\.(/|$)")
+MAX_NUMBER = 2**63 - 1
+"""The largest id, length or area: prepared data hold 64-bit numbers."""
+_MARKS = {"panoptic": "segments_info", "instances": "segmentation"}
+"""What only the annotations of a kind of JSON have."""
 
 
-def parse_json(data: bytes, source_name: str, lists: tuple[str, ...], defects: list[Defect]) -> dict[str, Any] | None:
-    """The JSON object, which holds all of `lists`; None, and a defect, where it cannot be read or lacks one."""
+def parse_json(
+    data: bytes,
+    source_name: str,
+    lists: tuple[str, ...],
+    defects: list[Defect],
+    kind: Literal["panoptic", "instances"] | None = None,
+) -> dict[str, Any] | None:
+    """The JSON object, which holds all of `lists`; None, and a defect, where it cannot be read or lacks one.
+
+    Args:
+        kind: what its annotations are expected to be; those of the other kind are a defect, too.
+    """
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        message = f"{source_name}: not JSON ({error}; {len(data)} bytes starting with {data[:12]!r})"
-        defects.append(Defect(rule="json-invalid", message=message))
+        document = read_object(data, source_name)
+    except InputError as error:
+        defects.append(Defect(rule="json-invalid", message=str(error)))
         return None
-    missing = [key for key in lists if not isinstance(document, dict) or not isinstance(document.get(key), list)]
+    missing = [key for key in lists if not isinstance(document.get(key), list)]
     if missing:
         message = f"{source_name}: no list {', '.join(map(repr, missing))}"
         if missing == ["annotations"] and "images" in document:
@@ -32,13 +47,25 @@ def parse_json(data: bytes, source_name: str, lists: tuple[str, ...], defects: l
             )
         defects.append(Defect(rule="json-invalid", message=message))
         return None
+    if kind and (other := _other_kind(document["annotations"], kind)):
+        message = f"{source_name}: this is the {other} JSON of a data set; give its {kind} JSON here"
+        defects.append(Defect(rule="json-invalid", message=message))
+        return None
     return document
+
+
+def _other_kind(annotations: list[Any], kind: str) -> str | None:
+    """The kind of JSON that annotations are from, where it is another than `kind`."""
+    first = next((entry for entry in annotations if isinstance(entry, Mapping)), {})
+    if _MARKS[kind] in first:
+        return None
+    return next((other for other, mark in _MARKS.items() if mark in first), None)
 
 
 def read_categories(entries: list[Any], source_name: str, defects: list[Defect]) -> dict[int, Category]:
     """Category id → category, each id once."""
     categories: dict[int, Category] = {}
-    names: set[str] = set()
+    names: dict[str, str] = {}
     for number, entry in enumerate(entries):
         where = f"{source_name}: categories[{number}]: "
         category_id = entry_id(entry, "id")
@@ -46,23 +73,30 @@ def read_categories(entries: list[Any], source_name: str, defects: list[Defect])
         if wrong := wrong + wrong_keys(entry, {"name": str}):
             defects.append(Defect(rule="category-malformed", message=f"{where}{malformed(wrong, entry)}"))
         name = "" if "name" in wrong else entry["name"]
-        is_thing = entry.get("isthing") if isinstance(entry, Mapping) else None
-        if isinstance(entry, Mapping) and is_thing not in (0, 1):
-            message = f"{where}isthing is {'missing' if is_thing is None else repr(is_thing)} {_abridged(entry)}"
+        given = entry.get("isthing") if isinstance(entry, Mapping) else None
+        if isinstance(entry, Mapping) and read_flag(given) is None:
+            message = f"{where}isthing is {'missing' if given is None else f'{given!r:.40}'} {_abridged(entry)}"
             defects.append(Defect(rule="isthing-missing", message=message))
-        if name in names:
-            defects.append(Defect(rule="category-name-repeated", message=f"{where}{name!r} is a name given before"))
+        if (normal := unicodedata.normalize("NFC", name)) in names:
+            twin = names[normal]
+            also = " (another Unicode normalisation, NFC or NFD, looks the same)" if twin != name else ""
+            message = f"{where}{name!r} is a name given before{also}"
+            defects.append(Defect(rule="category-name-repeated", message=message))
         if category_id in categories:
             defects.append(Defect(rule="category-repeated", message=f"{where}{category_id} is an id given before"))
         elif isinstance(category_id, int):
+            color = read_color(entry.get("color"))
+            if color is None and entry.get("color") is not None:
+                message = f"{where}color {entry['color']!r:.40} is neither [red, green, blue] nor #rrggbb"
+                defects.append(Defect(rule="category-color", message=message))
             categories[category_id] = Category(
                 id=category_id,
                 name=name or f"category {category_id}",
-                is_thing=is_thing == 1,
-                color=_color(entry.get("color")),
+                is_thing=read_flag(given) is True,
+                color=color,
             )
         if name:
-            names.add(name)
+            names.setdefault(normal, name)
     return categories
 
 
@@ -71,7 +105,7 @@ def read_annotations(entries: list[Any], source_name: str, defects: list[Defect]
     annotations: dict[Any, dict[str, Any]] = {}
     for number, entry in enumerate(entries):
         image_id = entry_id(entry, "image_id")
-        wrong = wrong_keys(entry, {"file_name": str, "segments_info": list})
+        wrong = wrong_keys(entry, {"file_name": PurePosixPath, "segments_info": list})
         if wrong or image_id is None:
             keys = (["image_id"] if image_id is None else []) + wrong
             message = f"{source_name}: annotations[{number}]: {malformed(keys, entry)}"
@@ -97,7 +131,8 @@ def read_segments(
         defects.append(Defect(rule=rule, image=image_id, segment=segment_id, message=f"image {image_id!r}: {message}"))
 
     for number, entry in enumerate(annotation.get("segments_info", [])):
-        segment_id, category_id = (whole_number(entry_id(entry, key)) for key in ("id", "category_id"))
+        given = entry if isinstance(entry, Mapping) else {}
+        segment_id, category_id = (whole_number(given.get(key)) for key in ("id", "category_id"))
         if wrong := [key for key, value in (("id", segment_id), ("category_id", category_id)) if value is None]:
             report("entry-malformed", f"segments_info[{number}]: {malformed(wrong, entry)}", segment_id)
         if segment_id is None:
@@ -114,19 +149,19 @@ def read_segments(
         if category_id is not None and category is None:
             message = f"segment {segment_id} is of category {category_id}, which is not in categories"
             report("category-unknown", message, segment_id)
-        crowd = entry.get("iscrowd", 0)
-        if crowd not in (0, 1):
-            report("crowd-value", f"segment {segment_id} has iscrowd {crowd!r:.40}", segment_id)
-        elif crowd == 1 and category is not None and not category.is_thing:
+        is_crowd = read_flag(given.get("iscrowd", 0))
+        if is_crowd is None:
+            report("crowd-value", f"segment {segment_id} has iscrowd {given['iscrowd']!r:.40}", segment_id)
+        elif is_crowd and category is not None and not category.is_thing:
             report("crowd-stuff", f"segment {segment_id} ({category.name}, stuff) has iscrowd 1", segment_id)
-        area, bbox = _measures(entry)
+        area, bbox = _measures(given)
         num_unmeasured += NOT_GIVEN in (area, bbox[0])
         yield Segment(
             id=segment_id,
             category_id=NOT_GIVEN if category_id is None else category_id,
             is_thing=category is not None and category.is_thing,
             area=area,
-            is_crowd=crowd == 1,
+            is_crowd=is_crowd is True,
             bbox=bbox,
         )
     if num_unmeasured:
@@ -135,23 +170,29 @@ def read_segments(
 
 
 def entry_id(entry: Any, key: str) -> Any:
-    """An id as a whole number where it is one, as the text that it is, or None."""
+    """An id as a whole number of 0 or more where it is one, as the text that it is, or None."""
     value = entry.get(key) if isinstance(entry, Mapping) else None
     number = whole_number(value)
-    return number if number is not None else value if isinstance(value, str) and value else None
+    if number is not None:
+        return number if number >= 0 else None
+    return value if isinstance(value, str) and _is_printable(value) else None
 
 
 def whole_number(value: Any) -> int | None:
-    """3, 3.0 and "3" → 3; anything else → None."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
-        return int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """3, 3.0 and "3" → 3, as long as 64 bits hold it; anything else → None."""
+    if isinstance(value, str) and len(value) < 40:
+        digits = value.strip()
+        number = int(digits) if digits.isascii() and digits.isdigit() else None
+    elif isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value) if isinstance(value, int) or value.is_integer() else None
+    else:
+        number = int(value) if isinstance(value, int) or value.is_integer() else None
+    return number if number is not None and abs(number) <= MAX_NUMBER else None
 
 
 def wrong_keys(entry: Any, kinds: dict[str, type]) -> list[str]:
-    """Keys that are missing or of the wrong kind; numbers must be positive, names printable and in their folder."""
+    """Keys that are missing or of the wrong kind: `int` is a positive number, `str` a text that can be printed,
+    `PurePosixPath` a file's name below its folder."""
     if not isinstance(entry, Mapping):
         return list(kinds)
     return [key for key, kind in kinds.items() if not _is_good(entry.get(key), kind)]
@@ -159,21 +200,35 @@ def wrong_keys(entry: Any, kinds: dict[str, type]) -> list[str]:
 
 def malformed(keys: list[str], entry: Any) -> str:
     """What is wrong with an entry whose `keys` are missing or of the wrong kind."""
-    return f"{', '.join(keys)} missing or wrong in {_abridged(entry)}"
+    name = entry.get("file_name") if "file_name" in keys and isinstance(entry, Mapping) else None
+    reason = _why_not_inside(name) if isinstance(name, str) else ""
+    return f"{', '.join(keys)} missing or wrong in {_abridged(entry)}{f': {reason}' if reason else ''}"
 
 
 def _is_good(value: Any, kind: type) -> bool:
     if kind is int:
         return (whole_number(value) or 0) > 0
     if kind is str:
-        return isinstance(value, str) and value != "" and not _UNSAFE.search(value)
+        return isinstance(value, str) and _is_printable(value)
+    if kind is PurePosixPath:
+        return isinstance(value, str) and not _why_not_inside(value)
     return isinstance(value, kind)
 
 
-def _color(value: Any) -> tuple[int, int, int] | None:
-    numbers = [whole_number(v) for v in value[:3]] if isinstance(value, list) else []
-    red, green, blue = numbers if len(numbers) == 3 else (None, None, None)
-    return None if red is None or green is None or blue is None else (red, green, blue)
+def _is_printable(text: str) -> bool:
+    return text.strip() != "" and len(text) <= MAX_PART and printable(text) == text
+
+
+def _why_not_inside(name: str) -> str:
+    """Why a file name is not that of a file below its folder, with a form that would be; empty where it is."""
+    try:
+        inner_path(name)
+    except ValueError as error:
+        last = name.rpartition("/")[2]
+        return (
+            f"{error}; write it relative to its folder{f', such as {printable(last):.80}' if last.strip('.') else ''}"
+        )
+    return ""
 
 
 def _measures(entry: Mapping[str, Any]) -> tuple[int, Box]:
@@ -186,4 +241,4 @@ def _measures(entry: Mapping[str, Any]) -> tuple[int, Box]:
 
 
 def _abridged(entry: Any) -> str:
-    return f"{entry!r:.80}"
+    return printable(f"{entry!r:.80}")

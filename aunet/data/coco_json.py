@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 from aunet.categories import Categories, Category
@@ -16,6 +17,7 @@ from aunet.data.coco_entries import (
     read_annotations,
     read_categories,
     read_segments,
+    whole_number,
     wrong_keys,
 )
 from aunet.data.defects import Defect, errors_of
@@ -96,7 +98,7 @@ def read_panoptic_json(data: bytes, source_name: str, *, strict: bool = True) ->
 def _read(data: bytes, source_name: str) -> PanopticAnnotations:
     read = PanopticAnnotations(source_name=source_name)
     defects = read.defects
-    document = parse_json(data, source_name, ("images", "annotations", "categories"), defects)
+    document = parse_json(data, source_name, ("images", "annotations", "categories"), defects, "panoptic")
     if document is None:
         return read
     read.categories_by_id = read_categories(document["categories"], source_name, defects)
@@ -106,7 +108,7 @@ def _read(data: bytes, source_name: str) -> PanopticAnnotations:
         defects.append(Defect(rule="no-images", message=f"{source_name}: no images"))
     owners: dict[tuple[str, str], Any] = {}
     for number, entry in enumerate(document["images"]):
-        wrong = wrong_keys(entry, {"file_name": str, "height": int, "width": int})
+        wrong = wrong_keys(entry, {"file_name": PurePosixPath, "height": int, "width": int})
         image_id = entry_id(entry, "id")
         if not isinstance(image_id, int):
             wrong = ["id", *wrong]
@@ -129,8 +131,8 @@ def _read(data: bytes, source_name: str) -> PanopticAnnotations:
         record = ImageRecord(
             image_id=image_id,
             file_name=name,
-            height=0 if "height" in wrong else int(entry["height"]),
-            width=0 if "width" in wrong else int(entry["width"]),
+            height=0 if "height" in wrong else whole_number(entry["height"]) or 0,
+            width=0 if "width" in wrong else whole_number(entry["width"]) or 0,
             panoptic_name=annotation.get("file_name", ""),
             segments=tuple(read_segments(image_id, annotation, read.categories_by_id, defects)),
         )
@@ -155,15 +157,17 @@ def read_image_info(data: bytes, source_name: str) -> dict[str, int]:
     defects: list[Defect] = []
     document = parse_json(data, source_name, ("images",), defects)
     entries = document["images"] if document else []
+    if document is not None and not entries:
+        defects.append(Defect(rule="no-images", message=f"{source_name}: no images"))
     check_image_ids((entry_id(entry, "id") for entry in entries), source_name)
     numbers: list[tuple[str, int]] = []
     for number, entry in enumerate(entries):
         image_id = entry_id(entry, "id")
-        wrong = wrong_keys(entry, {"file_name": str})
-        if image_id is not None and not wrong:
+        wrong = wrong_keys(entry, {"file_name": PurePosixPath})
+        if isinstance(image_id, int) and not wrong:
             numbers.append((entry["file_name"], image_id))
             continue
-        keys = wrong if image_id is not None else ["id", *wrong]
+        keys = wrong if isinstance(image_id, int) else ["id", *wrong]
         message = f"{source_name}: images[{number}]: {malformed(keys, entry)}"
         defects.append(Defect(rule="entry-malformed", message=message))
     problems = [problem(defect, source_name) for defect in defects]
@@ -184,8 +188,8 @@ def check_image_ids(ids: Iterable[Any], source_name: str) -> None:
     name = next((i for i in ids if isinstance(i, str) and not i.isdigit()), None)
     if name is not None:
         raise InputError(
-            f"{source_name}: image id {name!r} is not a number; number the images, or, for Cityscapes, name the folder "
-            "of the *_instanceIds.png as instance_ids instead of this file"
+            f"{source_name}: image id {name!r:.80} is not a number; number the images, or, for Cityscapes, name the "
+            "folder of the *_instanceIds.png as instance_ids instead of this file"
         )
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from aunet.data.pictures import MAX_PIXELS, open_picture
 from aunet.errors import InputError
 from aunet.segments import Box
 
 MAX_SEGMENT_ID = 256**3 - 1
 """The largest id that a colour can hold; 0 is void."""
+_CURES = {
+    "format": "convert it to JPEG or PNG",
+    "not-picture": "fetch the file again",
+    "bomb": "make the picture smaller, or raise max_pixels where there is the memory for it",
+}
 
 
 def ids_from_rgb(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -34,13 +41,14 @@ def rgb_from_ids(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(little_endian.view(np.uint8).reshape(*ids.shape, 4)[..., :3])
 
 
-def decode_image(data: bytes) -> NDArray[np.uint8]:
-    """Encoded picture → uint8[H, W, 3] RGB; grey becomes RGB. Orientation tags are not applied, as in COCO.
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """JPEG or PNG → uint8[H, W, 3] RGB; grey becomes RGB. Orientation tags are not applied, as in COCO.
 
     Raises:
-        InputError: not a picture, cut short, or too deep for 8 bits per channel; the message says which.
+        InputError: not a JPEG or PNG, cut short, of more than `max_pixels` pixels, or too deep for 8 bits per channel;
+            the message says which.
     """
-    picture = load_picture(data)
+    picture = load_picture(data, max_pixels)
     if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
         raise InputError(f"a picture of mode {picture.mode!r}: convert it to 8-bit RGB")
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
@@ -96,19 +104,25 @@ def measure_segments(ids: NDArray[np.integer]) -> dict[int, tuple[int, Box]]:
     return {int(i): (int(a), (int(x), int(y), int(w), int(h))) for i, a, x, y, w, h in rows if i}
 
 
-def load_picture(data: bytes) -> Image.Image:
-    """Encoded picture → the decoded one, whatever its format and mode.
+def swapped_channels(ids: Iterable[int]) -> set[int]:
+    """The ids of a map whose channels 0 and 2 are swapped, as programs write it that take colours for BGR."""
+    return {(i >> 16 & 255) | (i & 0xFF00) | (i & 255) << 16 for i in ids}
+
+
+def load_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """JPEG or PNG → the decoded picture, whatever its mode.
 
     Raises:
-        InputError: not a picture, or cut short; the message says which.
+        InputError: something else, cut short, or more than `max_pixels` pixels, which are not decoded; the message says
+            which.
     """
+    picture, rule, message = open_picture(data, max_pixels)
+    if picture is None and rule in ("truncated", "unreadable"):
+        raise InputError(f"cannot be decoded ({message}); fetch the file again")
+    if picture is None:
+        raise InputError(f"{message}; {_CURES[rule]}")
     try:
-        picture = Image.open(io.BytesIO(data))
         picture.load()
-    except UnidentifiedImageError:
-        raise InputError(
-            f"not a picture ({len(data)} bytes starting with {data[:12]!r}); fetch the file again"
-        ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over is a defect of the file
         raise InputError(f"cannot be decoded ({error}, {len(data)} bytes); fetch the file again") from None
     return picture

@@ -48,6 +48,7 @@ _IMAGE_ERRORS = {
     "image-unreadable": ("the image file cannot be read or decoded", "fetch the file again"),
     "image-truncated": ("the image file ends too early", "fetch the file again"),
     "image-not-picture": ("the file is not a picture, whatever its name says", "fetch the file again"),
+    "image-format": ("a picture of another format than JPEG and PNG", "convert it to JPEG or PNG"),
     "image-bomb": ("so many pixels that decoding could exhaust the memory", "make the picture smaller"),
     "image-16-bit": ("more than 8 bits per channel", "convert it to 8-bit RGB"),
     "image-cmyk": ("printing colours, which every reader turns into RGB in its own way", "convert it to 8-bit RGB"),
@@ -59,10 +60,18 @@ _IMAGE_ERRORS = {
     "map-missing": ("the panoptic PNG does not exist", "add the file or drop the annotation"),
     "map-unreadable": ("the panoptic PNG cannot be read or decoded", "fetch or write the file again"),
     "map-mode": ("the map is not an 8-bit RGB PNG", "write it again with id = R + 256·G + 256²·B"),
+    "map-bgr": (
+        "the map is written as BGR: with channels 0 and 2 swapped its ids are those of the JSON",
+        "swap channels 0 and 2 of the PNG: red holds the lowest byte of an id",
+    ),
     "segment-not-in-map": ("a segment of the JSON has no pixel in the map", "paint it or drop the segment"),
     "segment-not-in-json": ("an id of the map is not in the JSON", "add the segment or paint it void (0)"),
     "area-wrong": ("a segment's area is not its number of pixels", "count the pixels of the map again"),
     "bbox-wrong": ("a segment's bbox is not the box around its pixels", "measure the map again: [x, y, w, h]"),
+    "instance-none": (
+        "the map has things that are not crowds, the instances JSON has none in that image",
+        "export both JSON files from the same images, with the same image ids",
+    ),
     "instance-category": ("an instance's category is not a thing of the panoptic JSON", "correct the category"),
     "instance-box": ("an instance's bbox is not a box within the image", "give [x, y, w, h] within the image"),
     "instance-mask": ("a polygon or run-length mask cannot be drawn on the image", "export the mask again"),
@@ -75,10 +84,18 @@ _DATA_WARNINGS = {
     "class-empty": ("a category without any segment", "add examples, or drop the category"),
     "class-few": ("a category with fewer than 10 segments", "add examples; so few cannot be learnt or scored"),
     "class-all-crowd": ("a thing that occurs only in crowds", "annotate single instances, or make it stuff"),
+    "category-color": (
+        "a category's colour cannot be read; another one is drawn",
+        "give [red, green, blue] in 0 … 255",
+    ),
     "instance-image": ("an instance of an image that the panoptic JSON lacks", "drop it; it is not used"),
 }
 _IMAGE_WARNINGS = {
     "measures-missing": ("segments without area or bbox", "add them; here they are counted from the map"),
+    "instance-elsewhere": (
+        "instances whose boxes meet no segment of their category",
+        "check that image ids mean the same images in both JSON files",
+    ),
     "map-void": ("the map is void everywhere", "annotate the image or drop it; nothing is learnt from it"),
     "image-twice": ("the same file twice in one split", "keep one"),
     "leak-near": ("a picture that looks like one of the other split", "compare both; drop one if they are the same"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aunet.data.coco_json import ImageRecord
-from aunet.data.coco_panoptic import decode_panoptic, measure_segments
+from aunet.data.coco_panoptic import decode_panoptic, measure_segments, swapped_channels
 from aunet.data.defects import Defect
 from aunet.data.pictures import bit_depth, decoding_failure, difference_hash, open_picture, orientation, verify_png
 from aunet.segments import NOT_GIVEN, Box
@@ -124,6 +124,9 @@ def _check_segments(check: ImageCheck, *, with_measures: bool) -> None:
     if not check.measured:
         check.report("map-void", f"{where}no pixel has an id")
     listed = {s.id: s for s in check.record.segments}
+    if check.measured.keys() != listed.keys() == swapped_channels(check.measured):
+        check.report("map-bgr", f"{where}its ids are those of the segments once channels 0 and 2 are swapped")
+        return
     for segment_id in sorted(set(check.measured) - set(listed)):
         area, bbox = check.measured[segment_id]
         message = f"{where}id {segment_id} has {area} pixels in {list(bbox)}, but no segment"

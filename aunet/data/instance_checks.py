@@ -9,15 +9,15 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from aunet.categories import Category
+from aunet.categories import Category, read_flag
 from aunet.data.coco_entries import entry_id, malformed, parse_json, whole_number
 from aunet.data.coco_json import ImageRecord, PanopticAnnotations
 from aunet.data.defects import Defect
+from aunet.data.pictures import MAX_PIXELS
+from aunet.segments import NOT_GIVEN
 
 SLACK = 1.0
 """Pixels by which boxes and polygons may pass the edge of the image, which rounding explains."""
-MAX_PIXELS = 2**28
-"""Masks are not drawn on larger images."""
 _KEYS = ("category_id", "bbox", "segmentation")
 
 
@@ -33,7 +33,7 @@ def instances_by_image(
     data: bytes, source_name: str, records: Mapping[Any, ImageRecord], defects: list[Defect]
 ) -> dict[Any, list[Any]]:
     """Image id → the entries of that image; what belongs to none, or comes twice, goes to `defects`."""
-    document = parse_json(data, source_name, ("annotations",), defects)
+    document = parse_json(data, source_name, ("annotations",), defects, "instances")
     by_image: dict[Any, list[Any]] = {}
     ids: set[Any] = set()
     unknown: Counter[Any] = Counter()
@@ -56,6 +56,13 @@ def instances_by_image(
     for image_id, count in unknown.items():
         message = f"{source_name}: {count} instances are of image {image_id!r}, which is unknown"
         defects.append(Defect(rule="instance-image", image=image_id, message=message))
+    for record in records.values() if document else ():
+        count = sum(segment.is_thing and not segment.is_crowd for segment in record.segments)
+        if count and record.image_id not in by_image:
+            message = (
+                f"{source_name}: image {record.image_id!r} ({record.file_name}) has {count} things and no instance"
+            )
+            defects.append(Defect(rule="instance-none", image=record.image_id, message=message))
     return by_image
 
 
@@ -63,7 +70,8 @@ def check_instances(
     entries: Iterable[Any], source_name: str, record: ImageRecord, categories: Mapping[int, Category]
 ) -> list[Defect]:
     """Every defect of the instances of one image."""
-    return [
+    entries = list(entries)
+    defects = [
         Defect(
             rule=rule,
             image=record.image_id,
@@ -73,6 +81,25 @@ def check_instances(
         for entry in entries
         for rule, message in _broken_rules(entry, record, categories)
     ]
+    if num_strays := sum(_is_stray(entry, record) for entry in entries):
+        message = f"{source_name}: image {record.image_id!r}: {num_strays} of {len(entries)} instances are where no "
+        message += "segment of their category is"
+        defects.append(Defect(rule="instance-elsewhere", image=record.image_id, message=message))
+    return defects
+
+
+def _is_stray(entry: Any, record: ImageRecord) -> bool:
+    """Whether an instance's box meets no box of a segment of its category, where all of these are known."""
+    numbers, category_id = _numbers(entry.get("bbox")), whole_number(entry.get("category_id"))
+    if numbers is None or len(numbers) != 4 or not record.segments:
+        return False
+    boxes = [segment.bbox for segment in record.segments if segment.category_id == category_id]
+    x, y, width, height = numbers
+    return all(
+        own[0] != NOT_GIVEN
+        and (x >= own[0] + own[2] or own[0] >= x + width or y >= own[1] + own[3] or own[1] >= y + height)
+        for own in boxes
+    )
 
 
 def _number(instance_id: Any) -> int | None:
@@ -84,11 +111,12 @@ def _broken_rules(entry: Any, record: ImageRecord, categories: Mapping[int, Cate
     if missing := [key for key in _KEYS if entry.get(key) is None]:
         yield "entry-malformed", malformed(missing, entry)
         return
-    category = categories.get(whole_number(entry["category_id"]) or 0)
+    category_id = whole_number(entry["category_id"])
+    category = None if category_id is None else categories.get(category_id)
     if category is None or not category.is_thing:
         name = f" ({category.name}, stuff)" if category else ""
         yield "instance-category", f"category_id {entry['category_id']!r:.40}{name} is not a thing"
-    if entry.get("iscrowd", 0) not in (0, 1):
+    if read_flag(entry.get("iscrowd", 0)) is None:
         yield "crowd-value", f"iscrowd is {entry['iscrowd']!r:.40}"
     if not 0 < record.width * record.height <= MAX_PIXELS:
         return
@@ -139,7 +167,7 @@ def _mask_area(segmentation: Any, height: int, width: int) -> int:
         raise ValueError(f"run lengths for size {segmentation.get('size')!r:.40} on an image of {[height, width]}")
     counts = segmentation.get("counts")
     runs = _unpacked_runs(counts) if isinstance(counts, str) else _numbers(counts)
-    if runs is None or any(run < 0 for run in runs):
+    if runs is None or any(run < 0 or run != int(run) for run in runs):
         raise ValueError("run lengths that are not whole numbers of 0 or more")
     if sum(runs) != height * width:
         raise ValueError(f"run lengths of {sum(runs):g} pixels on an image of {height * width}")

@@ -8,6 +8,8 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
+from aunet.categories import read_flag
+from aunet.data.coco_entries import whole_number
 from aunet.data.coco_json import ImageRecord
 
 
@@ -35,8 +37,8 @@ def read_instances(entries: Iterable[Mapping[str, Any]], image: ImageRecord) -> 
         x, y, width, height = (float(value) for value in entry["bbox"])
         records.append(
             InstanceRecord(
-                category_id=int(entry["category_id"]),
-                is_crowd=bool(entry.get("iscrowd", 0)),
+                category_id=whole_number(entry["category_id"]) or 0,
+                is_crowd=read_flag(entry.get("iscrowd", 0)) is True,
                 bbox=(x, y, width, height),
                 rle=_compressed_rle(entry["segmentation"], image.height, image.width),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -66,7 +66,7 @@ class InstanceAP:
         ]
         boxes = detections.boxes.detach().float().cpu().numpy().reshape(-1, 4)
         columns = (
-            _encode(detections.masks.detach().cpu().numpy()),
+            _encode(_each_mask(detections)),
             np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).tolist(),
             detections.scores.tolist(),
             detections.labels.tolist(),
@@ -143,7 +143,16 @@ class InstanceAP:
         return coco
 
 
-def _encode(masks: npt.NDArray[Any]) -> list[Any]:
-    """[n, H, W] → COCO's run-length codes, with the counts as text."""
+def _each_mask(detections: Detections) -> Iterator[npt.NDArray[np.bool_]]:
+    """One mask [H, W] after the other, so that only one has the size of the image."""
+    for index in range(len(detections.boxes)):
+        mask = np.zeros(detections.mask_shape[1:], bool)
+        rows, columns, content = detections.window(index)
+        mask[rows, columns] = content.detach().cpu().numpy()
+        yield mask
+
+
+def _encode(masks: Iterable[npt.NDArray[Any]]) -> list[Any]:
+    """n masks [H, W] → COCO's run-length codes, with the counts as text."""
     codes: list[Any] = [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in masks]
     return [{"size": list(code["size"]), "counts": code["counts"].decode("ascii")} for code in codes]

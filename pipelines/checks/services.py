@@ -15,10 +15,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from aunet.errors import Unavailable
 from pipelines.checks.machine import Finding
-from pipelines.runtime.cluster import check_address, is_job_server, resources
+from pipelines.runtime.cluster import check_address, is_job_server, ray_address, resources
 from pipelines.store import storage
+from pipelines.store.addresses import location_of
 from pipelines.tracking import QUIET
-from pipelines.tracking.address import is_new, shown_uri, tracking_uri
+from pipelines.tracking.address import check_tracking, is_new, is_server, shown_uri, tracking_uri
 
 SECONDS = 4.0
 """A server that needs longer to accept a connection counts as unreachable."""
@@ -34,8 +35,7 @@ def ray_cluster() -> Finding:
     """Ray, and the cluster that RAY_ADDRESS names."""
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
+    if address := ray_address():
         check_address(address)
         if is_job_server(address):
             return Finding(True, f"Ray {ray.__version__}, the job server at {address} accepts connections")
@@ -52,7 +52,7 @@ def store(create: Callable[[str, bytes], bool] = storage.create_exclusive) -> Fi
     """
     root = storage.store_root()
     if storage.is_s3(root):
-        _reach(_s3_address())
+        _reach_s3()
     existed = storage.is_remote(root) or Path(root).exists()
     folder = storage.join(root, f".doctor-{uuid.uuid4().hex[:8]}")
     file, content = storage.join(folder, "file"), uuid.uuid4().bytes
@@ -82,7 +82,7 @@ def s3(now: Callable[[], float] = time.time) -> Finding:
     if not storage.is_s3(storage.store_root()) and not endpoint():
         return Finding(True, "not used: the store is a folder")
     address = _s3_address()
-    _reach(address)
+    _reach_s3()
     skew = _clock_skew(address, now)
     if skew is not None and abs(skew) > MAX_SKEW:
         return Finding(False, f"{address.geturl()}: this clock is {skew:+.0f} s off", "set the clock: chronyc makestep")
@@ -98,9 +98,11 @@ def mlflow() -> Finding:
     """The tracking server or database: reachable, with our experiment readable."""
     if is_new():
         return Finding(True, f"{shown_uri()} will be created by the first run")
-    address = urlsplit(tracking_uri())
-    if address.hostname:
-        _reach(address, shown_uri())
+    check_tracking()
+    address = location_of(tracking_uri())
+    if address.host:
+        is_tls = tracking_uri().startswith("https:")
+        _reach(address.host, address.port or (443 if is_tls else 80 if is_server() else 5432), shown_uri())
     os.environ |= {name: value for name, value in IMPATIENT.items() if os.environ.get(name) == QUIET[name]}
     from pipelines.tracking.runs import EXPERIMENT, find_experiment
 
@@ -114,17 +116,21 @@ def _s3_address() -> SplitResult:
     return urlsplit(address())
 
 
-def _reach(address: SplitResult, shown: str | None = None) -> None:
+def _reach_s3() -> None:
+    address = _s3_address()
+    _reach(address.hostname or "", address.port or (443 if address.scheme == "https" else 80), address.geturl())
+
+
+def _reach(host: str, port: int, shown_address: str) -> None:
     """Open a connection and close it.
 
     Raises:
         Unavailable: nothing answers at the address.
     """
-    port = address.port or {"https": 443, "http": 80}.get(address.scheme, 5432)
     try:
-        socket.create_connection((address.hostname or "", port), SECONDS).close()
-    except OSError as error:
-        raise Unavailable(f"{shown or address.geturl()}: {error}") from None
+        socket.create_connection((host, port), SECONDS).close()
+    except (OSError, UnicodeError) as error:  # a name that is too long for DNS
+        raise Unavailable(f"{shown_address}: {error}") from None
 
 
 def _clock_skew(address: SplitResult, now: Callable[[], float]) -> float | None:

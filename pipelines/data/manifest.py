@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from aunet.categories import Categories
-from aunet.errors import InputError
+from aunet.config_json import from_json
+from aunet.errors import InputError, check
+from aunet.names import check_name
+from aunet.ranges import Count, Range, check_ranges
 from pipelines.store import storage
 from pipelines.store.layout import PreparedFolder
+from pipelines.store.stored_json import stored_object
 
 SCHEMA_VERSION = 2
 """Raised when old shards can no longer be read."""
+CURE = "delete it and run `preprocess` again"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,9 +29,14 @@ class ShardInfo:
     """One Parquet file: a shard in the folder that all manifests share, or an index beside the manifest."""
 
     name: str
-    num_rows: int
-    num_bytes: int
+    num_rows: Count
+    num_bytes: Count
     sha256: str
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "shard")
+        check_name("shard.name", self.name)
+        check(bool(_SHA256.fullmatch(self.sha256)), "shard.sha256", self.sha256, "use 64 hex digits")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,15 +59,24 @@ class SplitInfo:
     """Ids, sizes and digests of all rows, see `rows`."""
     rows_sha256: str
     """SHA-256 over the digests of all rows, in their order."""
-    num_images: int
+    num_images: Count
     num_segments: dict[int, int]
     """category_id → segments, crowds included."""
-    max_segments: int
+    max_segments: Annotated[int, Range(at_least=0, below=2**24)]
     """Of one image."""
-    num_quarantined: int = 0
+    num_quarantined: Annotated[int, Range(at_least=0, below=2**31)] = 0
     """Images of the source that are not among `num_images`."""
     quarantined: tuple[Quarantined, ...] = ()
     """Why."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "split")
+        check(bool(_SHA256.fullmatch(self.rows_sha256)), "split.rows_sha256", self.rows_sha256, "use 64 hex digits")
+        rows = sum(shard.num_rows for shard in self.shards)
+        check(self.num_images == rows == self.index.num_rows > 0, "split.num_images", self.num_images, f"{rows} rows")
+        most = self.num_images * self.max_segments
+        odd = [(key, count) for key, count in self.num_segments.items() if not 0 <= count <= most]
+        check(not odd, "split.num_segments", odd[:1], f"count 0 … {most} segments")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,36 +126,39 @@ class Manifest:
         uri = PreparedFolder(prepared_uri).manifest_uri
         if not storage.exists(uri):
             raise InputError(f"{uri}: no such manifest; run `preprocess` first or correct the URI")
-        try:
-            plain = json.loads(storage.read_bytes(uri))
-            version, sha256 = plain["schema_version"], plain.pop("sha256", "")
-            if version != SCHEMA_VERSION:
-                raise InputError(
-                    f"{uri}: schema_version is {version}, this program reads {SCHEMA_VERSION}; run `preprocess` again"
-                )
-            if sha256 != _digest(plain):
-                raise InputError(f"{uri}: damaged (its SHA-256 does not match); delete it and run `preprocess` again")
-            return cls(
-                categories=Categories.from_json(plain["categories"], uri),
-                splits={name: _split_from_json(split) for name, split in plain["splits"].items()},
-                source_fingerprint=plain["source_fingerprint"],
-                code_version=plain["code_version"],
+        return cls.from_bytes(storage.read_bytes(uri), uri)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, uri: str) -> Manifest:
+        """The manifest in the content of the file at `uri`.
+
+        Raises:
+            InputError: it is damaged, or another version wrote it.
+        """
+        plain = stored_object(data, uri, CURE)
+        version, sha256 = plain.get("schema_version"), plain.pop("sha256", "")
+        if type(version) is not int:
+            raise InputError(f"{uri}: damaged (lacks schema_version, a number); {CURE}")
+        if version != SCHEMA_VERSION:
+            raise InputError(
+                f"{uri}: schema_version is {version}, this program reads {SCHEMA_VERSION}; run `preprocess` again"
             )
-        except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise InputError(f"{uri}: damaged ({error!r}); delete it and run `preprocess` again") from None
+        if sha256 != _digest(plain):
+            raise InputError(f"{uri}: damaged (its SHA-256 does not match); {CURE}")
+        try:
+            manifest = cls(
+                categories=Categories.from_json(from_json(tuple[Any, ...], plain.get("categories"), "categories")),
+                splits=from_json(dict[str, SplitInfo], plain.get("splits"), "splits"),
+                source_fingerprint=from_json(str, plain.get("source_fingerprint"), "source_fingerprint"),
+                code_version=from_json(str, plain.get("code_version"), "code_version"),
+            )
+            check(
+                plain.get("fingerprint") == manifest.fingerprint, "fingerprint", plain.get("fingerprint"), "not its own"
+            )
+            return manifest
+        except InputError as error:
+            raise InputError(f"{uri}: damaged ({problem}); {CURE}" for problem in error.problems) from None
 
 
 def _digest(plain: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def _split_from_json(plain: dict[str, Any]) -> SplitInfo:
-    return SplitInfo(
-        **{
-            **plain,
-            "shards": tuple(ShardInfo(**s) for s in plain["shards"]),
-            "index": ShardInfo(**plain["index"]),
-            "num_segments": {int(k): v for k, v in plain["num_segments"].items()},
-            "quarantined": tuple(Quarantined(**q) for q in plain["quarantined"]),
-        }
-    )

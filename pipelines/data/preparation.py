@@ -114,6 +114,7 @@ def in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:
 
     Raises:
         InputError: a file cannot be read.
+        OSError: a shard cannot be written.
     """
     if not tasks:
         return []
@@ -126,8 +127,8 @@ def in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:
         task = pickle.loads(item["task"])
         try:
             return {"number": item["number"], "images": len(task.images), "result": write_shard(task).to_bytes()}
-        except InputError as error:
-            return {"number": item["number"], "images": 0, "result": pickle.dumps(error.problems)}
+        except (InputError, OSError) as error:
+            return {"number": item["number"], "images": 0, "result": pickle.dumps(error)}
 
     items = [{"number": n, "task": pickle.dumps(task)} for n, task in enumerate(tasks)]
     rows = ray.data.from_items(items, override_num_blocks=len(items)).map(run).iter_rows()
@@ -138,8 +139,11 @@ def in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:
             if row["images"]:
                 results[row["number"]] = ShardResult.from_bytes(row["result"])
                 advance(row["images"])
-            else:
-                problems += pickle.loads(row["result"])
+                continue
+            error = pickle.loads(row["result"])
+            if not isinstance(error, InputError):
+                raise error
+            problems += error.problems
     if problems:
         raise InputError(problems[:SHOWN_PROBLEMS])
     return [result for result in results if result is not None]

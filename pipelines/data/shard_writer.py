@@ -15,13 +15,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from aunet.categories import Categories
+from aunet.config_json import from_json
 from aunet.data.cityscapes import decode_instance_ids, panoptic_of
 from aunet.data.coco_panoptic import encode_panoptic
 from aunet.data.defects import Defect, errors_of
 from aunet.data.image_checks import ImageCheck, check_image
 from aunet.data.instance_checks import check_instances
 from aunet.data.instances import read_instances
+from aunet.documents import read_object
 from aunet.errors import InputError
+from aunet.ranges import Count, check_ranges
 from pipelines.data.manifest import SCHEMA_VERSION, ShardInfo
 from pipelines.data.rows import INDEX_SCHEMA, encode_shard, row_digest
 from pipelines.data.sources import RawImage, named
@@ -33,6 +36,8 @@ READERS = 4
 """Images fetched ahead in every task."""
 RECEIPT_READERS = 32
 """Receipts read at once."""
+INDEX_TYPES = {"image_id": int, "height": int, "width": int, "sha256": str}
+"""Of the entries of an index."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,10 +71,13 @@ class ShardResult:
     """The entries of the split's index, one per row of the shard."""
     num_segments: dict[int, int]
     """category_id → segments, crowds included."""
-    max_segments: int
+    max_segments: Count
     """Of one image."""
     defects: tuple[Defect, ...]
     """Why the other images were left out."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "receipt")
 
     def to_bytes(self) -> bytes:
         """As JSON."""
@@ -78,15 +86,17 @@ class ShardResult:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ShardResult:
-        """The inverse of `to_bytes`."""
-        plain = json.loads(data)
-        return cls(
-            shard=ShardInfo(**plain["shard"]) if plain["shard"] else None,
-            index=tuple(plain["index"]),
-            num_segments={int(k): v for k, v in plain["num_segments"].items()},
-            max_segments=plain["max_segments"],
-            defects=tuple(Defect(**d) for d in plain["defects"]),
-        )
+        """The inverse of `to_bytes`.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        result: ShardResult = from_json(cls, read_object(data, "receipt"), "receipt")
+        if any({name: type(value) for name, value in entry.items()} != INDEX_TYPES for entry in result.index):
+            raise InputError(f"receipt.index: has entries other than {', '.join(INDEX_TYPES)}")
+        if len(result.index) != (result.shard.num_rows if result.shard else 0):
+            raise InputError(f"receipt.index: {len(result.index)} entries for the rows of {result.shard}")
+        return result
 
 
 def read_receipts(pool: PreparedPool, keys: Iterable[str]) -> dict[str, ShardResult]:
@@ -95,7 +105,7 @@ def read_receipts(pool: PreparedPool, keys: Iterable[str]) -> dict[str, ShardRes
     def read(key: str) -> tuple[str, ShardResult | None]:
         try:
             return key, ShardResult.from_bytes(storage.read_bytes(pool.receipt_uri(key)))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except InputError:
             return key, None
 
     with ThreadPoolExecutor(RECEIPT_READERS) as threads:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aunet.categories import Categories
+from aunet.categories import Categories, difference
 from aunet.data.cityscapes import CATEGORIES
 from aunet.data.coco_json import ImageRecord, check_image_ids, read_panoptic_json
 from aunet.data.defects import Defect, blocking, errors_of, quarantine
@@ -82,11 +82,10 @@ def read_source(data: DataConfig, root: str) -> Source:
         splits.append(split)
         categories.append(known)
         problems += over_budget(split, (), len(split.images), data.max_bad_fraction)
-    if len(categories) == 2 and meaning(categories[0]) != meaning(categories[1]):
-        odd = sorted(set(meaning(categories[0])) ^ set(meaning(categories[1])))[0]
+    if len(categories) == 2 and (spot := difference(categories[0].entries, categories[1].entries)):
         problems.append(
             f"{storage.join(root, data.val.panoptic_json or data.val.images)}: its categories differ from those "
-            f"of train, first in (id, name, is_thing) = {odd}; give both splits one list"
+            f"of train, {spot}; give both splits one list"
         )
     if problems:
         raise InputError(problems)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import html
 from dataclasses import asdict
-from html import escape
 from typing import Any
 
 from aunet.data.defects import RULES, Defect, counts
+from aunet.names import printable
 from pipelines.lint.pictures import draw_defect
 from pipelines.lint.split import SplitLint
 from pipelines.pages.page import page, section
@@ -32,7 +33,7 @@ def render_lint(lint: SplitLint) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("rule", "", "what", "defects"))
     rows = "".join(
         f'<tr><th><a href="#{rule}">{rule}</a></th><td>{RULES[rule].severity}</td>'
-        f"<td>{escape(RULES[rule].what)}</td><td>{n:,}</td></tr>"
+        f"<td>{_escaped(RULES[rule].what)}</td><td>{n:,}</td></tr>"
         for rule, n in numbers.items()
     )
     by_rule: dict[str, list[Defect]] = {rule: [] for rule in numbers}
@@ -51,10 +52,14 @@ def render_lint(lint: SplitLint) -> str:
     return page(title, {name.replace("_", " "): uri for name, uri in uris.items()}, sections, uris)
 
 
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))
+
+
 def _rule_section(rule: str, defects: list[Defect], lint: SplitLint) -> str:
     """One broken rule: its pictures and its defects."""
     num_unlisted = len(defects) - LISTED
-    items = "".join(f"<li>{escape(d.message)}</li>" for d in defects[:LISTED])
+    items = "".join(f"<li>{_escaped(d.message)}</li>" for d in defects[:LISTED])
     more = f"<li>… and {num_unlisted:,} more</li>" if num_unlisted > 0 else ""
     figures = []
     for defect in defects:
@@ -63,10 +68,10 @@ def _rule_section(rule: str, defects: list[Defect], lint: SplitLint) -> str:
             continue
         if drawn := draw_defect(defect, record, lint.uris):
             data = base64.b64encode(drawn).decode("ascii")
-            message = escape(defect.message)
+            message = _escaped(defect.message)
             image = f'<img loading=lazy alt="{message}" src="data:image/jpeg;base64,{data}">'
             figures.append(f"<figure>{image}<figcaption>{message}</figcaption></figure>")
-    text = f"<p>{escape(RULES[rule].what)}. Cure: {escape(RULES[rule].cure)}.</p>"
+    text = f"<p>{_escaped(RULES[rule].what)}. Cure: {_escaped(RULES[rule].cure)}.</p>"
     pictures = f"<div class=shots>{''.join(figures)}</div>" if figures else ""
     return section(f'<span id="{rule}">{rule}</span>', f"{text}{pictures}<ul>{items}{more}</ul>", "rule")
 
@@ -82,7 +87,7 @@ def _class_table(classes: list[dict[str, Any]]) -> str:
         bar = f'<span class="bar {kind}" style="width:{100 * row["segments"] / most:.1f}%"></span>'
         cells = "".join(f"<td>{row[key]:,}</td>" for key in ("crowds", "images", "pixels"))
         rows.append(
-            f"<tr{'' if row['segments'] else ' class=absent'}><th>{escape(str(row['name']))}</th><td>{kind}</td>"
+            f"<tr{'' if row['segments'] else ' class=absent'}><th>{_escaped(str(row['name']))}</th><td>{kind}</td>"
             f"<td class=pq><b>{row['segments']:,}</b><span class=track>{bar}</span></td>{cells}</tr>"
         )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

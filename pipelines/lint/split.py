@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from PIL.Image import DecompressionBombWarning
 from rich.console import Console
 from rich.progress import Progress
 
@@ -28,7 +26,7 @@ B = TypeVar("B")
 
 BATCH = 256
 """Images whose results wait for each other; what is kept of an image in the meantime is a few hundred bytes."""
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+PICTURES = (".jpg", ".jpeg", ".png")
 """File name endings of another split that is given only as a folder."""
 SHOWN_FILES = 5
 """Files named of those that no entry names."""
@@ -128,11 +126,9 @@ def in_threads(work: Callable[[A], B], items: list[A], title: str) -> Iterator[B
     """`work` of every item, in their order, by a few threads; on a terminal, a bar shows the progress."""
     console = Console(stderr=True)
     with (
-        warnings.catch_warnings(),
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
         ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as threads,
     ):
-        warnings.simplefilter("ignore", DecompressionBombWarning)  # a rule of its own reports it
         bar = progress.add_task(title, total=len(items))
         for first in range(0, len(items), BATCH):
             for result in threads.map(work, items[first : first + BATCH]):

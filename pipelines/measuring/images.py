@@ -1,4 +1,4 @@
-"""Image files to be labelled: which there are, and their pixels."""
+"""The image files to be labelled: which there are, and their pixels."""
 
 from __future__ import annotations
 
@@ -6,30 +6,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aunet.data.coco_panoptic import decode_image
+from aunet.data.pictures import MAX_PIXELS
 from aunet.errors import InputError
 from pipelines.store import storage
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def image_names(images: str) -> list[str]:
-    """Paths of the JPEG and PNG files below a folder's URI.
+def image_files(images: str) -> tuple[str, list[str]]:
+    """A folder's URI, and the paths of the JPEG and PNG files below it.
+
+    Args:
+        images: URI of the folder, or of one file, which is the only one then.
 
     Raises:
         InputError: there are none.
     """
     if not storage.exists(images):
-        raise InputError(f"--images {images}: no such folder; give a folder of JPEG or PNG files")
-    names = [file.path for file in storage.list_files(images) if file.path.lower().endswith(SUFFIXES)]
+        raise InputError(f"--images {images}: no such file or folder; give a folder of JPEG or PNG files, or one file")
+    try:
+        names = [file.path for file in storage.list_files(images) if file.path.lower().endswith(SUFFIXES)]
+    except InputError:
+        if not images.lower().endswith(SUFFIXES):
+            raise
+        return storage.parent(storage.absolute(images)), [images.rpartition("/")[2]]
     if not names:
         raise InputError(f"--images {images}: no {', '.join(SUFFIXES)} files in it; give a folder of images")
-    return names
+    return images, names
 
 
-def read_image(images: str, name: str) -> NDArray[np.uint8]:
+def read_image(images: str, name: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """uint8[H, W, 3] of one of these files.
 
     Raises:
-        InputError: it is not an image.
+        InputError: it is not an image, or has more than `max_pixels` pixels.
     """
-    return decode_image(storage.read_bytes(storage.join(images, name)))
+    return decode_image(storage.read_bytes(storage.join(images, name)), max_pixels)

@@ -10,7 +10,7 @@ from aunet.model.precision import autocast_dtype
 from aunet.predictor import WEIGHTS, Predictor
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
-from pipelines.store.hashes import check_hashes
+from pipelines.store.hashes import check_hashes, check_listing
 from pipelines.store.run_folder import RunFolder
 from pipelines.tracking.address import is_registered
 
@@ -39,17 +39,23 @@ def model_folder(model: str) -> str:
     )
 
 
-def load_predictor(model_uri: str, config: RunConfig | None = None) -> Predictor:
+def load_predictor(model_uri: str, config: RunConfig | None = None, *, trust_exported: bool = False) -> Predictor:
     """The predictor of a model folder, checked against its hashes, on the GPU where there is one.
 
     Args:
         config: where given, its fusion and input size replace those the model was trained with.
+        trust_exported: also load a program of `export`, which is code.
+
+    Raises:
+        InputError: a file is missing, damaged or not listed, they do not belong together, or there is a program that is
+            not trusted.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = autocast_dtype(config.train.precision if config else "auto", device)
+    check_listing(model_uri)  # before anything is fetched
     with storage.local_folder(model_uri) as folder:
         check_hashes(folder)
-        precision = autocast_dtype(config.train.precision if config else "auto", device)
-        predictor = Predictor.from_folder(folder, device=device, precision=precision)
+        predictor = Predictor.from_folder(folder, device=device, precision=precision, trust_exported=trust_exported)
     if config is not None:
         predictor.augment, predictor.fusion = config.augment, config.fusion
     return predictor

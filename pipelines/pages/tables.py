@@ -7,6 +7,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from aunet.names import printable
 
 
 def print_quality(metrics: Mapping[str, float], per_class: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -30,7 +33,9 @@ def print_quality(metrics: Mapping[str, float], per_class: Sequence[Mapping[str,
         counts = [row["tp"], row["fp"], row["fn"]]
         if any(counts):
             figures = [f"{row[key]:.1f}" for key in ("PQ", "SQ", "RQ")]
-            classes.add_row(row["name"], "thing" if row["isthing"] else "stuff", *figures, *map(str, counts))
+            classes.add_row(
+                Text(printable(row["name"])), "thing" if row["isthing"] else "stuff", *figures, *map(str, counts)
+            )
     console.print(groups)
     if others := [f"{name} {metrics[name]:.1f}" for name in ("AP", "AP_box", "mIoU") if name in metrics]:
         console.print(" · ".join(others), highlight=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,13 @@ START_ATTEMPTS = 3
 """Starts of a local Ray before giving up; the next one finds the files of the one before in memory."""
 TOO_SLOW = ("timed out during startup", "Timed out waiting for file", "Failed to start GCS")
 """How Ray's errors put it that a process of its own did not start in time."""
+NAMED_ADDRESSES = ("auto", "local")
+"""Addresses that are words of Ray's own: the cluster of this machine, and a new one."""
+FORMS = "use HOST:6379 or ray://HOST:10001 for a cluster, http://HOST:8265 for its job server, or unset it"
+MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of the path of a Unix socket that systems accept."""
+SOCKET = "ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
+"""The longest path of Ray's sockets below its temporary folder."""
 
 
 def connect(num_cpus: int | None = None) -> None:
@@ -35,7 +43,7 @@ def connect(num_cpus: int | None = None) -> None:
         num_cpus: logical CPUs of a local Ray that is started here; None: the machine's, at least two.
 
     Raises:
-        InputError: RAY_ADDRESS names a job server.
+        InputError: RAY_ADDRESS names a job server, or nothing that Ray knows; the temporary folder's path is too long.
         Unavailable: the cluster that RAY_ADDRESS names does not answer, or a local Ray does not start.
     """
     import ray  # takes 0.7 s, and counting the CPUs of this machine needs none
@@ -46,9 +54,10 @@ def connect(num_cpus: int | None = None) -> None:
     root = str(Path(__file__).resolve().parents[2])
     inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != root]
     code_here = {"PYTHONPATH": os.pathsep.join([root, *inherited])}
-    if address := os.environ.get("RAY_ADDRESS"):
+    if address := ray_address():
         join(address, code_here, ray.init)
         return
+    check_temporary_folder(os.environ)
     # Ray's processes inherit these; a runtime_env would start each of them twice.
     os.environ |= code_here
     for name in ("RAY_raylet_start_wait_time_s", "RAY_gcs_server_port_wait_time_s"):
@@ -79,6 +88,43 @@ def join(address: str, code_here: dict[str, str], init: Callable[..., object]) -
         init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env)
     except ConnectionError as error:
         raise Unavailable(f"RAY_ADDRESS = {address}: {error}; start the cluster, or correct RAY_ADDRESS") from error
+
+
+def ray_address() -> str | None:
+    """RAY_ADDRESS, in a form that holds a host, a port and nothing secret; None: it is not set.
+
+    Raises:
+        InputError: it has another form; as it may hold credentials, it is not repeated.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    if not address or address in NAMED_ADDRESSES:
+        return address or None
+    try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        is_server = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?", parts.netloc) is not None
+        is_complete = is_job_server(address) or (parts.port is not None and parts.path in ("", "/"))
+        known = is_server and is_complete and parts.scheme in ("", "ray", "http", "https")
+        if known and not parts.query and not parts.fragment:
+            return address
+    except ValueError:
+        pass
+    raise InputError(f"RAY_ADDRESS: not the address of a Ray cluster (not shown, it may hold credentials); {FORMS}")
+
+
+def check_temporary_folder(environment: Mapping[str, str]) -> None:
+    """Refuse a temporary folder below which Ray could not open its sockets.
+
+    Raises:
+        InputError: its path is too long.
+    """
+    name = "RAY_TMPDIR" if "RAY_TMPDIR" in environment else "TMPDIR"
+    folder = environment.get(name) or "/tmp"
+    longest = MAX_SOCKET_PATH - len(f"/{SOCKET.format(pid=os.getpid())}")
+    if (size := len(os.fsencode(os.path.abspath(folder)))) > longest:
+        raise InputError(
+            f"{name} = {folder!r:.200}: {size} bytes, over {longest}, too long for the paths of Ray's sockets; "
+            "set RAY_TMPDIR to a shorter folder, such as RAY_TMPDIR=/tmp"
+        )
 
 
 def start_patiently(start: Callable[[], object]) -> None:
@@ -132,18 +178,20 @@ def is_job_server(address: str) -> bool:
 def check_address(address: str) -> None:
     """Try the address of a Ray cluster, where it names a machine, for a few seconds; Ray itself would wait for long.
 
+    Args:
+        address: as `ray_address` returns it.
+
     Raises:
         Unavailable: nothing answers there.
     """
     parts = urlsplit(address if "//" in address else f"//{address}")
-    with contextlib.suppress(ValueError):  # a port that is not a number: Ray's own names, such as `auto`
-        if not (parts.hostname and parts.port):
-            return
-        try:
-            socket.create_connection((parts.hostname, parts.port), REACH_SECONDS).close()
-        except OSError as error:
-            cure = "start the cluster (`ray start --head`), correct it or unset RAY_ADDRESS"
-            raise Unavailable(f"RAY_ADDRESS = {address}: {error}; {cure}") from None
+    if not (parts.hostname and parts.port):
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port), REACH_SECONDS).close()
+    except (OSError, UnicodeError) as error:  # a name that is too long for DNS
+        cure = "start the cluster (`ray start --head`), correct it or unset RAY_ADDRESS"
+        raise Unavailable(f"RAY_ADDRESS = {address}: {error}; {cure}") from None
 
 
 def resources() -> dict[str, int]:
@@ -153,7 +201,7 @@ def resources() -> dict[str, int]:
         InputError, Unavailable: as `connect`.
     """
     ray = sys.modules.get("ray")  # whoever has connected has imported it
-    if not (ray and ray.is_initialized()) and not os.environ.get("RAY_ADDRESS"):
+    if not (ray and ray.is_initialized()) and not ray_address():
         return {"CPU": _num_cpus(), "GPU": _num_gpus()}
     connect()
     available = sys.modules["ray"].cluster_resources()

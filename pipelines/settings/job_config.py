@@ -4,42 +4,48 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Annotated
 
 from aunet.errors import check
+from aunet.ranges import Range, Seed, check_ranges
+
+Number = Annotated[int, Range(at_least=1, at_most=1_000_000)]
+"""Of things that are counted: processes, images, epochs, trials."""
+NumberOrZero = Annotated[int, Range(at_least=0, at_most=1_000_000)]
+"""The same, where 0 means something."""
+Gigabytes = Annotated[int, Range(at_least=1, at_most=100_000)]
+KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
+CRON_FIELD = re.compile(r"[\d*/,A-Za-z-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TuneConfig:
     """The search for λ1–λ4 of Eq. 7: Optuna proposes, ASHA stops the trials that fall behind."""
 
-    num_trials: int = 24
+    num_trials: Number = 24
     """Weights tried, including the enqueued ones."""
-    epochs: int = 6
+    epochs: Number = 6
     """Epochs of a trial that is not stopped early."""
-    grace_epochs: int = 1
+    grace_epochs: Number = 1
     """Epochs before a trial may be stopped."""
-    reduction: int = 3
+    reduction: Annotated[int, Range(at_least=2, at_most=1000)] = 3
     """One in this many of the trials that reach a rung continues; each rung is this many times as long as the last."""
-    num_workers: int = 1
+    num_workers: Number = 1
     """Data-parallel processes of one trial."""
-    max_concurrent: int = 0
+    max_concurrent: NumberOrZero = 0
     """Trials at a time; 0: as many as fit on the cluster."""
-    val_images: int = 0
+    val_images: NumberOrZero = 0
     """Validation images on which trials are compared, a fixed choice; 0: all."""
-    span: float = 30.0
+    span: Annotated[float, Range(above=1, at_most=1e6)] = 30.0
     """The ratios λ2/λ1, λ3/λ1 and λ4/λ1 are searched from 1/span to span."""
-    confirm_seeds: int = 3
+    confirm_seeds: Annotated[int, Range(at_least=0, at_most=1000)] = 3
     """Seeds with which the winner and the preset's own weights are trained again and compared; 0: none."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the search."""
 
     def __post_init__(self) -> None:
-        for name in ("num_trials", "epochs", "grace_epochs", "num_workers"):
-            check(getattr(self, name) >= 1, f"tune.{name}", getattr(self, name), "use 1 or more")
-        for name in ("max_concurrent", "val_images", "confirm_seeds"):
-            check(getattr(self, name) >= 0, f"tune.{name}", getattr(self, name), "use 0 or more")
-        check(self.reduction >= 2, "tune.reduction", self.reduction, "use 2 or more")
-        check(self.span > 1, "tune.span", self.span, "use more than 1")
+        check_ranges(self, "tune")
         cure = f"use at most tune.epochs = {self.epochs}"
         check(self.grace_epochs <= self.epochs, "tune.grace_epochs", self.grace_epochs, cure)
 
@@ -48,11 +54,11 @@ class TuneConfig:
 class RetrainConfig:
     """How the ticks of a scheduled retraining stay out of each other's way."""
 
-    lease_seconds: float = 300.0
+    lease_seconds: Annotated[float, Range(at_least=3, at_most=86_400)] = 300.0
     """Longest time for which a dead tick blocks the next ones; a live tick renews its lease three times within it."""
 
     def __post_init__(self) -> None:
-        check(self.lease_seconds >= 3, "retrain.lease_seconds", self.lease_seconds, "use 3 seconds or more")
+        check_ranges(self, "retrain")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,34 +71,31 @@ class ClusterConfig:
     service_account: str = "aunet"
     secret: str = "aunet"
     """Kubernetes Secret whose keys become environment variables: AWS_…, MLFLOW_TRACKING_URI, …"""
-    gpus_per_node: int = 8
-    cpus_per_node: int = 32
-    memory_gb: int = 192
+    gpus_per_node: Annotated[int, Range(at_least=0, at_most=1000)] = 8
+    cpus_per_node: Annotated[int, Range(at_least=1, at_most=10_000)] = 32
+    memory_gb: Gigabytes = 192
     """Per node."""
-    shm_gb: int = 32
+    shm_gb: Gigabytes = 32
     """/dev/shm per node: Ray's object store and the loaders' batches."""
     spot: bool = True
     """Whether GPU nodes may be pre-emptible."""
-    deadline_hours: float = 72.0
+    deadline_hours: Annotated[float, Range(at_least=0.001, at_most=5000)] = 72.0
     """A job that runs longer is stopped; its checkpoints are kept."""
-    retries: int = 3
+    retries: Annotated[int, Range(at_least=0, at_most=100)] = 3
     """How many times a failed job is started again; it resumes."""
-    keep_hours: float = 1.0
+    keep_hours: Annotated[float, Range(at_least=0, at_most=5000)] = 1.0
     """How long a finished job is kept for inspection."""
     schedule: str = "0 3 * * *"
     """When a scheduled job starts: five cron fields, UTC."""
 
     def __post_init__(self) -> None:
-        for name in ("gpus_per_node", "retries"):
-            check(getattr(self, name) >= 0, f"cluster.{name}", getattr(self, name), "use 0 or more")
-        for name in ("cpus_per_node", "memory_gb", "shm_gb"):
-            check(getattr(self, name) >= 1, f"cluster.{name}", getattr(self, name), "use 1 or more")
-        check(self.deadline_hours > 0, "cluster.deadline_hours", self.deadline_hours, "use a positive number of hours")
-        check(self.keep_hours >= 0, "cluster.keep_hours", self.keep_hours, "use 0 or more hours")
+        check_ranges(self, "cluster")
         for name in ("namespace", "service_account", "secret"):
             value = getattr(self, name)
-            valid = re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", value) is not None
-            check(valid, f"cluster.{name}", value, "use lower-case letters, digits and hyphens, at most 63")
-        fields = self.schedule.split()
-        cron = len(fields) == 5 and all(re.fullmatch(r"[\d*/,A-Za-z-]+", field) for field in fields)
-        check(cron, "cluster.schedule", self.schedule, 'give five cron fields, such as "0 3 * * *"')
+            cure = "use lower-case letters, digits and hyphens, at most 63"
+            check(KUBERNETES_NAME.fullmatch(value) is not None, f"cluster.{name}", value, cure)
+        cure = "give the name of an image, such as registry.example.com/aunet:latest"
+        check(IMAGE.fullmatch(self.image) is not None, "cluster.image", self.image, cure)
+        fields = self.schedule.split(" ")
+        is_cron = len(fields) == 5 and all(CRON_FIELD.fullmatch(field) for field in fields)
+        check(is_cron, "cluster.schedule", self.schedule, 'give five cron fields, such as "0 3 * * *"')

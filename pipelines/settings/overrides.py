@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,9 +37,21 @@ def override(config: RunConfig, changes: Mapping[str, Any], source_name: str = "
             close = difflib.get_close_matches(name, known, 1)
             cure = f"did you mean {close[0]}?" if close else f"there are {', '.join(list(known)[:12])}, …"
             raise InputError(f"{source_name}: {name}: no such setting; {cure}")
-        *path, last = name.split(".")
-        functools.reduce(dict.__getitem__, path, plain)[last] = value
+        section, _, last = name.rpartition(".")
+        settings = _section(plain, section)
+        if settings is None:
+            raise InputError(
+                f"{source_name}: {name} = {value!r:.120}: {section} is null or no section; drop one of the two"
+            )
+        settings[last] = value
     return from_json(type(config), plain)
+
+
+def _section(plain: Any, name: str) -> dict[str, Any] | None:
+    """The settings of a section of a configuration in plain JSON; None: another change has replaced it."""
+    for part_name in filter(None, name.split(".")):
+        plain = plain.get(part_name) if isinstance(plain, dict) else None
+    return plain if isinstance(plain, dict) else None
 
 
 def differences(config: RunConfig, start: RunConfig) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from aunet.config import AugmentConfig, AUNetConfig, FusionConfig, LossWeights
 from aunet.config_json import from_json, to_json
 from aunet.errors import InputError, check
-from pipelines.settings.job_config import ClusterConfig, RetrainConfig, TuneConfig
+from aunet.names import check_name
+from aunet.ranges import Range, Seed, Share, check_ranges
+from pipelines.settings.job_config import ClusterConfig, Number, NumberOrZero, RetrainConfig, TuneConfig
 
 __all__ = [
     "ClusterConfig",
@@ -30,29 +33,26 @@ __all__ = [
 ]
 
 
+Side = Annotated[int, Range(at_least=64, at_most=16_384)]
+"""Pixels of a generated scene."""
+ImageId = Annotated[int, Range(at_least=0, below=2**63)]
+Decay = Annotated[float, Range(above=0, below=1)]
+ALIAS = re.compile(r"(?!latest$)(?!v[0-9]+$).*", re.IGNORECASE)
+"""Aliases that MLflow does not keep for itself."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShapesConfig:
     """Generated scenes, written to the store as a COCO panoptic folder and read back like any other."""
 
-    num_train: int = 512
-    num_val: int = 64
-    height: int = 128
-    width: int = 160
-    seed: int = 0
+    num_train: Number = 512
+    num_val: Number = 64
+    height: Side = 128
+    width: Side = 160
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check(
-            self.num_train >= 1 and self.num_val >= 1,
-            "data.shapes.num_train, num_val",
-            (self.num_train, self.num_val),
-            "use at least one scene each",
-        )
-        check(
-            min(self.height, self.width) >= 64,
-            "data.shapes.height, width",
-            (self.height, self.width),
-            "use at least 64 pixels",
-        )
+        check_ranges(self, "data.shapes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ class SplitConfig:
     """Folder of Cityscapes' `*_instanceIds.png`, instead of `panoptic_json` and `panoptic_dir`."""
     cities: tuple[str, ...] = ()
     """With `instance_ids`: use only the folders of these cities; empty: all."""
-    image_ids: tuple[int, ...] = ()
+    image_ids: tuple[ImageId, ...] = ()
     """Use only these images; empty: all."""
 
     @property
@@ -108,16 +108,16 @@ class DataConfig:
     )
     shapes: ShapesConfig | None = None
     """Generate the data instead of reading `root`."""
-    rows_per_shard: int = 256
+    rows_per_shard: Number = 256
     """Most images in a shard; most shards hold between half of this and all of it."""
-    max_bad_fraction: float = 0.0
+    max_bad_fraction: Annotated[float, Range(at_least=0, below=1)] = 0.0
     """Largest share of a split's images that may be left out because they are defective."""
 
     def __post_init__(self) -> None:
+        check_ranges(self, "data")
+        check_ranges(self.train, "data.train")
+        check_ranges(self.val, "data.val")
         check(bool(self.root) or self.shapes is not None, "data.root", self.root, "name the folder of the raw data")
-        check(self.rows_per_shard >= 1, "data.rows_per_shard", self.rows_per_shard, "use 1 or more")
-        bad = self.max_bad_fraction
-        check(0 <= bad < 1, "data.max_bad_fraction", bad, "use a share of at least 0 and below 1")
         if problems := [*self.train.problems("data.train"), *self.val.problems("data.val")]:
             raise InputError(problems)
 
@@ -128,13 +128,13 @@ class FeedConfig:
 
     kind: Literal["torch", "ray"] = "torch"
     """`torch`: processes beside each training worker; `ray`: Ray tasks anywhere in the cluster, one CPU each."""
-    workers: int = 0
+    workers: NumberOrZero = 0
     """Processes or tasks that decode ahead for each training worker; 0 decodes in the training process."""
     verify: bool = True
     """Check the SHA-256 of every row on reading."""
 
     def __post_init__(self) -> None:
-        check(self.workers >= 0, "feed.workers", self.workers, "use 0 or more")
+        check_ranges(self, "feed")
         check(
             self.kind == "torch" or self.workers >= 1,
             "feed.workers",
@@ -147,31 +147,31 @@ class FeedConfig:
 class TrainConfig:
     """Optimisation and the resources for it."""
 
-    num_workers: int = 8
+    num_workers: Number = 8
     """Data-parallel processes."""
     use_gpu: bool = True
-    batch_size: int = 16
+    batch_size: Number = 16
     """Images per step, over all workers and all their forward passes."""
-    micro_batch_size: int | None = None
+    micro_batch_size: Number | None = None
     """Most images in one forward pass; a worker with more images per step makes several passes and adds up their
     gradients. None: all in one pass."""
-    epochs: int = 18
+    epochs: Number = 18
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.02
-    momentum: float = 0.9
-    weight_decay: float = 4e-5
+    lr: Annotated[float, Range(above=0, at_most=1000)] = 0.02
+    momentum: Annotated[float, Range(at_least=0, below=1)] = 0.9
+    weight_decay: Annotated[float, Range(at_least=0, at_most=1000)] = 4e-5
     decay_norms: bool = False
     """Whether weight decay also applies to normalisation layers and biases."""
     schedule: Literal["step", "cosine", "flat_cosine"] = "step"
     """`step`: divided by 10 at the `milestones`; `flat_cosine`: constant, then cosine to 0 over the last `cooldown`."""
-    milestones: tuple[int, ...] = (15, 18)
+    milestones: tuple[Number, ...] = (15, 18)
     """Epochs after which the learning rate drops."""
-    cooldown: float = 0.5
+    cooldown: Share = 0.5
     """Share of the run over which `flat_cosine` falls."""
-    warmup_steps: int = 1000
-    warmup_factor: float = 0.001
-    clip_norm: float | None = None
-    ema: float | None = None
+    warmup_steps: Annotated[int, Range(at_least=0, below=2**31)] = 1000
+    warmup_factor: Annotated[float, Range(above=0, at_most=1)] = 0.001
+    clip_norm: Annotated[float, Range(above=0, at_most=1e6)] | None = None
+    ema: Decay | None = None
     """Decay per step of an exponential moving average of the weights, which evaluation then uses."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """`auto`: bf16 autocast where the hardware supports it, else fp32. `fp16`, with scaled losses, is for GPUs without
@@ -179,18 +179,18 @@ class TrainConfig:
     compile: bool = False
     """Let torch.compile fuse the modules that process whole images, of any size; the first step then takes a minute or
     more. A resumed run may differ in the last bits."""
-    seed: int = 0
-    checkpoint_every: int = 1
+    seed: Seed = 0
+    checkpoint_every: Number = 1
     """Epochs between checkpoints."""
-    evaluate_every: int = 0
+    evaluate_every: NumberOrZero = 0
     """Epochs between evaluations on the validation split during training; 0: none, only `evaluate` afterwards."""
-    val_images: int = 0
+    val_images: NumberOrZero = 0
     """Images used by evaluations during training, a fixed choice; 0: the whole split."""
-    max_failures: int = 3
+    max_failures: NumberOrZero = 3
     """How many times the group may restart from the newest checkpoint after losing a worker."""
 
     def __post_init__(self) -> None:
-        check(self.num_workers >= 1, "train.num_workers", self.num_workers, "use 1 or more")
+        check_ranges(self, "train")
         check(
             self.batch_size >= self.num_workers and self.batch_size % self.num_workers == 0,
             "train.batch_size",
@@ -199,16 +199,11 @@ class TrainConfig:
         )
         per_worker, size = self.batch_size // self.num_workers, self.micro_batch_size
         check(
-            size is None or (size >= 1 and per_worker % min(size, per_worker) == 0),
+            size is None or per_worker % min(size, per_worker) == 0,
             "train.micro_batch_size",
             size,
             f"use a divisor of the {per_worker} images of each worker (train.batch_size / train.num_workers), or None",
         )
-        check(self.epochs >= 1, "train.epochs", self.epochs, "use 1 or more")
-        check(self.checkpoint_every >= 1, "train.checkpoint_every", self.checkpoint_every, "use 1 or more epochs")
-        check(self.val_images >= 0, "train.val_images", self.val_images, "use 0 or more")
-        check(self.lr > 0, "train.lr", self.lr, "use a positive learning rate")
-        check(self.ema is None or 0 < self.ema < 1, "train.ema", self.ema, "use a decay between 0 and 1, or None")
 
     @property
     def accumulate(self) -> int:
@@ -223,8 +218,15 @@ class RegisterConfig:
 
     model_name: str = "aunet"
     alias: str = "champion"
-    margin: float = 0.0
+    margin: Annotated[float, Range(at_least=0, at_most=100)] = 0.0
     """PQ by which a new version must beat the alias's current holder to receive the alias."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "register")
+        check_name("register.model_name", self.model_name)
+        check_name("register.alias", self.alias)
+        cure = "MLflow keeps latest and v1, v2, … for itself; use another name"
+        check(ALIAS.fullmatch(self.alias) is not None, "register.alias", self.alias, cure)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,6 +248,9 @@ class RunConfig:
     version: str = ""
     """Part of the run's identity besides its settings: another text gives another run of the same settings. `retrain`
     writes the code's hash here."""
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
 
 
 def fingerprint(*parts: Any) -> str:

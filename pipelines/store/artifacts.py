@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
+from aunet.config_json import from_json
 from aunet.errors import InputError
 
 
@@ -14,20 +14,22 @@ class VerbResult:
     """What a verb returns. The command line prints `text`, then `to_json` as one line, and exits with `exit_code`."""
 
     @classmethod
-    def from_fields(cls, plain: Mapping[str, Any], source_name: str) -> Self:
+    def from_fields(cls, plain: Any, source_name: str) -> Self:
         """The result whose fields were written to the store, perhaps by another version: unknown ones are ignored.
 
         Args:
             source_name: where they come from, for messages.
 
         Raises:
-            InputError: a field is missing that has no default.
+            InputError: a field is missing that has no default, or has a value of another type.
         """
-        own = {field.name: field for field in fields(cls)}
-        optional = {name for name, f in own.items() if f.default is not MISSING or f.default_factory is not MISSING}
-        if missing := own.keys() - optional - plain.keys():
-            raise InputError(f"{source_name}: lacks {', '.join(sorted(missing))}; delete it and run the same again")
-        return cls(**{name: plain[name] for name in own if name in plain})
+        own = {field.name for field in fields(cls)}
+        known = {name: plain[name] for name in plain if name in own} if isinstance(plain, dict) else plain
+        try:
+            return from_json(cls, known, source_name)
+        except InputError as error:
+            cure = "delete the file and run the same again"
+            raise InputError(f"{problem.removesuffix('; add it')}; {cure}" for problem in error.problems) from None
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name, as plain values."""

@@ -13,25 +13,34 @@ retrain/<preset>/            frozen set, ticks, lease         RetrainFolder
 jobs/<id>/                   a job of this machine            JobFolder
 pipelines/<preset>.json      how a Kubeflow pipeline ended
 mlflow.db, mlartifacts/      MLflow without a server
+aunet-store.json             says that the folder is a store
 ```
+
+What is being written has `in_use/` in it, see the module of that name.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from aunet.errors import InputError
+from aunet.names import NAME, check_name
 from pipelines.store import storage
-from pipelines.store.run_folder import Folder, RunFolder
+from pipelines.store.job_folder import JobFolder
+from pipelines.store.run_folder import IN_USE, Folder, RunFolder
 from pipelines.store.storage import join
 
 HASHES = "sha256.json"
 """In folders of models and checkpoints: file name → SHA-256."""
 MANIFEST = "manifest.json"
 """In folders of prepared data."""
+_OWN = re.compile(
+    r"shards/[0-9a-f]{32}\.parquet|receipts/[0-9a-f]{32}\.json|in_use/[A-Za-z0-9._-]+\.json"
+    r"|[0-9a-f]{16}/[A-Za-z0-9_-]+-[0-9a-f]{16}\.index\.parquet"
+)
+"""Paths of what a pool has besides manifests."""
 
 
 class RawFolder(Folder):
@@ -81,6 +90,16 @@ class PreparedPool(Folder):
     def receipt_uri(self, key: str) -> str:
         """Receipt of one task."""
         return join(self.receipts_uri, f"{key}.json")
+
+    @staticmethod
+    def is_own(path: str) -> bool:
+        """Whether `path`, relative to the pool, is that of a shard, a receipt, an index or a mark."""
+        return bool(_OWN.fullmatch(path))
+
+    @property
+    def in_use_uri(self) -> str:
+        """Folder of the marks of those who write shards."""
+        return join(self.uri, IN_USE)
 
     def prepared(self, fingerprint: str) -> PreparedFolder:
         """The folder of one set of prepared data."""
@@ -148,44 +167,13 @@ class RetrainFolder(Folder):
         """Record of a tick that has ended."""
         return join(self.ticks_uri, f"{key}.json")
 
-    def newest_tick(self) -> dict[str, Any] | None:
+    def newest_tick_uri(self) -> str | None:
         """Record of the tick that ended last; None: there was none."""
         if not storage.exists(self.ticks_uri):
             return None
-        newest = max(storage.list_files(self.ticks_uri), key=lambda file: file.modified)
-        return json.loads(storage.read_bytes(join(self.ticks_uri, newest.path)))
-
-
-@dataclass(frozen=True, slots=True)
-class JobFolder:
-    """A job of this machine."""
-
-    path: Path
-
-    @property
-    def log(self) -> Path:
-        """What the job and its earlier attempts have printed."""
-        return self.path / "log"
-
-    @property
-    def record(self) -> Path:
-        """Process and command."""
-        return self.path / "process.json"
-
-    @property
-    def exit_code(self) -> Path:
-        """Written when the job has ended by itself."""
-        return self.path / "exit_code"
-
-    @property
-    def stopped(self) -> Path:
-        """Exists where the job was stopped."""
-        return self.path / "stopped"
-
-    @property
-    def lock(self) -> Path:
-        """Held as long as one of the job's processes lives."""
-        return self.path / "lock"
+        records = [file for file in storage.list_files(self.ticks_uri) if file.path.endswith(".json")]
+        newest = max(records, key=lambda file: file.modified, default=None)
+        return join(self.ticks_uri, newest.path) if newest else None
 
 
 class Store(Folder):
@@ -195,6 +183,31 @@ class Store(Folder):
     def here(cls) -> Store:
         """The store that AUNET_STORE names."""
         return cls(storage.store_root())
+
+    @property
+    def marker_uri(self) -> str:
+        """The file that says that the folder is a store."""
+        return join(self.uri, "aunet-store.json")
+
+    def claim(self) -> None:
+        """Mark the folder as a store; whoever begins to write shards or a run calls this."""
+        if not storage.exists(self.marker_uri):
+            storage.write_bytes(self.marker_uri, b"{}\n")
+
+    def check_claimed(self) -> None:
+        """Make sure that the folder is a store; whoever deletes what is no longer needed calls this.
+
+        Raises:
+            InputError: it does not exist, or nothing says that it is a store.
+        """
+        if not self.exists():
+            raise InputError(f"AUNET_STORE = {self.uri}: no such store; name one that was written to")
+        if not storage.exists(self.marker_uri):
+            name = self.marker_uri.rpartition("/")[2]
+            raise InputError(
+                f"AUNET_STORE = {self.uri}: not marked as a store, nothing is deleted in it; if it is one of an "
+                f"earlier version, run `preprocess` again or put a file {name} into it; else correct AUNET_STORE"
+            )
 
     def raw(self, name: str) -> RawFolder:
         """Generated scenes."""
@@ -207,23 +220,29 @@ class Store(Folder):
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of one training run."""
-        return RunFolder(join(self.uri, "runs", run_id))
+        return RunFolder(join(self.uri, "runs", check_name("run", run_id)))
 
     def runs(self) -> Iterator[RunFolder]:
-        """All training runs."""
-        return (self.run(name) for name in storage.list_folders(join(self.uri, "runs")))
+        """All training runs; nothing that has not the name of one."""
+        return (self.run(name) for name in storage.list_folders(join(self.uri, "runs")) if NAME.fullmatch(name))
+
+    def without_links(self) -> tuple[list[PreparedPool], list[RunFolder]]:
+        """The pool and the runs that are in this folder itself, not behind a link."""
+        own = storage.list_folders(self.uri, follow_links=False)
+        runs = storage.list_folders(join(self.uri, "runs"), follow_links=False) if "runs" in own else []
+        return [self.pool] * (self.pool.name in own), [self.run(name) for name in runs if NAME.fullmatch(name)]
 
     def study(self, study_id: str) -> StudyFolder:
         """The folder of one search."""
-        return StudyFolder(join(self.uri, "tuned", study_id))
+        return StudyFolder(join(self.uri, "tuned", check_name("study", study_id)))
 
     def retrain(self, name: str) -> RetrainFolder:
         """The folder of one scheduled retraining."""
-        return RetrainFolder(join(self.uri, "retrain", name))
+        return RetrainFolder(join(self.uri, "retrain", check_name("retrain", name)))
 
     def pipeline_uri(self, preset: str) -> str:
         """How the last Kubeflow pipeline of a preset ended."""
-        return join(self.uri, "pipelines", f"{preset}.json")
+        return join(self.uri, "pipelines", f"{check_name('preset', preset)}.json")
 
     @property
     def mlflow_artifacts_uri(self) -> str:
@@ -237,8 +256,12 @@ class Store(Folder):
         return Path.cwd() / "store" if storage.is_remote(self.uri) else Path(self.uri)
 
     def job(self, job_id: str) -> JobFolder:
-        """The folder of a job of this machine."""
-        return JobFolder(self.local_path / "jobs" / job_id)
+        """The folder of a job of this machine.
+
+        Raises:
+            InputError: `job_id` is not a name.
+        """
+        return JobFolder(self.local_path / "jobs" / check_name("--id", job_id))
 
     @property
     def mlflow_database(self) -> Path:

@@ -4,49 +4,31 @@
 next one exclusively, and reads back that the file is its own and the newest. The holder renews its file from a thread,
 three times per lease; `Lease.check` raises when it was suspended past its expiry, or overtaken.
 
+A file that cannot be read as a holding is an error, not a free lease. Other names than these are not looked at.
+
 Assumptions: a listing shows all that was written before, and the hosts' clocks differ by less than half a lease.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import re
-import socket
-import sys
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 from aunet.errors import InputError, Refused
 from pipelines.store import storage
+from pipelines.store.holding import CURE, Clock, Holding, Lost, iso, renewed
 
 SETTLE_SECONDS = 2.0
 """Wait before reading back from a remote store: some (Swift) let two create one file at one moment; the later stays."""
 
-Clock = Callable[[], float]
-"""Seconds since 1970."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Holding:
-    """The content of one numbered file."""
-
-    holder: str
-    """host/pid."""
-    token: str
-    """Tells apart two holders of one name."""
-    since: float
-    expires: float
-    """Seconds since 1970, as `since`; 0 once released."""
-
-    def __str__(self) -> str:
-        until = f"until {_iso(self.expires)} unless renewed" if self.expires else "released"
-        return f"{self.holder} since {_iso(self.since)}, {until}"
+NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,}")
+"""As it is written: other names are not the lease's."""
+MAX_NUMBER = 10**12
+MAX_LISTINGS = 10
+"""How often the newest file may be cleaned up between its listing and its reading."""
 
 
 class Held(Refused):
@@ -55,10 +37,6 @@ class Held(Refused):
     def __init__(self, uri: str, record: Holding) -> None:
         self.record = record
         super().__init__(f"{uri}: held by {record}")
-
-
-class Lost(Refused):
-    """The lease was ours and no longer is: nothing may be committed under it."""
 
 
 class Lease:
@@ -81,7 +59,7 @@ class Lease:
             if newest is None or (number, newest.token) != (self.number, self.record.token):
                 self.lost = f"taken by {newest}" if newest else "its files are gone"
             elif self._now() >= self.record.expires:
-                self.lost = f"expired at {_iso(self.record.expires)} before it could be renewed"
+                self.lost = f"expired at {iso(self.record.expires)} before it could be renewed"
         if self.lost:
             raise Lost(f"{self.uri}: lease of {self.record.holder} lost: {self.lost}")
 
@@ -103,7 +81,7 @@ class Lease:
             self._write()
 
     def _write(self) -> None:
-        storage.write_bytes(_numbered(self.uri, self.number), _to_bytes(self.record))
+        storage.write_bytes(_numbered(self.uri, self.number), self.record.to_bytes())
 
 
 @contextlib.contextmanager
@@ -124,21 +102,18 @@ def hold(
 
     Raises:
         Held: somebody else holds it.
+        InputError: a file of the lease is damaged.
         Lost: instead of whatever ended the block, when the lease was lost in the meantime.
     """
     lease = acquire(uri, seconds, now=now, sleep=sleep)
-    done = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(lease, done, on_lost), name=f"lease {uri}", daemon=True)
-    keeper.start()
     try:
-        yield lease
+        with renewed(lease, on_lost):
+            yield lease
     except BaseException:
         if lease.lost:
             lease.check()
         raise
     finally:
-        done.set()
-        keeper.join()
         lease.release()
 
 
@@ -149,21 +124,21 @@ def acquire(
 
     Raises:
         Held: somebody else holds it, or was faster.
+        InputError: a file of the lease is damaged.
     """
     uri = storage.absolute(uri)
     number, newest = _newest(uri)
     if newest is not None and newest.expires > now():
         raise Held(uri, newest)
-    number, since = number + 1, now()
-    mine = Holding(
-        holder=f"{socket.gethostname()}/{os.getpid()}", token=uuid.uuid4().hex, since=since, expires=since + seconds
-    )
-    created = storage.create_exclusive(_numbered(uri, number), _to_bytes(mine))
+    number, mine = number + 1, Holding.begin(seconds, now())
+    created = storage.create_exclusive(_numbered(uri, number), mine.to_bytes())
     if created and storage.is_remote(uri):
         sleep(SETTLE_SECONDS)
     # A slow contender may have created a number that was held, released and cleaned up long ago.
     last, newest = _newest(uri)
-    if newest is not None and (last, newest.token) != (number, mine.token):
+    if newest is None:
+        raise InputError(f"{_numbered(uri, number)}: cannot be written or read as a file; {CURE}")
+    if (last, newest.token) != (number, mine.token):
         raise Held(uri, newest)
     for old in _numbers(uri):
         if old < number:
@@ -171,41 +146,30 @@ def acquire(
     return Lease(uri, number, mine, seconds, now)
 
 
-def _keep(lease: Lease, done: threading.Event, on_lost: Callable[[], object] | None) -> None:
-    while not done.wait(lease.seconds / 3):
-        try:
-            lease.renew()
-        except Lost as lost:
-            print(lost, file=sys.stderr)
-            if on_lost and not done.is_set():
-                on_lost()
-            return
-        except Exception as error:  # noqa: BLE001 - a store may be unreachable for a moment; the expiry decides
-            print(f"{lease.uri}: not renewed ({type(error).__name__}: {error}); trying again", file=sys.stderr)
-
-
 def _newest(uri: str) -> tuple[int, Holding | None]:
     """The highest number and its record; 0 and None where there is none yet."""
-    while numbers := _numbers(uri):
-        with contextlib.suppress(InputError):  # cleaned up between the listing and the reading: there is a newer one
-            return numbers[-1], Holding(**json.loads(storage.read_bytes(_numbered(uri, numbers[-1]))))
-    return 0, None
+    for _ in range(MAX_LISTINGS):
+        numbers = _numbers(uri)
+        if not numbers:
+            return 0, None
+        file = _numbered(uri, numbers[-1])
+        try:
+            data = storage.read_bytes(file)
+        except InputError:  # cleaned up between the listing and the reading: there is a newer one
+            continue
+        return numbers[-1], Holding.from_bytes(data, file)
+    raise InputError(f"{uri}: its newest file is listed, but cannot be read; {CURE}")
 
 
 def _numbers(uri: str) -> list[int]:
     if not storage.exists(uri):
         return []
-    names = (re.fullmatch(r"(\d+)\.json", file.path) for file in storage.list_files(uri))
-    return sorted(int(name[1]) for name in names if name)
+    names = (file.path.removesuffix(".json") for file in storage.list_files(uri) if file.path.endswith(".json"))
+    numbers = sorted(int(name) for name in names if NUMBER.fullmatch(name))
+    if numbers and numbers[-1] >= MAX_NUMBER:
+        raise InputError(f"{_numbered(uri, numbers[-1])}: its number is too high for a lease; {CURE}")
+    return numbers
 
 
 def _numbered(uri: str, number: int) -> str:
     return storage.join(uri, f"{number:06d}.json")
-
-
-def _to_bytes(record: Holding) -> bytes:
-    return json.dumps(asdict(record)).encode()
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

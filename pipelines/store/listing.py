@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Set
 from functools import cached_property
+from urllib.parse import unquote
 
 from aunet.errors import InputError
 from pipelines.store import storage
@@ -27,12 +29,20 @@ class Listing:
 
     @cached_property
     def _folded(self) -> dict[str, str]:
-        return {name.casefold(): name for name in self.names}
+        return {_normal(name).casefold(): name for name in self.names}
 
     def missing(self, name: str) -> str:
-        """The message for a file that does not exist."""
-        alike = self._folded.get(name.casefold())
-        return f"missing in {self.uri}" + (f"; there is {alike}, and capitals matter" if alike else "")
+        """The message for a file that does not exist, with the one that is probably meant."""
+        return f"missing in {self.uri}{self.hint(name)}"
+
+    def hint(self, name: str) -> str:
+        """The end of a message for a file that does not exist: the one that is probably meant; or nothing."""
+        mended = ((name.replace("\\", "/"), "folders are separated by /"), (unquote(name), "% codes are for web pages"))
+        alike, reason = next(((form, why) for form, why in mended if form in self.names), (None, ""))
+        if alike is None and (alike := self._folded.get(_normal(name).casefold())):
+            is_same = _normal(alike) == _normal(name)
+            reason = "they differ only in Unicode normalisation (NFC, NFD)" if is_same else "capitals matter"
+        return f"; there is {alike}, and {reason}" if alike else ""
 
     def read(self, name: str) -> bytes | OSError:
         """A file's content, or why it cannot be read."""
@@ -44,3 +54,7 @@ class Listing:
             return FileNotFoundError(str(error))
         except OSError as error:
             return OSError(f"cannot be read ({error})")
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from aunet.errors import Unavailable
+from pipelines.store.addresses import masked, shown
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ def patiently(uri: str, endpoint: str, operation: Callable[[], T]) -> T:
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise
         except OSError as error:
-            server, why = endpoint or "Amazon's S3", " ".join(str(error).split())[-300:]
+            server, why = shown(endpoint) or "Amazon's S3", masked(" ".join(str(error).split()))[-300:]
             if not passes(error):
                 raise Unavailable(
                     f"{uri}: {server} refuses: {why}; check that the keys are right and allow it: `doctor` tries them"

@@ -7,12 +7,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aunet.errors import InputError
+from aunet.names import check_name
 from pipelines.store import storage
 from pipelines.store.artifacts import Report, TrainedRun
 from pipelines.store.storage import join
+from pipelines.store.stored_json import read_stored, stored_object
 
 OVERLAYS, ATTENTION = "overlays", "attention"
 """Folders of a report's pictures."""
+IN_USE = "in_use"
+"""Folder of the marks of those who write, see `in_use`."""
+CHECKPOINT = "checkpoint_"
+"""What the names of all folders of checkpoints begin with."""
+REMOVE_RUN = "restore it, or remove the run's folder and train again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +88,7 @@ def read_report(uri: str) -> dict[str, Any]:
     """
     if not storage.exists(uri):
         raise InputError(f"{uri}: no report; run `evaluate` on this run first, or name another with --run")
-    try:
-        document = json.loads(storage.read_bytes(uri))
-        if not isinstance(document, dict):
-            raise TypeError(f"a {type(document).__name__}")
-        return document
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{uri}: not a report ({error}); run `evaluate` again") from None
+    return read_stored(uri, "run `evaluate` again")
 
 
 class RunFolder(Folder):
@@ -122,9 +123,9 @@ class RunFolder(Folder):
         """What the model was built and released with, as JSON values.
 
         Raises:
-            InputError: there is no model.
+            InputError: there is no model, or its document is damaged.
         """
-        return json.loads(storage.read_bytes(join(self.model_uri, "config.json")))
+        return read_stored(join(self.model_uri, "config.json"), REMOVE_RUN)
 
     @property
     def snapshot_uri(self) -> str:
@@ -148,24 +149,38 @@ class RunFolder(Folder):
         storage.write_bytes(self.config_uri, json.dumps(config, indent=1).encode())
 
     def config(self) -> dict[str, Any] | None:
-        """The configuration as JSON values; None: the run was never started."""
-        return json.loads(storage.read_bytes(self.config_uri)) if self.is_begun() else None
+        """The configuration as JSON values; None: the run was never started.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        return read_stored(self.config_uri, REMOVE_RUN) if self.is_begun() else None
 
     def events(self) -> list[dict[str, Any]]:
-        """The history up to the newest checkpoint; empty before the first."""
+        """The history up to the newest checkpoint; empty before the first.
+
+        Raises:
+            InputError: it is damaged.
+        """
         if not storage.exists(self.events_uri):
             return []
-        return [json.loads(line) for line in storage.read_bytes(self.events_uri).decode().splitlines()]
+        lines = storage.read_bytes(self.events_uri).splitlines()
+        return [_event(line, f"{self.events_uri}, line {number}") for number, line in enumerate(lines, 1)]
 
     def write_events(self, events: list[dict[str, Any]]) -> None:
         """Replace the history."""
         storage.write_bytes(self.events_uri, "".join(json.dumps(event) + "\n" for event in events).encode())
 
     def trained(self) -> TrainedRun | None:
-        """The artifact; None: the run is not finished."""
+        """The artifact; None: the run is not finished.
+
+        Raises:
+            InputError: it is damaged.
+        """
         if not storage.exists(self.artifact_uri):
             return None
-        return TrainedRun.from_fields(json.loads(storage.read_bytes(self.artifact_uri)), self.artifact_uri)
+        plain = read_stored(self.artifact_uri, "delete it and train again")
+        return TrainedRun.from_fields(plain, self.artifact_uri)
 
     def finish(self, run: TrainedRun) -> None:
         """Write the artifact: the run is finished."""
@@ -176,20 +191,48 @@ class RunFolder(Folder):
         return join(self.uri, name)
 
     def checkpoints(self) -> list[str]:
-        """Names of the checkpoint folders that are there, listed by Ray or not."""
-        return [name for name in storage.list_folders(self.uri) if name.startswith("checkpoint_")]
+        """Names of the checkpoint folders that are there, listed by Ray or not; no links."""
+        return [name for name in storage.list_folders(self.uri, follow_links=False) if name.startswith(CHECKPOINT)]
 
     def listed_checkpoints(self) -> dict[str, int]:
         """Name → step of the checkpoints from which the run resumes, the newest last.
 
         Raises:
-            InputError: Ray's list of them is damaged.
+            InputError: Ray's list of them is damaged, or names a folder that is not a checkpoint of this run: Ray
+                would read it, or delete it.
         """
         if not storage.exists(self.snapshot_uri):
             return {}
+        plain = read_stored(self.snapshot_uri, REMOVE_RUN)
         try:
-            plain = json.loads(storage.read_bytes(self.snapshot_uri))
             results = [*plain["checkpoint_results"], plain["latest_checkpoint_result"]]
-            return {result["checkpoint_dir_name"]: int(result["metrics"]["step"]) for result in results if result}
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.snapshot_uri}: damaged ({error!r}); restore it, or remove its run") from None
+            pending = [result["checkpoint_dir_name"] for result in plain.get("pending_training_results", [])]
+            marked = [name for key in plain if key.endswith("_checkpoint_dir_names") for name in plain[key]]
+            steps = {result["checkpoint_dir_name"]: _step(result["metrics"]["step"]) for result in results if result}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.snapshot_uri}: damaged ({error!r:.120}); {REMOVE_RUN}") from None
+        try:
+            for name in (*steps, *pending, *marked):
+                if not check_name(f"{self.snapshot_uri}: checkpoint", name).startswith(CHECKPOINT):
+                    raise InputError(f"{self.snapshot_uri}: {name} is not the name of a checkpoint")
+        except InputError as error:
+            raise InputError(f"{problem}; {REMOVE_RUN}" for problem in error.problems) from None
+        return steps
+
+    @property
+    def in_use_uri(self) -> str:
+        """Folder of the marks of those who write the run."""
+        return join(self.uri, IN_USE)
+
+
+def _event(line: bytes, source_name: str) -> dict[str, Any]:
+    event = stored_object(line, source_name, REMOVE_RUN)
+    if not isinstance(event.get("kind"), str) or type(event.get("step")) is not int:
+        raise InputError(f"{source_name}: not an event, which has a kind and a step; {REMOVE_RUN}")
+    return event
+
+
+def _step(number: object) -> int:
+    if type(number) is not int:
+        raise TypeError(f"step {number!r:.80} is not a whole number")
+    return number

@@ -22,10 +22,12 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 from botocore.parsers import ResponseParserError
 from pyarrow import NativeFile, PythonFile
-from pyarrow.fs import AwsDefaultS3RetryStrategy, FileSystem, S3FileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType
 
+from pipelines.store.addresses import check_server
 from pipelines.store.remote_file import RemoteFile
-from pipelines.store.retries import CONNECT_TIMEOUT, MAX_ATTEMPTS, REQUEST_TIMEOUT, Passing, patiently
+from pipelines.store.retries import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Passing, patiently
+from pipelines.store.s3_filesystem import s3_filesystem
 
 T = TypeVar("T")
 
@@ -38,8 +40,15 @@ PART = 32 * 2**20
 
 
 def endpoint() -> str:
-    """Address of the S3 API server; empty: Amazon's."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    """Address of the S3 API server; empty: Amazon's.
+
+    Raises:
+        InputError: it is not the address of a server, or holds credentials; these are not repeated.
+    """
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if uri := os.environ.get(name):
+            return check_server(name, uri)
+    return ""
 
 
 def region() -> str:
@@ -96,36 +105,33 @@ def download_file(uri: str, size: int, local: Path) -> None:
             out.write(get_object(uri, f"bytes={first}-{min(first + PART, size) - 1}")[0])
 
 
-class Bucket(S3FileSystem):
-    """Pickled by its address alone: pyarrow's own pickle forgets the retries, and this one holds no key."""
-
-    def __init__(self, endpoint: str, region: str) -> None:
-        self._address = endpoint, region
-        scheme, _, host = endpoint.rpartition("://")
-        super().__init__(
-            endpoint_override=host or None,
-            scheme=scheme or "https",
-            region=region or ("us-east-1" if endpoint else None),
-            # The standard strategy has 100 retries for the life of a process: pyarrow never gives one back.
-            retry_strategy=AwsDefaultS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
-            connect_timeout=CONNECT_TIMEOUT,
-            request_timeout=REQUEST_TIMEOUT,
-            allow_delayed_open=True,  # one request for a small file, not three
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return s3_filesystem, self._address
+def entries(uri: str, follow_links: bool) -> list[tuple[str, int, int]]:
+    """Relative key, bytes and time in nanoseconds of the objects below a prefix; there are no links."""
+    system, path = filesystem(uri)
+    listed = repeated(uri, lambda: system.get_file_info(FileSelector(path, recursive=True)))
+    return [(e.path[len(path) + 1 :], e.size, e.mtime_ns) for e in listed if e.type == FileType.File]
 
 
-@lru_cache(maxsize=8)
-def s3_filesystem(endpoint: str, region: str) -> FileSystem:
-    """pyarrow's file system; the last 8 are kept.
+def folders(uri: str, follow_links: bool) -> list[str]:
+    """Names of the prefixes directly below one; none where there is no such prefix."""
+    system, path = filesystem(uri)
+    listed = repeated(uri, lambda: system.get_file_info(FileSelector(path, allow_not_found=True)))
+    names = [e.path[len(path) + 1 :] for e in listed if e.type == FileType.Directory]
+    return [name for name in names if name]  # none where a key has two slashes
 
-    Args:
-        endpoint: address of the server; empty: Amazon's.
-        region: empty: the bucket's own, or us-east-1 on another server than Amazon's.
-    """
-    return Bucket(endpoint, region)
+
+def delete(uri: str) -> None:
+    """Remove an object, or all below a prefix."""
+    system, path = filesystem(uri)
+
+    def remove() -> None:
+        kind = system.get_file_info(path).type
+        if kind == FileType.Directory:
+            system.delete_dir(path)
+        elif kind == FileType.File:
+            system.delete_file(path)
+
+    repeated(uri, remove)
 
 
 @lru_cache(maxsize=8)

@@ -1,8 +1,9 @@
 """Folders and S3 behind one set of functions; the only module that knows there is a difference.
 
-A URI is a path, `file:///path` or `s3://bucket/prefix`. S3 gets its credentials from the usual AWS sources, its
-endpoint from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, its region from AWS_REGION or AWS_DEFAULT_REGION; credentials are
-never written anywhere. `folder` and `s3` do the work; `retries` defines how often a request is repeated.
+A URI is a path, `file:///path` or `s3://bucket/prefix`; `uris` refuses everything else. S3 gets its credentials from
+the usual AWS sources, its endpoint from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, its region from AWS_REGION or
+AWS_DEFAULT_REGION; credentials are never written anywhere. `folder` and `s3` do the work; `retries` defines how often a
+request is repeated.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pyarrow import NativeFile
-from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyarrow.fs import FileSystem, FileType
 
 from aunet.errors import InputError
+from aunet.names import inner_path
 from pipelines.store import folder
+from pipelines.store.uris import check_uri
 
 T = TypeVar("T")
 
@@ -52,16 +55,30 @@ class Backend(Protocol):
     def create_exclusive(self, uri: str, data: bytes) -> bool: ...
     def upload_file(self, local: Path, uri: str) -> None: ...
     def download_file(self, uri: str, size: int, local: Path) -> None: ...
+    def entries(self, uri: str, follow_links: bool) -> Iterable[tuple[str, int, int]]: ...
+    def folders(self, uri: str, follow_links: bool) -> list[str]: ...
+    def delete(self, uri: str) -> None: ...
 
 
 def store_root() -> str:
-    """Root of all that the stages write: AUNET_STORE, else `store` in the working directory; absolute."""
-    return absolute(os.environ.get("AUNET_STORE") or "store")
+    """Root of all that the stages write: AUNET_STORE, else `store` in the working directory; absolute.
+
+    Raises:
+        InputError: AUNET_STORE is not a folder or URI.
+    """
+    try:
+        return absolute(os.environ.get("AUNET_STORE") or "store")
+    except InputError as error:
+        raise InputError(f"AUNET_STORE = {error}") from None
 
 
 def absolute(uri: str) -> str:
-    """The same location, named so that other processes find it too."""
-    return uri.rstrip("/") if is_remote(uri) else str(folder.to_path(uri))
+    """The same location, named so that other processes find it too.
+
+    Raises:
+        InputError: as for `check_uri`; so with all functions below.
+    """
+    return check_uri(uri).rstrip("/") if is_remote(uri) else str(folder.to_path(uri))
 
 
 def is_uri(text: str) -> bool:
@@ -85,16 +102,27 @@ def parent(uri: str) -> str:
 
 
 def join(uri: str, *parts: str) -> str:
-    """`uri` with `parts` appended, one `/` between each; empty parts are left out."""
-    return "/".join([uri.rstrip("/"), *(p.strip("/") for p in parts if p.strip("/"))])
+    """`uri` with `parts` appended, one `/` between each; empty parts are left out.
+
+    Raises:
+        InputError: `uri` is empty, or a part leaves it or cannot be the name of a file.
+    """
+    if not uri:
+        raise InputError("'': an empty folder; name one, '.' for the working directory")
+    names = [name.rstrip("/") or name[:1] for name in parts if name]
+    return "/".join([uri.rstrip("/"), *(_inner(uri, name) for name in names)])
+
+
+def _inner(uri: str, name: str) -> str:
+    """`name`, which is a path below `uri`."""
+    try:
+        return inner_path(name)
+    except ValueError as error:
+        raise InputError(f"{uri}: {error}; use the relative path of something below this folder") from None
 
 
 def filesystem(uri: str) -> tuple[FileSystem, str]:
-    """The pyarrow file system of `uri` and the path in it.
-
-    Raises:
-        InputError: a scheme other than `file` and `s3`; so with all functions below.
-    """
+    """The pyarrow file system of `uri` and the path in it."""
     return _backend(uri).filesystem(uri)
 
 
@@ -146,47 +174,39 @@ def create_exclusive(uri: str, data: bytes) -> bool:
     return _backend(uri).create_exclusive(uri, data)
 
 
-def list_files(uri: str) -> list[FileInfo]:
-    """All files below a folder, sorted by path; temporary files of `write_bytes` are left out.
+def list_files(uri: str, *, follow_links: bool = True) -> list[FileInfo]:
+    """All files below a folder, sorted by path; no pipes, sockets, devices and temporary files of `write_bytes`.
+
+    Args:
+        follow_links: also into links to folders, each folder once; False: no file is listed that is a link, or behind
+            one.
 
     Raises:
-        InputError: no such folder.
+        InputError: no such folder, or a file has a name that leaves the folder or cannot be printed.
     """
-    backend = _backend(uri)
-    system, path = backend.filesystem(uri)
     try:
-        entries = backend.repeated(uri, lambda: system.get_file_info(FileSelector(path, recursive=True)))
+        entries = _backend(uri).entries(uri, follow_links)
+        files = [FileInfo(_inner(uri, path), size, modified) for path, size, modified in entries]
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{uri}: no such folder; create it or correct the path") from None
-    files = [
-        FileInfo(e.path[len(path) :].lstrip("/"), e.size, e.mtime_ns)
-        for e in entries
-        if e.type == FileType.File and not folder.is_temporary(e.base_name)
-    ]
     return sorted(files, key=lambda f: f.path)
 
 
-def list_folders(uri: str) -> list[str]:
-    """Names of the folders directly below a folder, sorted; none where there is no such folder."""
-    backend = _backend(uri)
-    system, path = backend.filesystem(uri)
-    entries = backend.repeated(uri, lambda: system.get_file_info(FileSelector(path, allow_not_found=True)))
-    return sorted(entry.base_name for entry in entries if entry.type == FileType.Directory)
+def list_folders(uri: str, *, follow_links: bool = True) -> list[str]:
+    """Names of the folders directly below a folder, sorted; none where there is no such folder.
+
+    Args:
+        follow_links: False: no links to folders.
+
+    Raises:
+        InputError: a folder has a name that leaves `uri` or cannot be printed.
+    """
+    return sorted(_inner(uri, name) for name in _backend(uri).folders(uri, follow_links))
 
 
 def delete(uri: str) -> None:
-    """Remove a file, or a folder with all that is in it; nothing happens when there is none."""
-    backend = _backend(uri)
-    system, path = backend.filesystem(uri)
-
-    def remove() -> None:
-        kind = system.get_file_info(path).type
-        if kind == FileType.Directory:
-            system.delete_dir(path)
-        elif kind == FileType.File:
-            system.delete_file(path)
-
-    backend.repeated(uri, remove)
+    """Remove a file, or a folder with all that is in it; of a link, the link; nothing happens when there is none."""
+    _backend(uri).delete(uri)
 
 
 def upload_folder(local: Path, uri: str) -> None:
@@ -203,13 +223,13 @@ def download_folder(uri: str, local: Path) -> None:
     """Copy all files below `uri` into a local folder.
 
     Raises:
-        InputError: no such folder.
+        InputError: no such folder, or one of its files has a name that leaves it.
     """
 
     def fetch(file: FileInfo) -> None:
-        target = local / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _backend(uri).download_file(join(uri, file.path), file.size, target)
+        with folder.beside(local / file.path) as temporary:
+            _backend(uri).download_file(join(uri, file.path), file.size, temporary)
+            os.replace(temporary, local / file.path)
 
     files = list_files(uri)
     local.mkdir(parents=True, exist_ok=True)
@@ -245,10 +265,8 @@ def rename_folder(source: Path, target: Path) -> bool:
 
 
 def _backend(uri: str) -> Backend:
-    if not is_remote(uri):
+    if not is_s3(check_uri(uri)):
         return folder
-    if not is_s3(uri):
-        raise InputError(f"{uri}: unknown scheme; give a folder or s3://bucket/prefix")
     from pipelines.store import s3  # boto3 takes 0.4 s to import, which a store in a folder does without
 
     return s3

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from aunet.config import LossWeights
-from aunet.errors import InputError, Refused
+from aunet.config_json import from_json
+from aunet.errors import InputError, Refused, check
+from aunet.ranges import AtLeastOne, Count, check_ranges
 from pipelines.store import storage
-from pipelines.study.search import Point, weights_of
+from pipelines.store.stored_json import read_stored
+from pipelines.study.search import RATIOS, Point, weights_of
+
+CURE = "restore it, or delete the study's folder and run `tune` again"
 
 
 @dataclass(kw_only=True)
@@ -37,6 +42,35 @@ class Trial:
         return max(self.results.items(), default=(0, 0.0))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Proposal:
+    """An event: a new trial."""
+
+    kind: Literal["trial"]
+    number: Count
+    origin: str
+    point: Point
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "event")
+        check(self.point.keys() == set(RATIOS), "event.point", self.point, f"give {', '.join(RATIOS)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Result:
+    """An event: a trial was measured."""
+
+    kind: Literal["result"]
+    number: Count
+    epoch: AtLeastOne
+    PQ: float
+    state: Literal["running", "finished", "stopped", "failed"]
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "event")
+
+
 class SearchRecord:
     """All that a search must remember: one numbered file per event, each created exclusively and never changed.
 
@@ -47,10 +81,10 @@ class SearchRecord:
     def __init__(self, uri: str) -> None:
         self.uri = uri
         files = [file.path for file in storage.list_files(uri)] if storage.exists(uri) else []
-        self.entries: list[dict[str, Any]] = [json.loads(storage.read_bytes(storage.join(uri, f))) for f in files]
+        self.entries: list[dict[str, Any]] = []
         self.trials: dict[int, Trial] = {}
-        for entry in self.entries:
-            self._apply(entry)
+        for file in files:
+            self._read(storage.join(uri, file))
 
     def propose(self, number: int, origin: str, point: Point) -> Trial:
         """Record a new trial."""
@@ -66,6 +100,22 @@ class SearchRecord:
         uri = storage.join(self.uri, f"{len(self.entries):06d}.json")
         if not storage.create_exclusive(uri, json.dumps(entry).encode()):
             raise Refused(f"{uri} has just been written: another `tune` is working on the same study; let it finish")
+        self.entries.append(entry)
+        self._apply(entry)
+
+    def _read(self, uri: str) -> None:
+        """Apply an event of an earlier process.
+
+        Raises:
+            InputError: it is damaged, or of a trial that was not proposed.
+        """
+        entry = read_stored(uri, CURE)
+        try:
+            event = from_json(_Proposal if entry.get("kind") == "trial" else _Result, entry, "event")
+            known = isinstance(event, _Proposal) or event.number in self.trials
+            check(known, "event.number", event.number, "there is no such trial")
+        except InputError as error:
+            raise InputError(f"{uri}: {problem}; {CURE}" for problem in error.problems) from None
         self.entries.append(entry)
         self._apply(entry)
 

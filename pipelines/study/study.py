@@ -8,11 +8,12 @@ from typing import Any
 from aunet.config import LossWeights
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
+from pipelines.store.addresses import holds_credentials
 from pipelines.store.artifacts import PreparedData
 from pipelines.store.layout import StudyFolder
 from pipelines.store.run_folder import RunFolder
 from pipelines.study.search import trial_config
-from pipelines.tracking.address import tracking_uri, without_password
+from pipelines.tracking.address import tracking_uri
 from pipelines.training.identity import run_folder
 
 
@@ -47,7 +48,7 @@ class Study:
     def settings(self) -> dict[str, Any]:
         """What processes on other nodes need to train for this study; no password, which their own environment has."""
         locations = {"AUNET_STORE": storage.store_root(), "MLFLOW_TRACKING_URI": tracking_uri()}
-        environment = {name: value for name, value in locations.items() if value == without_password(value)}
+        environment = {name: value for name, value in locations.items() if not holds_credentials(value)}
         return {
             "config": to_json(self.config),
             "study": self.name,

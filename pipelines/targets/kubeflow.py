@@ -20,6 +20,7 @@ from aunet.errors import InputError, Unavailable
 from pipelines.settings.overrides import differences
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
+from pipelines.store.addresses import check_server, masked
 from pipelines.targets.steps import ROOT
 from pipelines.targets.submission import Submitted, submission
 
@@ -59,6 +60,7 @@ def submit_pipeline(config: RunConfig, preset: str, verb: str, base: RunConfig, 
     if endpoint == "local":
         run_here(config, arguments)
         return Submitted(submission_id=job.id, target="kubeflow", status="SUCCEEDED", sent=True)
+    check_server(ENDPOINT, endpoint)  # before a library repeats it
     if not storage.is_remote(arguments["store"]):
         raise InputError(
             f"AUNET_STORE = {arguments['store']}: name a store that every step reaches, such as s3://bucket/prefix"
@@ -66,8 +68,8 @@ def submit_pipeline(config: RunConfig, preset: str, verb: str, base: RunConfig, 
     try:
         return _send(config, arguments, job.id, endpoint)
     except (ApiException, urllib3.exceptions.HTTPError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise Unavailable(f"{ENDPOINT} = {endpoint}: {reason}; start Kubeflow Pipelines or correct it") from error
+        reason = masked(" ".join(str(error).split()))[:300]
+        raise Unavailable(f"{ENDPOINT} = {endpoint}: {reason}; start Kubeflow Pipelines or correct it") from None
 
 
 def pipeline_arguments(config: RunConfig, preset: str, base: RunConfig, tune: bool) -> dict[str, Any]:

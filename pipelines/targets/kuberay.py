@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
@@ -15,7 +15,9 @@ from kubernetes import client, config
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
+from aunet.documents import read_object
 from aunet.errors import InputError, Unavailable
+from pipelines.store.addresses import check_server, masked
 from pipelines.targets.cluster_schema import check_rayjob
 from pipelines.targets.rayjob import render_rayjob
 from pipelines.targets.submission import State, Submission
@@ -209,14 +211,30 @@ def _valid(submission: Submission) -> dict[str, Any]:
 
 def _api(kind: type[T]) -> T:
     """A group of the Kubernetes API, configured again each time: tokens expire."""
+    named = os.environ.get("KUBECONFIG") or None
+    cure = "set KUBECONFIG to a file such as `kubectl config view --raw` prints, or run inside the cluster"
     try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        if "KUBERNETES_SERVICE_HOST" in os.environ and named is None:
             config.load_incluster_config()
         else:
-            config.load_kube_config(os.environ.get("KUBECONFIG"))
+            _check_files(named or config.KUBE_CONFIG_DEFAULT_LOCATION)
+            config.load_kube_config(named)
+        check_server("the server in KUBECONFIG", str(client.Configuration.get_default_copy().host))
+        return kind()
+    except InputError:
+        raise
     except config.ConfigException as error:
-        raise InputError(f"no Kubernetes cluster: {error}; set KUBECONFIG, or run inside the cluster") from None
-    return kind()
+        raise InputError(f"no Kubernetes cluster: {masked(' '.join(str(error).split()))[:300]}; {cure}") from None
+    except (yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        # The libraries' messages quote the file, which holds credentials.
+        raise InputError(f"KUBECONFIG = {named or 'not set'}: not read ({type(error).__name__}); {cure}") from None
+
+
+def _check_files(paths: str) -> None:
+    """Refuse what could not be read, or would be read for ever."""
+    for path in map(Path, filter(None, paths.split(os.pathsep))):
+        if path.expanduser().exists() and not path.expanduser().is_file():
+            raise InputError(f"KUBECONFIG = {path}: is not an ordinary file; name the file itself")
 
 
 @contextlib.contextmanager
@@ -250,6 +268,6 @@ def _answering() -> Iterator[None]:
 
 def _message(error: ApiException) -> str:
     """What the server says, else the words of its status."""
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(error.body or "")["message"])[:300]
+    with contextlib.suppress(InputError, KeyError):
+        return str(read_object(error.body or "", "the answer")["message"])[:300]
     return str(error.reason)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,10 +10,11 @@ from typing import Any
 import jsonschema
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-SECRETS = re.compile(
-    r"AKIA[0-9A-Z]{16}|aws_secret|secret_access_key|RAY_AUTH_TOKEN=[^$\s]|://[^/\s@]+:[^/\s@]+@", re.IGNORECASE
-)
-"""What has no place in a file that is shared."""
+from pipelines.store.addresses import holds_credentials, masked
+
+SECRET_FIELD = re.compile(r"(?:secret|token|password|passwd|access_key)$", re.IGNORECASE)
+REFERENCE = re.compile(r"\$\([^)]*\)|\$\{?\w+\}?")
+"""A variable or a command of a shell, which stands for a secret without holding it."""
 
 
 def launcher_problems(config: Mapping[str, Any]) -> list[str]:
@@ -22,13 +22,25 @@ def launcher_problems(config: Mapping[str, Any]) -> list[str]:
     try:
         validate_config(prepare_config(copy.deepcopy(dict(config))))
     except jsonschema.ValidationError as error:
-        return [f"{error.json_path.removeprefix('$.')}: {error.message[:300]}"]
+        return [f"{error.json_path.removeprefix('$.')}: {masked(error.message)[:300]}"]
     except (ValueError, RuntimeError, AssertionError, KeyError) as error:
-        return [f"{type(error).__name__}: {error}"]
-    problems = list(_mistakes(config))
-    if match := SECRETS.search(json.dumps(config)):
-        problems.append(f"{match[0][:12]}…: a credential; use the instance profile, and the environment for the token")
-    return problems
+        return [f"{type(error).__name__}: {masked(str(error))}"]
+    cure = "use the instance profile, and the environment for the token"
+    return [*_mistakes(config), *(f"{field}: holds a credential; {cure}" for field in _credentials(config, "", ""))]
+
+
+def _credentials(value: Any, field: str, key: str) -> Iterator[str]:
+    """Dotted names of the fields that hold a credential."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _credentials(inner, f"{field}.{name}".lstrip("."), str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _credentials(inner, f"{field}[{number}]", key)
+    elif isinstance(value, str) and value:
+        text = REFERENCE.sub("", value)
+        if (SECRET_FIELD.search(key) and text) or holds_credentials(text):
+            yield field
 
 
 def _mistakes(config: Mapping[str, Any]) -> Iterator[str]:

@@ -22,7 +22,8 @@ from requests.exceptions import RequestException
 from aunet.errors import InputError, Unavailable
 from pipelines.runtime.cluster import is_job_server
 from pipelines.store import storage
-from pipelines.targets.submission import CREDENTIALS, State, Submission
+from pipelines.store.addresses import check_server, holds_credentials, shown
+from pipelines.targets.submission import State, Submission
 from pipelines.tracking.address import tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,14 +136,14 @@ class RayJobs:
 
 
 def _address() -> str:
-    address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS") or ""
+    name = "RAY_API_SERVER_ADDRESS" if os.environ.get("RAY_API_SERVER_ADDRESS") else "RAY_ADDRESS"
+    address = os.environ.get(name) or ""
     if not is_job_server(address):
-        raise InputError(
-            f"RAY_ADDRESS = {address!r}: name the cluster's job server, such as RAY_ADDRESS=http://HEAD:8265"
-        )
-    if CREDENTIALS.search(address):
-        raise InputError("RAY_ADDRESS holds credentials; remove them and set RAY_AUTH_MODE=token, RAY_AUTH_TOKEN")
-    return address.rstrip("/")
+        raise InputError(f"{name} = {shown(address)!r}: name the cluster's job server, such as {name}=http://HEAD:8265")
+    try:
+        return check_server(name, address).rstrip("/")
+    except InputError as error:
+        raise InputError(f"{error}: RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") from None
 
 
 def _is_this_machine(client: JobSubmissionClient) -> bool:
@@ -159,7 +160,7 @@ def _is_this_machine(client: JobSubmissionClient) -> bool:
 def _own_addresses() -> dict[str, str]:
     """The store and MLflow of this machine; a job has a working directory of its own."""
     addresses = {"AUNET_STORE": storage.store_root(), "MLFLOW_TRACKING_URI": tracking_uri()}
-    return {name: value for name, value in addresses.items() if not CREDENTIALS.search(value)}
+    return {name: value for name, value in addresses.items() if not holds_credentials(value)}
 
 
 def _check_reachable(submission: Submission) -> None:

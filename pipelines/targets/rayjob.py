@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aunet.errors import InputError
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
+from pipelines.store.addresses import shown
 from pipelines.targets.submission import Submission
 
 HEAD_CPUS, HEAD_MEMORY_GB = 4, 16
@@ -79,7 +80,9 @@ def cluster_problems(job: Submission) -> list[str]:
         problems.append(f"data.root = {config.data.root!r}: pods do not see this machine; use s3://bucket/prefix")
     tracking = job.environment.get("MLFLOW_TRACKING_URI", "")
     if tracking and (not storage.is_remote(tracking) or urlsplit(tracking).scheme == "sqlite"):
-        problems.append(f"MLFLOW_TRACKING_URI = {tracking!r}: a file of this machine; name a server or unset it here")
+        problems.append(
+            f"MLFLOW_TRACKING_URI = {shown(tracking)!r}: a file of this machine; name a server or unset it here"
+        )
     if config.train.use_gpu and not cluster.gpus_per_node:
         problems.append("cluster.gpus_per_node = 0: train.use_gpu needs GPUs; use 1 or more")
     if cluster.shm_gb >= cluster.memory_gb:

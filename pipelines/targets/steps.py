@@ -13,6 +13,7 @@ from typing import Any
 from aunet.errors import InputError
 from pipelines.store import storage
 from pipelines.store.layout import Store
+from pipelines.store.stored_json import read_stored, stored_object
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,10 +32,10 @@ def run_command(words: list[str], environment: dict[str, str]) -> dict[str, Any]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"python -m jobs {' '.join(words)}: exit code {done.returncode}, see the log above")
-    lines = done.stdout.splitlines()
+    name, lines = f"python -m jobs {' '.join(words)}", done.stdout.splitlines()
     if not lines:
-        raise InputError(f"python -m jobs {' '.join(words)}: no result on stdout; is `jobs` this project's?")
-    return json.loads(lines[-1])
+        raise InputError(f"{name}: no result on stdout; is `jobs` this project's?")
+    return stored_object(lines[-1], f"{name}: the result", "is `jobs` this project's?")
 
 
 def run_step(
@@ -60,7 +61,8 @@ def run_step(
 
 def merged_overrides(overrides: str, tuned_uri: str) -> str:
     """`overrides` with those of a finished search laid over them, as JSON."""
-    return json.dumps({**json.loads(overrides), **json.loads(storage.read_bytes(tuned_uri))}, sort_keys=True)
+    tuned = read_stored(tuned_uri, "run `tune` again")
+    return json.dumps({**stored_object(overrides, "overrides", "give an object"), **tuned}, sort_keys=True)
 
 
 def record_outcome(state: str, message: str, preset: str, store: str) -> None:

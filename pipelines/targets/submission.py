@@ -15,15 +15,16 @@ from pipelines.runtime.code_version import code_version
 from pipelines.settings.overrides import differences, flatten
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
 from pipelines.store import storage
+from pipelines.store.addresses import holds_credentials
 from pipelines.store.artifacts import VerbResult
 
 MAX_NAME = 47
 """Characters in the name of a RayJob that KubeRay accepts."""
-TRAVELS = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION")
-"""Variables that a job receives from here, besides those that start with AUNET_."""
-SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|CREDENTIAL|_KEY", re.IGNORECASE)
-CREDENTIALS = re.compile(r"://[^/\s@]*:[^/\s@]*@|https?://[^/\s@]+@|[?&](?:password|token|secret\w*|\w*key)=", re.I)
-"""Credentials inside a URI: USER:PASSWORD@, a token before @, or a query that names one."""
+TRAVELS = (
+    *("AUNET_STORE", "AUNET_COCO", "AUNET_CITYSCAPES", "AUNET_SAMPLE_DATA", "AUNET_OPS_BUILD", "AUNET_OPS_ISA"),
+    *("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
+)
+"""Variables that a job receives from here, and no others: a name tells nobody whether a value is secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def submission(
         code: version of the code, part of the id; None: this checkout's.
 
     Raises:
-        InputError: a setting or a variable that would travel holds credentials.
+        InputError: a setting or a variable that would travel holds credentials; they are not repeated.
     """
     environment = travelling(os.environ)
     changes = differences(config, base)
@@ -156,11 +157,7 @@ def submission(
 
 def travelling(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of `environment` that a job receives: where things are, never what opens them."""
-    return {
-        name: value
-        for name, value in sorted(environment.items())
-        if value and (name in TRAVELS or name.startswith("AUNET_")) and not SECRET_NAME.search(name)
-    }
+    return {name: environment[name] for name in sorted(TRAVELS) if environment.get(name)}
 
 
 def shell_proof(changes: Mapping[str, Any]) -> str:
@@ -175,7 +172,7 @@ def shell_proof(changes: Mapping[str, Any]) -> str:
 
 def _credentials(values: Mapping[str, Any]) -> Iterator[str]:
     for name, value in values.items():
-        if CREDENTIALS.search(str(value)):
+        if holds_credentials(str(value)):
             yield (
                 f"{name}: holds credentials, which a job must not carry; remove them and put them into the "
                 f"environment of the cluster, on Kubernetes into the Secret that cluster.secret names"

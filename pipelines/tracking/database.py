@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -26,20 +27,22 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from aunet.errors import InputError, Unavailable
+from pipelines.store.addresses import masked
 from pipelines.store.layout import Store
-from pipelines.tracking.address import connection_uri, shown_uri, without_password
+from pipelines.tracking.address import connection_uri, shown_uri, sqlite_file, sqlite_uri
 
 
 def client() -> MlflowClient:
     """A client of the tracking server; where that is a database, its tables are created first.
 
     Raises:
+        InputError: the tracking URI cannot be one, or its file is not a database.
         Unavailable: there is no such server or database, or its tables belong to another version of MLflow.
     """
     uri = connection_uri()
     with answering():
-        if uri.startswith("sqlite:///"):
-            _prepare_sqlite(uri)
+        if (file := sqlite_file()) is not None:
+            _prepare_sqlite(file.absolute())
         if uri.startswith("postgresql"):
             _prepare_postgresql(uri)
         return MlflowClient(tracking_uri=uri)
@@ -56,7 +59,7 @@ def answering() -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        reason = without_password(" ".join(str(getattr(error, "orig", error)).split()))[:300]
+        reason = masked(" ".join(str(getattr(error, "orig", error)).split()))[:300]
         message = f"MLFLOW_TRACKING_URI = {shown_uri()!r}: {reason}"
         if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
             raise InputError(f"{message}; name the server that it was tracked on") from None
@@ -74,25 +77,23 @@ def unless_exists() -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def _prepare_sqlite(uri: str) -> None:
-    """Create or upgrade the SQLite file at `uri`, as a whole or not at all, by one process at a time.
+def _prepare_sqlite(path: Path) -> None:
+    """Create or upgrade an SQLite file, as a whole or not at all, by one process at a time.
 
     MLflow alone breaks a fresh file for good when two processes open it together.
     """
     logging.getLogger("alembic").setLevel(logging.ERROR)
-    path = Path(uri.removeprefix("sqlite:///")).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f"{path.name}.lock")):
         if not path.exists():
-            new = path.with_name(f".{path.name}.new")
-            new.unlink(missing_ok=True)
-            with _hasty_sqlite():
-                SqlAlchemyStore(f"sqlite:///{new}", Store.here().mlflow_artifacts_uri).engine.dispose()
-            with open(new, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(new, path)
+            with _scratch(path) as new:
+                with _hasty_sqlite():
+                    SqlAlchemyStore(sqlite_uri(new), Store.here().mlflow_artifacts_uri).engine.dispose()
+                with open(new, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(new, path)
             return
-        engine = utils.create_sqlalchemy_engine_with_retry(uri)
+        engine = utils.create_sqlalchemy_engine_with_retry(sqlite_uri(path))
         try:
             utils._verify_schema(engine)
         except MlflowException:
@@ -117,6 +118,13 @@ def _prepare_postgresql(uri: str) -> None:
             utils._verify_schema(engine)
     finally:
         engine.dispose()
+
+
+@contextlib.contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    """A file to become `path`, in a folder that is removed afterwards: SQLite leaves journals beside what it began."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        yield Path(folder) / path.name
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ from typing import Any
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
+from aunet.documents import read_json, type_of
+from aunet.errors import InputError
 from pipelines.store import storage
 from pipelines.store.layout import Store
 from pipelines.tracking.address import is_server
@@ -19,6 +21,8 @@ from pipelines.tracking.database import answering, client, unless_exists
 from pipelines.tracking.delivery import Delivery
 
 EXPERIMENT = "aunet"
+TABLES = "mlflow.loggedArtifacts"
+"""Tag of a run that names the artifacts which MLflow shows as tables."""
 Point = tuple[str, float, int, int]
 """Name, value, milliseconds since 1970, step."""
 
@@ -124,10 +128,12 @@ def log_table(run_id: str, name: str, rows: Sequence[Mapping[str, Any]]) -> None
     table = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
     log_artifacts(run_id, {name: json.dumps(table).encode()})
     mlflow = client()
-    tables = json.loads(mlflow.get_run(run_id).data.tags.get("mlflow.loggedArtifacts", "[]"))
+    tables = read_json(mlflow.get_run(run_id).data.tags.get(TABLES, "[]"), f"tag {TABLES} of MLflow run {run_id}")
+    if not isinstance(tables, list):
+        raise InputError(f"tag {TABLES} of MLflow run {run_id} holds {type_of(tables)}, not a list; delete the tag")
     entry = {"path": name, "type": "table"}
     if entry not in tables:
-        mlflow.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([*tables, entry]))
+        mlflow.set_tag(run_id, TABLES, json.dumps([*tables, entry]))
 
 
 @answering()

@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from aunet.errors import InputError
 from aunet.predictor import CONFIG, WEIGHTS
+from aunet.torch_files import read_state
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store.hashes import check_hashes, write_hashes
 
@@ -41,14 +43,23 @@ def load_checkpoint(folder: Path, components: Mapping[str, Stateful | None]) -> 
     """Load a checkpoint's state into the given objects; returns the number of finished steps.
 
     Raises:
-        InputError: a file is missing or not what was written.
+        InputError: a file is missing, not what was written, or not a checkpoint of such objects.
     """
     check_hashes(folder)
-    state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-    for name, component in components.items():
-        if component is not None:
-            component.load_state_dict(state[name])
-    return int(state["step"])
+    try:
+        state = read_state(folder / STATE)
+        for name, component in components.items():
+            if component is not None:
+                component.load_state_dict(state[name])
+        if type(state["step"]) is not int or state["step"] < 0:
+            raise ValueError(f"step {state['step']!r:.40}")
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{folder / STATE}: not a checkpoint of this run ({reason:.160}); delete its folder, and the run resumes "
+            "from the one before"
+        ) from error
+    return state["step"]
 
 
 def save_model(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any]) -> None:

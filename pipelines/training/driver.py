@@ -17,6 +17,8 @@ from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, TrainedRun
+from pipelines.store.in_use import in_use
+from pipelines.store.layout import Store
 from pipelines.store.run_folder import RunFolder
 from pipelines.tracking import runs as tracking
 from pipelines.training.identity import num_steps, run_folder
@@ -40,14 +42,16 @@ def train_run(
 
     Raises:
         Stopped: `stop` ended the run; the same call continues from the newest checkpoint.
-        InputError: the cluster has fewer CPUs or GPUs than the run needs.
+        InputError: the cluster has fewer CPUs or GPUs than the run needs, or the run's list of checkpoints is damaged.
     """
     folder = run_folder(config, prepared)
     if finished := folder.trained():
         return finished
+    folder.listed_checkpoints()  # before Ray reads it, and deletes what it names
     if missing := missing_workers(config.train, config.feed, resources()):
         raise InputError(missing)
     connect()
+    Store.here().claim()
     folder.write_config(to_json(config))
     tags = {"data_fingerprint": prepared.fingerprint, "code_version": code_version()}
     mlflow_run_id = tracking.run_once(
@@ -57,7 +61,7 @@ def train_run(
     status = "FAILED"
     try:
         shown = [Console(f"train {config.name}")] if listeners is None else listeners
-        with watched_board([*shown, tracker.log_event], stop) as board:
+        with in_use(folder.in_use_uri), watched_board([*shown, tracker.log_event], stop) as board:
             settings = {
                 "config": to_json(config),
                 "prepared_uri": prepared.uri,

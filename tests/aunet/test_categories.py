@@ -1,8 +1,11 @@
 """The three numberings of categories, by hand."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from aunet.categories import VOID, Categories, Category, ThingLabels
+from aunet.categories import VOID, Categories, Category, ThingLabels, difference
 from aunet.errors import InputError
 
 ROAD = {"id": 7, "name": "road", "isthing": 0, "color": [128, 64, 128]}
@@ -80,3 +83,35 @@ def test_every_incomplete_entry_is_named() -> None:
     first, second = caught.value.problems
     assert first.startswith("panoptic.json: category 0") and "lacks isthing" in first
     assert "category 2" in second and "lacks id, name" in second
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "1"}, r"id is not a whole number in 0 … 2\*\*63 - 1; correct it"),
+        ({"id": True}, "id is not a whole number"),
+        ({"id": -1}, "id is not a whole number"),
+        ({"id": 2**63}, "id is not a whole number"),
+        ({"name": ""}, "name is not a text that can be printed"),
+        ({"name": "\x1b[31m"}, "name is not a text that can be printed"),
+        ({"name": ["car"]}, "name is not a text that can be printed"),
+        ({"isthing": "0"}, "isthing is neither 0 nor 1"),
+    ],
+)
+def test_a_wrong_value_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        Categories.from_json([{**CAR, **change}, ROAD], "config.json")
+    assert caught.value.problems[0].startswith("config.json: category 0 (") and caught.value.problems[0].isprintable()
+
+
+@pytest.mark.parametrize("entry", [None, "car", 7, [1]])
+def test_what_is_no_category_is_named(entry: Any) -> None:
+    with pytest.raises(InputError, match="lacks id, name, isthing; add it"):
+        Categories.from_json([entry])
+
+
+def test_a_difference_is_of_meaning() -> None:
+    car, road = (Categories.from_json([entry]).entries for entry in (CAR, ROAD))
+    assert difference(car, [replace(c, color=(1, 2, 3)) for c in car]) == ""
+    assert difference((*car, *road), (*road, *car)) == ""
+    assert difference(car, road).startswith("first in (id, name, is_thing) = (")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from PIL import Image
 from aunet import Predictor, build_model
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.errors import InputError
+from tests.commands import ROOT
 from tests.tiny import CATEGORIES, TINY, with_attention
 
 
@@ -157,3 +161,43 @@ def test_multi_scale_testing(predictor: Predictor, picture: np.ndarray) -> None:
     assert len(result.views) == 4
     for name, weights in result.attention.items():
         torch.testing.assert_close(weights, mirrored.attention[name].flip(-1), atol=2e-3, rtol=0)
+
+
+MEMORY = """
+import io, json, resource
+import numpy as np, torch
+from PIL import Image
+from aunet import Predictor, build_model
+from aunet.config import AugmentConfig, FusionConfig
+from tests.tiny import CATEGORIES, TINY
+from dataclasses import replace
+
+torch.manual_seed(0)
+config = replace(TINY, foreground=replace(TINY.foreground, score_threshold=0.0))
+fusion = FusionConfig(score_threshold=0.0)
+augment = AugmentConfig(short_sides=(64,), max_size=128)
+predictor = Predictor(build_model(config, CATEGORIES), config, CATEGORIES, augment, fusion)
+buffer = io.BytesIO()
+Image.new("1", (4000, 4000)).save(buffer, "PNG")
+predictor([np.zeros((300, 400, 3), np.uint8)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+result = predictor([buffer.getvalue()])[0]
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"bytes": 1024 * (after - before), "instances": len(result.prediction.detections.scores)}))
+"""
+
+
+def test_memory_grows_with_pixels_not_with_pixels_times_instances() -> None:
+    """A file of a few kilobytes can be a picture of millions of pixels."""
+    answer = subprocess.run([sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, check=True)
+    measured = json.loads(answer.stdout.splitlines()[-1])
+    assert measured["instances"] >= 30
+    assert measured["bytes"] < 50 * 4000 * 4000
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded(predictor: Predictor, picture: np.ndarray) -> None:
+    with pytest.raises(
+        InputError, match="image 0: 90×70 = 6300 pixels, over the limit of 6299; make the picture smaller"
+    ):
+        predictor([png(picture)], max_pixels=6299)
+    assert len(predictor([png(picture)], max_pixels=6300)) == 1

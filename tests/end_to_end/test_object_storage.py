@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,18 @@ TINY_RUN = [
     "--train.num_workers", "1", "--train.batch_size", "4", "--train.epochs", "8", "--train.checkpoint_every", "4",
 ]  # fmt: skip
 """`camvid_small` on 12 scenes in a bucket, laid out as CamVid is: 24 steps of one worker, a checkpoint every 12."""
+SECRETS = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *(
+        "MLFLOW_TRACKING_USERNAME",
+        "MLFLOW_TRACKING_PASSWORD",
+        "MLFLOW_TRACKING_TOKEN",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    ),
+    *("RAY_AUTH_TOKEN", "RAY_REDIS_PASSWORD", "PGPASSWORD", "KUBE_TOKEN", "DATABRICKS_TOKEN", "HF_TOKEN"),
+    *("AUNET_PW", "AUNET_AUTH", "AUNET_APIKEY", "AUNET_PASSWD", "AUNET_TOKEN"),
+)
+"""Variables that hold a secret: its value may be in no file, no output and no command line."""
 LAST = 12
 """The run is killed once it has the checkpoint of this step."""
 pytestmark = pytest.mark.timeout(1800)
@@ -45,6 +58,8 @@ class Sandbox(NamedTuple):
     folder: Path
     environment: dict[str, str]
     secrets: list[bytes]
+    command_lines: set[bytes]
+    """Of every process that has run meanwhile and lived for a tenth of a second."""
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -82,12 +97,8 @@ def sandbox(s3_endpoint: str) -> Iterator[Sandbox]:
     folder = Path(tempfile.mkdtemp(prefix="s3-"))  # short: Ray's sockets lie in it
     for name in ("work", "home", "tmp", "ray"):
         (folder / name).mkdir()
-    aws = {
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "AWS_ACCESS_KEY_ID": f"canary-{secrets.token_hex(16)}",
-        "AWS_SECRET_ACCESS_KEY": f"canary-{secrets.token_hex(16)}",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    keys = {name: f"canary-{secrets.token_hex(16)}" for name in SECRETS}
+    aws = {"AWS_ENDPOINT_URL": s3_endpoint, "AWS_DEFAULT_REGION": "us-east-1"}
     own = {
         "AUNET_STORE": STORE,
         "PYTHONPATH": str(ROOT),
@@ -96,16 +107,37 @@ def sandbox(s3_endpoint: str) -> Iterator[Sandbox]:
         "RAY_TMPDIR": str(folder / "ray"),
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in aws.items():
+        for name, value in {**aws, **keys}.items():
             patch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         write_scenes(folder / "scenes", num_train=12, num_val=4, height=64, width=96)
         storage.upload_folder(folder / "scenes", RAW)
         shutil.rmtree(folder / "scenes")
         inherited = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")}
-        keys = [aws[name].encode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")]
-        yield Sandbox(folder, inherited | own, keys)
+        with command_lines() as seen:
+            yield Sandbox(folder, inherited | own, [key.encode() for key in keys.values()], seen)
     shutil.rmtree(folder, ignore_errors=True)  # a killed Ray may still write
+
+
+@contextlib.contextmanager
+def command_lines() -> Iterator[set[bytes]]:
+    """Watch the command lines of all processes of this machine."""
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.1):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.add(path.read_bytes())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
 
 
 class Outcome(NamedTuple):
@@ -199,8 +231,6 @@ def test_a_second_run_writes_nothing(sandbox: Sandbox, outcome: Outcome) -> None
 
 
 def test_the_registered_model_predicts_and_no_file_has_a_key(sandbox: Sandbox, outcome: Outcome) -> None:
-    from pipelines.store import storage
-
     model = f"models:/{outcome.result['model']['name']}@champion"
     out = f"s3://{BUCKET}/predictions"
     predicted, printed = sandbox.jobs("predict", "--model", model, "--images", f"{RAW}/val", "--out", out, "--overlays")
@@ -209,11 +239,33 @@ def test_the_registered_model_predicts_and_no_file_has_a_key(sandbox: Sandbox, o
 
     assert sandbox.holds_secret(pickle.dumps({"key": sandbox.secrets[1].decode()})), "the search finds what is there"
     assert sandbox.holds_secret(base64.b64encode(b"a" + sandbox.secrets[1]))
+    check_no_secret(
+        sandbox, outcome.printed + printed, "/session_", "mlflow.db", "state.pt", "predictions/panoptic.json"
+    )
+
+
+@pytest.mark.slow
+def test_a_search_a_retraining_and_a_submitted_job_leave_no_key_either(sandbox: Sandbox, outcome: Outcome) -> None:
+    trials = ["--tune.num_trials", "2", "--tune.epochs", "1", "--tune.confirm_seeds", "1"]
+    _, searched = sandbox.jobs("tune", "camvid_small", *TINY_RUN, *trials)
+    _, retrained = sandbox.jobs("retrain", "camvid_small", *TINY_RUN)
+    _, submitted = sandbox.jobs("submit", "plan", "camvid_small", *TINY_RUN, "--wait")
+    check_no_secret(sandbox, searched + retrained + submitted, "/tuned/", "/retrain/", "/jobs/", "/study.html")
+
+
+def check_no_secret(sandbox: Sandbox, printed: str, *seen: str) -> None:
+    """No secret is in an object, a file, a command line or in what was printed; files with `seen` in their names are
+    among those that are searched."""
+    from pipelines.store import storage
+
     contents = {path: storage.read_bytes(f"s3://{BUCKET}/{path}") for path in objects()}
     contents |= {str(path): path.read_bytes() for path in sandbox.files()}
     names = " ".join(contents)
-    assert all(name in names for name in ("/session_", "mlflow.db", "state.pt", "predictions/panoptic.json"))
+    assert all(name in names for name in seen)
     leaks = [path for path, content in contents.items() if sandbox.holds_secret(content)]
-    print(f"a key is in {len(leaks)} of {len(contents)} files")
+    lines = [line for line in sandbox.command_lines if sandbox.holds_secret(line)]
+    print(f"a key is in {len(leaks)} of {len(contents)} files, {len(lines)} of {len(sandbox.command_lines)} processes")
     assert leaks == []
-    assert not sandbox.holds_secret((outcome.printed + printed).encode())
+    assert not sandbox.holds_secret(printed.encode())
+    assert any(b"raylet" in line for line in sandbox.command_lines), "the watcher saw the cluster"
+    assert lines == []

@@ -15,7 +15,7 @@ import pytest
 from aunet.errors import Unavailable
 from benchmarks.storage_faults import exercise
 from jobs.__main__ import main
-from pipelines.store import retries, s3, storage
+from pipelines.store import retries, s3, s3_filesystem, storage
 from tests import fault_proxy
 from tests.commands import NUM_STEPS, TINY_RUN, MainJob, jobs, weights_hash
 from tests.swift import Swift
@@ -128,8 +128,10 @@ def test_a_longer_silence_is_not_waited_for(swift: Swift, swift_bucket: str, mon
 def test_a_server_that_fails_for_good_ends_every_call_in_one_message(
     swift: Swift, swift_bucket: str, monkeypatch: Any, tmp_path: Path, kind: str
 ) -> None:
-    for module, name, value in ((s3, "MAX_ATTEMPTS", 2), (s3, "REQUEST_TIMEOUT", 1), (retries, "PATIENCE", 0.2)):
-        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(retries, "PATIENCE", 0.2)
+    monkeypatch.setattr(s3_filesystem, "MAX_ATTEMPTS", 2)
+    for module in (s3, s3_filesystem):
+        monkeypatch.setattr(module, "REQUEST_TIMEOUT", 1)
     (tmp_path / "file").write_bytes(b"file")
     uri = storage.join(swift_bucket, "file")
     storage.write_bytes(uri, b"file")
@@ -154,7 +156,7 @@ def test_a_server_that_fails_for_good_ends_every_call_in_one_message(
 
 
 def test_a_command_ends_in_one_message(swift: Swift, swift_bucket: str, monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.setattr(s3, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(s3_filesystem, "MAX_ATTEMPTS", 2)
     monkeypatch.setattr(retries, "PATIENCE", 0.2)
     out = io.StringIO()
     with fault_proxy.serving(swift.endpoint, 1.0, AT_ONCE[:3]) as proxy:

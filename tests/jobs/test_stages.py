@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from aunet.errors import InputError
+from jobs import stages
 from jobs.__main__ import main
+from pipelines import presets
+from pipelines.retrain import retrain
+from pipelines.run import run
+from pipelines.settings.run_config import RunConfig
 from pipelines.tune import QUIET
 
 
@@ -41,3 +48,13 @@ def test_a_search_sets_what_ray_reads_before_the_data_start_it(
 def test_a_named_run_is_registered_without_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["register", "camvid_small", "--data.root", str(tmp_path / "nowhere"), "--run", str(tmp_path / "run")]
     assert f"--run {tmp_path / 'run'}: no finished run" in first_error(capsys, *words)
+
+
+@pytest.mark.parametrize("stage", [stages.train, stages.evaluate, stages.register, stages.tune, run, retrain])
+def test_an_address_of_mlflow_that_cannot_be_one_is_refused_before_any_work(
+    stage: Callable[[RunConfig], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql://me:secret@host/db")
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI = 'mysql://\*\*\*@host/db': the driver MySQLdb is not"):
+        stage(presets.shapes_smoke())
+    assert not Path(os.environ["AUNET_STORE"]).exists()

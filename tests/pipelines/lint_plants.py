@@ -143,6 +143,12 @@ def _smaller(path: Path) -> None:
     _save(Image.open(path).resize((40, 32), Image.Resampling.NEAREST), path)
 
 
+def _tiff(raw: Raw) -> None:
+    buffer = io.BytesIO()
+    raw.picture().save(buffer, "TIFF")
+    raw.jpg.write_bytes(buffer.getvalue())
+
+
 def _huge(raw: Raw) -> None:
     """A PNG of a hundred million black pixels, in a few kilobytes."""
     _save(Image.new("1", (10_000, 10_000)), raw.jpg.with_suffix(".png"))
@@ -174,6 +180,7 @@ IMAGE_PLANTS: dict[str, tuple[Plant, ...]] = {
         lambda r: _cut(r.jpg, 0.002),
     ),
     "image-not-picture": (lambda r: _write(r.jpg, HTML), lambda r: _write(r.jpg, b"")),
+    "image-format": (_tiff,),
     "image-bomb": (_huge,),
     "image-16-bit": (_deep_image, lambda r: _write(r.jpg, deep_rgb(80, 64))),
     "image-cmyk": (lambda r: _save(r.picture().convert("CMYK"), r.jpg),),
@@ -196,6 +203,7 @@ IMAGE_PLANTS: dict[str, tuple[Plant, ...]] = {
         lambda r: _write(r.png, deep_rgb(80, 64)),
         lambda r: Image.open(r.png).save(r.png, "JPEG"),
     ),
+    "map-bgr": (lambda r: Image.fromarray(np.ascontiguousarray(r.map()[..., ::-1])).save(r.png),),
     "segment-not-in-map": (_unpaint,),
     "segment-not-in-json": (_stranger,),
     "area-wrong": (lambda r: r.change_segment(area=7),),
@@ -233,6 +241,11 @@ DATA_PLANTS: dict[str, tuple[Plant, ...]] = {
     ),
     "category-name-repeated": (lambda r: r.change(lambda w: w["categories"].append({**w["categories"][0], "id": 77})),),
     "isthing-missing": (lambda r: r.change(lambda w: w["categories"].append({"id": 77, "name": "car"})),),
+    "category-color": (
+        lambda r: r.change(lambda w: w["categories"][0].update(color=[1, 2])),
+        lambda r: r.change(lambda w: w["categories"][0].update(color="light blue")),
+        lambda r: r.change(lambda w: w["categories"][0].update(color=[0.5, -1, "x"])),
+    ),
     "file-unused": (lambda r: _write(r.root / "train/stray.jpg", r.jpg.read_bytes()),),
 }
 """Rule id → ways to break it that concern no single image."""

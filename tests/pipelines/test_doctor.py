@@ -22,6 +22,7 @@ from pipelines.checks import machine, services
 from pipelines.checks.machine import Finding
 from pipelines.doctor import Check
 from pipelines.store import storage
+from tests.canaries import URIS, leaks
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_one_failure_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert (result.problems, result.exit_code) == (["broken", "slow"], 2)
     assert list(result.to_json()) == ["checks", "problems"]
     assert result.to_json()["checks"] == [
-        {"name": "broken", "ok": False, "detail": "RuntimeError: driver://me:***@host is gone", "cure": "fix it"},
+        {"name": "broken", "ok": False, "detail": "RuntimeError: driver://*** is gone", "cure": "fix it"},
         {"name": "slow", "ok": False, "detail": "no answer within 0 s", "cure": "wait"},
         {"name": "fine", "ok": True, "detail": "as it should be", "cure": "could be better"},
     ]
@@ -79,7 +80,9 @@ def test_one_failure_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_another_version_is_named(tmp_path: Path) -> None:
     constraints = tmp_path / "constraints.txt"
-    constraints.write_text("# pins\nray==1.0.0\nnumpy==1.0 ; python_version < '3'\nnot-installed==1\n")
+    constraints.write_text(
+        "# pins\nray==1.0.0 \\\n    --hash=sha256:00\nnumpy==1.0 ; python_version < '3'\nnot-installed==1\n"
+    )
     finding = look("versions", partial(machine.versions, constraints))
     assert finding == (False, f"ray {ray.__version__} instead of 1.0.0", machine.REPAIR)
 
@@ -200,3 +203,30 @@ def test_little_space_is_reported() -> None:
     assert memory.ok and "--shm-size" in memory.cure
     files = look("open files", partial(machine.open_files, lambda resource: (1024, 4096)))
     assert files == (True, "1024 open files allowed", "ulimit -n 4096")
+
+
+@pytest.mark.parametrize("shape", URIS)
+@pytest.mark.parametrize("name", ["RAY_ADDRESS", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AUNET_STORE"])
+def test_doctor_repeats_no_credentials(
+    name: str, shape: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr(services, "SECONDS", 0.5)
+    monkeypatch.setattr(services.socket, "create_connection", refuse)
+    monkeypatch.setenv(name, URIS[shape])
+    checks = {name: doctor.ALL[name] for name in ("Ray", "S3", "store", "MLflow")}
+    checks = {name: check for name, check in checks.items() if name != "Ray" or "RAY_ADDRESS" in os.environ}
+    result = doctor.doctor(checks)
+    assert leaks(str(result.to_json()) + capsys.readouterr().err) == []
+
+
+def refuse(address: tuple[str, int], *_: Any) -> None:
+    raise ConnectionRefusedError(f"{address} refuses")
+
+
+@pytest.mark.parametrize("uri", ["mysql://host/db", "s3://", "http://", "ftp://x"])
+def test_an_address_of_mlflow_that_cannot_be_one_is_reported_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    finding = look("MLflow")
+    assert not finding.ok and finding.detail.startswith("MLFLOW_TRACKING_URI = ")

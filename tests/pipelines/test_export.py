@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,7 +51,9 @@ def test_an_exported_model_predicts_as_before(trained: Path, tmp_path: Path) -> 
     (tmp_path / "images").mkdir()
     picture = torch.randint(0, 256, (70, 90, 3), dtype=torch.uint8).numpy()
     (tmp_path / "images" / "a.png").write_bytes(png(picture))
-    predicted = predict(result.uri, str(tmp_path / "images"), str(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"model\.pt2 is a program, which can run any code .*--trust-exported"):
+        predict(result.uri, str(tmp_path / "images"), str(tmp_path / "out"))
+    predicted = predict(result.uri, str(tmp_path / "images"), str(tmp_path / "out"), trust_exported=True)
     wanted = Predictor.from_folder(trained)([picture])[0].panoptic
     assert (tmp_path / "out" / "panoptic" / "a.png").read_bytes() == encode_panoptic(wanted.ids.numpy())
     (annotation,) = json.loads(Path(predicted.panoptic_json).read_text())["annotations"]
@@ -59,11 +63,35 @@ def test_an_exported_model_predicts_as_before(trained: Path, tmp_path: Path) -> 
         export(result.uri, str(tmp_path / "again"))
 
 
-def test_the_model_folder_is_not_written_to(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a model folder, which has a model\.safetensors; give another one"):
-        export(str(trained), str(trained))
+def test_no_folder_is_written_to_that_holds_something(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine.txt").touch()
+    for folder in (trained, tmp_path / "results"):
+        before = sorted(folder.iterdir())
+        with pytest.raises(InputError, match=r"not empty; give a new folder, or delete this one"):
+            export(str(trained), str(folder))
+        assert sorted(folder.iterdir()) == before
     with pytest.raises(InputError, match=r"no model\.safetensors or model\.pt2 there"):
         export(str(tmp_path), str(tmp_path / "out"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_full_disk_leaves_nothing(trained: Path, tmp_path: Path) -> None:
+    """And once there is space, the same command succeeds."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", disk], capture_output=True, check=False)
+    if mount.returncode:
+        pytest.skip("no mounts here")
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            export(str(trained), str(disk / "exported"))
+        assert list(disk.iterdir()) == []
+        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+        export(str(trained), str(disk / "exported"))
+        assert len(list((disk / "exported").iterdir())) == 3
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_what_is_no_number_is_far_apart(trained: Path) -> None:

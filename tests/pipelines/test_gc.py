@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +17,8 @@ from pipelines.data.shard_writer import ShardTask, write_shard
 from pipelines.gc import gc
 from pipelines.preprocess import preprocess
 from pipelines.store import storage
+from pipelines.store.in_use import in_use
+from pipelines.store.layout import Store
 from pipelines.verify import verify
 from tests.preparing import config_of, contents, preprocess_here
 
@@ -40,7 +45,23 @@ def store(raw: Path) -> Path:
 
 def age(folder: Path) -> None:
     for path in folder.rglob("*"):
-        os.utime(path, (path.stat().st_atime - OLD, path.stat().st_mtime - OLD))
+        if not path.is_symlink():
+            os.utime(path, (path.stat().st_atime - OLD, path.stat().st_mtime - OLD))
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A run with three checkpoints, of which Ray lists two."""
+    run = tmp_path / "store/runs/one"
+    for name in ("checkpoint_1", "checkpoint_2", "checkpoint_3", "model"):
+        (run / name).mkdir(parents=True)
+        (run / name / "state.pt").write_bytes(b"12345")
+    listed = {"checkpoint_results": [{"checkpoint_dir_name": "checkpoint_2", "metrics": {"step": 2}}]}
+    newest = {"latest_checkpoint_result": {"checkpoint_dir_name": "checkpoint_3", "metrics": {"step": 3}}}
+    (run / "checkpoint_manager_snapshot.json").write_text(json.dumps(listed | newest))
+    Store.here().claim()
+    age(tmp_path / "store")
+    return run.parent
 
 
 def test_the_rest_of_a_killed_run_goes_and_nothing_else(store: Path, raw: Path) -> None:
@@ -57,15 +78,8 @@ def test_the_rest_of_a_killed_run_goes_and_nothing_else(store: Path, raw: Path) 
     preprocess_here(config_of(raw, rows_per_shard=2))
 
 
-def test_checkpoints_from_which_no_run_resumes(tmp_path: Path) -> None:
-    run = tmp_path / "store/runs/one"
-    for name in ("checkpoint_1", "checkpoint_2", "checkpoint_3", "model"):
-        (run / name).mkdir(parents=True)
-        (run / name / "state.pt").write_bytes(b"12345")
-    listed = {"checkpoint_results": [{"checkpoint_dir_name": "checkpoint_2", "metrics": {"step": 2}}]}
-    newest = {"latest_checkpoint_result": {"checkpoint_dir_name": "checkpoint_3", "metrics": {"step": 3}}}
-    (run / "checkpoint_manager_snapshot.json").write_text(json.dumps(listed | newest))
-    age(tmp_path / "store")
+def test_checkpoints_from_which_no_run_resumes(runs: Path) -> None:
+    run = runs / "one"
     result = gc()
     assert result.to_json() == {"deleted": [str(run / "checkpoint_1")], "bytes": 5, "dry_run": False}
     assert (result.text, result.exit_code) == ("", 0)
@@ -85,3 +99,132 @@ def test_what_cannot_be_read_stops_everything(store: Path) -> None:
 def test_no_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"AUNET_STORE = .*: no such store"):
         gc()
+
+
+def test_a_folder_that_is_no_store_is_left_alone(store: Path) -> None:
+    age(store)
+    Path(Store.here().marker_uri).unlink()
+    before = contents(store)
+    with pytest.raises(
+        InputError, match=r"not marked as a store.*run `preprocess` again or put a file aunet-store.json"
+    ):
+        gc()
+    assert contents(store) == before
+
+
+def test_preprocess_again_marks_an_older_store(store: Path, raw: Path) -> None:
+    Path(Store.here().marker_uri).unlink()
+    preprocess_here(config_of(raw, rows_per_shard=2))
+    assert gc().deleted == ()
+
+
+@pytest.mark.parametrize("hours", [math.nan, math.inf, -math.inf, -1.0, -1e-9])
+def test_an_age_is_a_number_of_hours(store: Path, hours: float) -> None:
+    before = contents(store)
+    with pytest.raises(InputError, match=r"--older-than-hours = .*: use a number of 0 or more"):
+        gc(older_than_hours=hours)
+    assert contents(store) == before
+    assert gc(older_than_hours=1e300).deleted == () and len(gc(older_than_hours=0.0).deleted) == 2
+
+
+def _pool_folder(outside: Path, store: Path, runs: Path) -> None:
+    (store / "prepared" / "elsewhere").symlink_to(outside)
+
+
+def _shards(outside: Path, store: Path, runs: Path) -> None:
+    shutil.move(store / "prepared" / "shards", outside / "shards")
+    (store / "prepared" / "shards").symlink_to(outside / "shards")
+
+
+def _pool(outside: Path, store: Path, runs: Path) -> None:
+    shutil.move(store / "prepared", outside / "prepared")
+    (store / "prepared").symlink_to(outside / "prepared")
+
+
+def _run(outside: Path, store: Path, runs: Path) -> None:
+    shutil.move(runs / "one", outside / "one")
+    (runs / "one").symlink_to(outside / "one")
+
+
+def _checkpoint(outside: Path, store: Path, runs: Path) -> None:
+    shutil.move(runs / "one" / "checkpoint_1", outside / "checkpoint_1")
+    (runs / "one" / "checkpoint_1").symlink_to(outside / "checkpoint_1")
+
+
+def _runs(outside: Path, store: Path, runs: Path) -> None:
+    shutil.move(runs, outside / "runs")
+    runs.symlink_to(outside / "runs")
+
+
+def _file_in_checkpoint(outside: Path, store: Path, runs: Path) -> None:
+    (runs / "one" / "checkpoint_1" / "link").symlink_to(outside)
+
+
+@pytest.mark.parametrize(
+    "plant", [_pool_folder, _shards, _pool, _run, _runs, _checkpoint, _file_in_checkpoint], ids=lambda f: f.__name__
+)
+def test_links_are_never_followed(
+    store: Path, runs: Path, tmp_path: Path, plant: Callable[[Path, Path, Path], None]
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / f"{'0' * 32}.parquet").write_bytes(b"precious")
+    plant(outside, store, runs)
+    age(store)
+    age(outside)
+    before = contents(outside)
+    gc()
+    assert contents(outside) == before
+
+
+def test_files_of_others_are_left_alone_and_counted(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    others = ["notes.txt", "shards/mine.parquet", "receipts/mine.json", "abc/train-0.index.parquet", "x/y/z"]
+    for name in others:
+        (store / "prepared" / name).parent.mkdir(parents=True, exist_ok=True)
+        (store / "prepared" / name).write_bytes(b"precious")
+    age(store)
+    assert len(gc().deleted) == 2
+    assert f"prepared: left alone, {len(others)} files of others, such as " in capsys.readouterr().err
+    assert all((store / "prepared" / name).exists() for name in others)
+
+
+def test_what_somebody_writes_is_left_alone_whatever_its_age(
+    store: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    age(store)
+    here = Store.here()
+    before = contents(store)
+    with in_use(here.pool.in_use_uri), in_use(here.run("one").in_use_uri):
+        age(store)
+        assert gc(older_than_hours=0).deleted == ()
+    errors = capsys.readouterr().err
+    assert f"prepared: left alone, written by {os.uname().nodename}/{os.getpid()} since 20" in errors
+    assert "runs/one: left alone, written by " in errors
+    assert contents(store) == before
+    assert len(gc().deleted) == 3
+
+
+def test_preprocessing_marks_what_it_writes(raw: Path) -> None:
+    marks: list[int] = []
+
+    def look(tasks: list[ShardTask]) -> NoReturn:
+        marks.append(len(storage.list_files(Store.here().pool.in_use_uri)))
+        assert gc(older_than_hours=0).deleted == ()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(config_of(raw), run_tasks=look)
+    assert marks == [1] and not list(Path(Store.here().pool.in_use_uri).iterdir())
+
+
+def test_a_bucket_is_collected_alike(store: Path, runs: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.upload_folder(store, s3)
+    monkeypatch.setenv("AUNET_STORE", s3)
+    assert gc().deleted == ()
+    storage.delete(Store.here().marker_uri)
+    with pytest.raises(InputError, match="not marked as a store"):
+        gc(older_than_hours=0)
+    Store.here().claim()
+    with in_use(Store.here().pool.in_use_uri), in_use(Store.here().run("one").in_use_uri):
+        assert gc(older_than_hours=0).deleted == ()
+    assert len(gc(older_than_hours=0).deleted) == 3

@@ -124,8 +124,14 @@ def test_instances_cost_their_image(raw: Path) -> None:
     }
     path.write_text(json.dumps({"annotations": [entry]}))
     result = lint_data(**Raw(raw).options, instances_json=str(path)).to_json()
-    (own,) = reported(result)
-    assert (own["rule"], own["image"], own["segment"], result["quarantined"]) == ("instance-box", 1, 11, 1)
+    assert [(d["rule"], d["image"], d["segment"]) for d in reported(result)] == [
+        ("instance-none", 2, None),
+        ("instance-none", 4, None),
+        ("instance-none", 5, None),
+        ("instance-box", 1, 11),
+        ("instance-elsewhere", 1, None),
+    ]
+    assert result["quarantined"] == 4
 
 
 def test_several_defects_at_once_and_the_page(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -21,9 +22,11 @@ from pipelines.register import register
 from pipelines.settings.run_config import DataConfig, RunConfig, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, Report, TrainedRun
+from pipelines.store.hashes import write_hashes
 from pipelines.store.layout import PreparedFolder, Store
 from pipelines.store.run_folder import RunFolder
 from pipelines.training.identity import run_folder, run_id
+from tests.canaries import URIS, leaks
 from tests.commands import jobs
 
 
@@ -44,12 +47,15 @@ def config(raw: Path) -> RunConfig:
 def prepare(config: RunConfig) -> PreparedData:
     """Prepared data as its manifest tells of it; the shards themselves are not looked at."""
     source = read_source(config.data, config.data.root)
-    shard = ShardInfo(name="x.parquet", num_rows=1, num_bytes=1, sha256="0" * 64)
+    shards = {
+        split.name: ShardInfo(name="x.parquet", num_rows=len(split.images), num_bytes=1, sha256="0" * 64)
+        for split in source.splits
+    }
     splits = {
         split.name: SplitInfo(
-            shards=(shard,),
-            index=shard,
-            rows_sha256=split.name,
+            shards=(shards[split.name],),
+            index=shards[split.name],
+            rows_sha256=hashlib.sha256(split.name.encode()).hexdigest(),
             num_images=len(split.images),
             num_segments={},
             max_segments=1,
@@ -68,6 +74,9 @@ def write(uri: str, content: Any) -> None:
 
 def finish(config: RunConfig, prepared: PreparedData) -> TrainedRun:
     folder = run_folder(config, prepared)
+    for name in ("config.json", "model.safetensors"):
+        storage.write_bytes(storage.join(folder.model_uri, name), b"{}")
+    write_hashes(Path(folder.model_uri))
     run = TrainedRun(
         uri=folder.uri,
         fingerprint=run_id(config, prepared),
@@ -155,7 +164,7 @@ def test_a_damaged_report_is_made_again(config: RunConfig, content: str) -> None
     run = finish(config, prepared)
     Path(report(config, prepared, run).uri).write_text(content)
     assert actions(plan(config))["evaluate"] == "run"
-    with pytest.raises(InputError, match=r"report\.json: (not a report|lacks)"):
+    with pytest.raises(InputError, match=r"report\.json: (not JSON|holds|lacks)"):
         find_report(run)
 
 
@@ -231,3 +240,26 @@ def test_the_command_exits_with_3_and_still_prints_the_plan(tmp_path: Path) -> N
     result, stderr = jobs(tmp_path / "store", "plan", "shapes_smoke", "--train.use_gpu", "True", rc=3)
     assert "train.num_workers = 2 with one GPU each" in result["refused"][0] and "refused: train.num_workers" in stderr
     assert result["steps"]["total"] == 384 and not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.0])
+def test_a_price_that_is_none_is_refused(price: float) -> None:
+    with pytest.raises(InputError, match=r"--price = .*use 0 or more"):
+        plan(presets.shapes_smoke(), price=price)
+
+
+@pytest.mark.parametrize("shape", URIS)
+def test_a_plan_repeats_no_credentials(
+    shape: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    for name in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL"):
+        monkeypatch.setenv(name, URIS[shape])
+    result = plan(presets.shapes_smoke())
+    assert result.exit_code == 3 and any("RAY_ADDRESS" in reason for reason in result.refused)
+    assert leaks(str(result) + json.dumps(result.to_json()) + capsys.readouterr().err) == []
+
+
+def test_an_address_of_mlflow_that_cannot_be_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://host/x")
+    assert "MLFLOW_TRACKING_URI = 'ftp://***'" in plan(presets.shapes_smoke()).refused[0]

@@ -151,16 +151,16 @@ def test_instances_travel_with_their_images(raw: Path) -> None:
         c["name"]: c["id"] for c in json.loads((raw / "annotations/panoptic_train.json").read_bytes())["categories"]
     }
     entry = {
-        "image_id": 2,
         "category_id": names["ball"],
         "bbox": [4, 5, 6, 7.5],
         "segmentation": [[4, 5, 10, 5, 10, 12]],
     }
-    (raw / "instances.json").write_text(json.dumps({"annotations": [entry]}))
+    entries = [{**entry, "image_id": image_id} for image_id in (1, 2, 4, 5)]  # the third image has no thing
+    (raw / "instances.json").write_text(json.dumps({"annotations": entries}))
     config = config_of(raw)
     train = replace(config.data.train, instances_json="instances.json")
     reader = ShardReader(preprocess_here(replace(config, data=replace(config.data, train=train))).uri, "train")
-    assert reader.row(0)["instances"] == []
+    assert reader.row(2)["instances"] == []
     (instance,) = reader.row(1)["instances"]
     assert (instance["category_id"], instance["is_crowd"], instance["bbox"]) == (names["ball"], False, [4, 5, 6, 7.5])
     assert ShardReader(preprocess_here(config).uri, "train").row(1)["instances"] is None

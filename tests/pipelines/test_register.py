@@ -12,11 +12,22 @@ from pipelines.evaluate import find_report
 from pipelines.register import register, update_figures
 from pipelines.settings.overrides import override
 from pipelines.store.artifacts import Report, TrainedRun
+from pipelines.store.hashes import digest, write_hashes
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.database import client
 from pipelines.tracking.registry import alias_holder, resolve_model
+from tests.canaries import CANARY, URIS, leaks
 
 CONFIG = override(presets.shapes_smoke(), {"register.margin": 0.5, "register.model_name": "aunet"})
+
+
+def make_model(folder: Path, weights: str = "weights") -> Path:
+    """A folder that looks like a model's."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_text(weights)
+    write_hashes(folder)
+    return folder
 
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
@@ -28,9 +39,9 @@ def evaluated(tmp_path: Path) -> Any:
 
     def make(name: str, pq: Any, **changes: Any) -> Report:
         folder = tmp_path / "store/runs" / name
-        (folder / "model").mkdir(parents=True)
+        make_model(folder / "model", name)
         report = {
-            "metrics": {"PQ": pq, "PQ_th": 30.0, "AP": float("nan")},
+            "metrics": {"PQ": pq, "PQ_th": 30.0, "AP": None},
             "per_class": [],
             "model_uri": str(folder / "model"),
             "mlflow_run_id": tracking.start_run(name, {}),
@@ -75,6 +86,7 @@ def test_a_version_carries_its_figures_and_its_data(evaluated) -> None:
         "PQ_th": "30.0000",
         "data_fingerprint": "abc",
         "val_fingerprint": "val1",
+        "model_sha256": digest(str(version.source)),
         "decision": "promoted",
         "reason": "champion is version 1 with PQ 40.00; nobody held it before",
     }
@@ -90,7 +102,7 @@ def test_figures_of_other_validation_data_are_not_compared(evaluated, tmp_path: 
 
     champion = alias_holder("aunet", "champion")
     assert champion is not None
-    update_figures(champion, evaluated("again", 41.0, val_fingerprint="val2"))
+    update_figures(champion, evaluated("again", 41.0, val_fingerprint="val2", model_uri=champion.model_uri))
     model = register(CONFIG, other)
     assert model.alias == "champion"
     assert model.reason == "champion moves to version 2: PQ 90.00 against version 1's 41.00 with margin 0.5"
@@ -134,7 +146,14 @@ def test_a_run_without_report_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pq", "changes", "message"),
     [
-        (float("nan"), {}, "PQ = nan"),
+        (float("nan"), {}, "NaN is not a number of JSON"),
+        (True, {}, r"metrics\.PQ = True: give a value of type float; run `evaluate` again"),
+        ("40", {}, r"metrics\.PQ = '40': give a value of type float"),
+        (-1.0, {}, "PQ = -1.0"),
+        (1e9, {}, "PQ = 1000000000.0"),
+        (40.0, {"metrics": []}, r"metrics = \[\]: give an object"),
+        (40.0, {"mlflow_run_id": 7}, "mlflow_run_id = 7: give a value of type str"),
+        (40.0, {"val_fingerprint": ["x"]}, "val_fingerprint = "),
         (None, {"metrics": {}}, "PQ = None"),
         (
             40.0,
@@ -151,5 +170,112 @@ def test_a_bad_report_is_refused(evaluated, pq: Any, changes: dict[str, Any], me
 def test_a_cut_report_is_refused(evaluated) -> None:
     report = evaluated("cut", 40.0)
     Path(report.uri).write_text(Path(report.uri).read_text()[:30])
-    with pytest.raises(InputError, match="not a report"):
+    with pytest.raises(InputError, match=r"not JSON .*run `evaluate` again"):
         register(CONFIG, report)
+
+
+@pytest.mark.parametrize("uri", [7, "../../etc", "model", "", "s3://", "ftp://host/model", "models:/aunet/1", "/etc"])
+def test_a_model_uri_that_names_no_model_is_refused_before_anything_is_written(evaluated, uri: Any) -> None:
+    with pytest.raises(InputError, match=r"model_uri = .*run `evaluate` again"):
+        register(CONFIG, evaluated("bad", 40.0, model_uri=uri))
+    assert client().search_registered_models() == []
+
+
+def test_a_model_uri_of_null_is_refused(evaluated) -> None:
+    report = evaluated("bad", 40.0)
+    document = json.loads(Path(report.uri).read_text())
+    Path(report.uri).write_text(json.dumps({**document, "model_uri": None}))
+    with pytest.raises(InputError, match=r"model_uri = None: give a value of type str; run `evaluate` again"):
+        register(CONFIG, report)
+
+
+@pytest.mark.parametrize("shape", URIS)
+def test_credentials_in_a_model_uri_are_not_repeated(evaluated, shape: str) -> None:
+    with pytest.raises(InputError, match="model_uri = ") as refused:
+        register(CONFIG, evaluated("bad", 40.0, model_uri=URIS[shape]))
+    assert leaks(str(refused.value)) == []
+    assert client().search_registered_models() == []
+
+
+@pytest.mark.parametrize("damage", ["no list", "an empty list", "no weights in the list", "an unlisted file"])
+def test_an_incomplete_model_folder_is_refused(evaluated, damage: str) -> None:
+    report = evaluated("bad", 40.0)
+    folder = Path(report.uri).parent / "model"
+    if damage == "no list":
+        (folder / "sha256.json").unlink()
+    elif damage == "an unlisted file":
+        (folder / "model.pt2").write_bytes(b"code")
+    else:
+        hashes = json.loads((folder / "sha256.json").read_text())
+        (folder / "sha256.json").write_text(
+            json.dumps({} if damage == "an empty list" else {"config.json": hashes["config.json"]})
+        )
+    with pytest.raises(InputError, match="model_uri = "):
+        register(CONFIG, report)
+    assert client().search_registered_models() == []
+
+
+def test_whoever_changes_a_versions_source_does_not_choose_what_is_loaded(evaluated, tmp_path: Path) -> None:
+    """A version of the registry's that points to another folder than the one that was registered."""
+    register(CONFIG, evaluated("only", 40.0))
+    (version,) = client().search_model_versions("name='aunet'")
+    other = make_model(tmp_path / "other", "hostile")
+    forged = client().create_model_version("aunet", str(other), version.run_id, tags=version.tags)
+    client().set_registered_model_alias("aunet", "champion", forged.version)
+    with pytest.raises(InputError, match="whose content is not what was registered"):
+        resolve_model("models:/aunet@champion")
+    bare = client().create_model_version("aunet", str(other), version.run_id)
+    with pytest.raises(InputError, match="has no tag model_sha256; run `register` for it"):
+        resolve_model(f"models:/aunet/{bare.version}")
+    far = client().create_model_version("aunet", f"s3://me:{CANARY}@bucket/x", version.run_id, tags=version.tags)
+    with pytest.raises(InputError) as refused:
+        resolve_model(f"models:/aunet/{far.version}")
+    assert leaks(str(refused.value)) == []
+    assert resolve_model("models:/aunet/1") == version.source
+
+
+def test_a_model_that_was_changed_after_it_was_registered_is_refused(evaluated) -> None:
+    report = evaluated("only", 40.0)
+    register(CONFIG, report)
+    folder = Path(report.uri).parent / "model"
+    (folder / "model.safetensors").write_text("other weights")
+    write_hashes(folder)
+    with pytest.raises(InputError, match="whose content is not what was registered"):
+        resolve_model("models:/aunet@champion")
+    with pytest.raises(InputError, match="its content is not what it was when it became version 1 of aunet"):
+        register(CONFIG, report)
+    champion = alias_holder("aunet", "champion")
+    assert champion is not None
+    with pytest.raises(InputError, match="its content is not what it was"):
+        update_figures(champion, report)
+
+
+def test_the_alias_stays_where_a_fence_says_so(evaluated) -> None:
+    """A tick that was suspended until another has taken over."""
+
+    def lost() -> None:
+        raise RuntimeError("taken over")
+
+    first = register(CONFIG, evaluated("first", 40.0))
+    with pytest.raises(RuntimeError, match="taken over"):
+        register(CONFIG, evaluated("better", 50.0), fence=lost)
+    holder = alias_holder("aunet", "champion")
+    assert holder is not None and holder.number == first.version == 1
+    assert "decision" not in client().get_model_version("aunet", "2").tags
+    assert register(CONFIG, evaluated("worse", 30.0), fence=lost).alias is None
+    assert register(CONFIG, evaluated("best", 60.0), fence=lambda: None).alias == "champion"
+
+
+@pytest.mark.parametrize("pq", ["nan", "inf", "a lot", None])
+def test_a_holder_whose_pq_is_not_a_number_is_not_compared(evaluated, pq: str | None) -> None:
+    first = evaluated("first", 40.0)
+    register(CONFIG, first)
+    if pq is None:
+        client().delete_model_version_tag("aunet", "1", "PQ")
+    else:
+        client().set_model_version_tag("aunet", "1", "PQ", pq)
+    better = evaluated("better", 90.0)
+    held = register(CONFIG, better)
+    assert held.alias is None and "is not a number; run `register` for its run again" in held.reason
+    register(CONFIG, first)
+    assert register(CONFIG, better).alias == "champion"

@@ -15,7 +15,7 @@ from pipelines.register import register
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import lease, storage
-from pipelines.store.artifacts import PreparedData, TrainedRun
+from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun
 from pipelines.tracking import database, registry
 from tests.nights import Nights, artifacts
 from tests.preparing import preprocess_here
@@ -152,6 +152,50 @@ def test_a_tick_that_was_overtaken_commits_nothing(nights: Nights) -> None:
     assert nights.versions == {} and not list(nights.store.glob("retrain/*/ticks/*"))
 
 
+@pytest.mark.parametrize("kind", ["overtaken", "expired"])
+def test_a_holder_that_was_suspended_during_register_does_not_move_the_alias(nights: Nights, kind: str) -> None:
+    """It was still the holder when registering began."""
+
+    def suspended(config: RunConfig, report: Report, **options: Any) -> RegisteredModel:
+        folder = nights.store / "retrain/camvid_small/lease"
+        record = json.loads((folder / "000001.json").read_text())
+        fence = options["fence"]
+        if kind == "overtaken":
+            (folder / "000002.json").write_text(json.dumps({**record, "token": "another"}))
+        else:
+            fence.__self__._now = lambda: record["expires"] + 1.0
+        return register(config, report, **options)
+
+    nights.register = suspended
+    with pytest.raises(lease.Lost, match="taken by" if kind == "overtaken" else "expired at"):
+        nights.tick()
+    assert registry.alias_holder("aunet-camvid", "champion") is None and list(nights.versions) == ["1"]
+    assert not list(nights.store.glob("retrain/*/ticks/*"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"prepared": 1}', '{"val_fingerprint": NaN}'])
+@pytest.mark.parametrize("name", ["frozen.json", "ticks"])
+def test_a_damaged_document_is_one_line_with_the_cure(nights: Nights, name: str, content: str) -> None:
+    nights.tick()
+    (path,) = nights.store.glob(f"retrain/camvid_small/{name}*/*" if name == "ticks" else f"retrain/*/{name}")
+    path.write_text(content)
+    for prepare in (lambda: None, lambda: nights.grow(8)):
+        prepare()
+        with pytest.raises(InputError, match=rf"{path.name}.*; (delete it|delete the file) ") as caught:
+            nights.tick()
+        assert len(caught.value.problems) == 1
+    path.unlink()
+    assert nights.tick().action == "trained"
+
+
+def test_a_name_that_leaves_the_store_is_refused(nights: Nights) -> None:
+    before = sorted(nights.store.parent.rglob("*"))
+    for name in ("../../x", "/absolute", "a/b", ""):
+        with pytest.raises(InputError, match="not a name"):
+            nights.tick({"name": name})
+    assert sorted(nights.store.parent.rglob("*")) == before
+
+
 def test_data_that_change_during_the_training_are_the_next_ticks(nights: Nights) -> None:
     def growing(config: RunConfig, prepared: PreparedData) -> TrainedRun:
         nights.grow(7)
@@ -200,7 +244,7 @@ def test_other_categories_than_the_frozen_sets_are_refused_before_training(night
 
 
 def test_a_lease_shorter_than_a_breath_is_refused(nights: Nights) -> None:
-    with pytest.raises(InputError, match=r"retrain\.lease_seconds = 1\.0: use 3 seconds or more"):
+    with pytest.raises(InputError, match=r"retrain\.lease_seconds = 1\.0: use a number at least 3"):
         nights.tick({"retrain.lease_seconds": 1.0})
 
 

@@ -7,53 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from aunet.errors import InputError
 from pipelines.score import score
 from tests.commands import ROOT
-
-CATEGORIES = [
-    {"id": 1, "name": "car", "isthing": 1},
-    {"id": 5, "name": "dog", "isthing": 1},
-    {"id": 9, "name": "road", "isthing": 0},
-]
-
-
-class Folder:
-    """A panoptic JSON and its PNGs."""
-
-    def __init__(self, root: Path, maps: dict[int, list[list[int]]], **crowds: bool) -> None:
-        self.dir, self.json = root / "png", root / "panoptic.json"
-        self.dir.mkdir(parents=True)
-        self.content: dict[str, Any] = {"annotations": [], "categories": CATEGORIES}
-        for image_id, ids in maps.items():
-            segments = [
-                {"id": i, "category_id": i % 10, "iscrowd": 0} for i in sorted({i for row in ids for i in row if i})
-            ]
-            self.content["annotations"].append(
-                {"image_id": image_id, "file_name": f"{image_id}.png", "segments_info": segments}
-            )
-            self.paint(image_id, ids)
-        self.save()
-
-    def paint(self, image_id: int, ids: list[list[int]]) -> None:
-        rgb = np.stack([np.array(ids) >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
-        Image.fromarray(rgb).save(self.dir / f"{image_id}.png")
-
-    def save(self) -> None:
-        self.json.write_text(json.dumps(self.content))
-
-
-def score_of(true: Folder, predicted: Folder) -> dict[str, Any]:
-    return score(true.json, true.dir, predicted.json, predicted.dir).to_json()
-
-
-MAPS = {1: [[11, 11, 11, 11], [29, 29, 29, 29]], 2: [[100_001, 100_001, 0, 35]]}
+from tests.pipelines.score_folders import CATEGORIES, MAPS, Folder, annotation, score_of
 
 
 @pytest.fixture
@@ -123,21 +83,19 @@ def test_scoring_does_without_torch() -> None:
 Break = Callable[[Folder, Folder], object]
 
 
-def annotation(folder: Folder, index: int = 0) -> dict[str, Any]:
-    return folder.content["annotations"][index]
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda t, p: p.json.unlink(), "--pred-json .*: no such file; name a panoptic JSON"),
+        (lambda t, p: p.json.unlink(), "--pred-json .*: no such file; put it there"),
         (lambda t, p: t.json.write_text("{"), "--gt-json .*: not JSON .*; fetch or write the file again"),
-        (lambda t, p: p.json.write_text("[]"), "--pred-json .*: no list 'annotations'; fetch"),
+        (lambda t, p: p.json.write_text("[]"), "--pred-json .*: holds a list, not an object; fetch"),
+        (lambda t, p: p.json.write_text("-1"), "--pred-json .*: holds a number, not an object; fetch"),
+        (lambda t, p: p.json.write_text("{}"), "--pred-json .*: no list 'annotations'; fetch"),
         (lambda t, p: t.content.pop("categories"), "--gt-json .*: no list 'categories'; fetch"),
         (lambda t, p: t.content.update(annotations=[]), "`annotations` is empty; there is nothing to score"),
         (lambda t, p: p.dir.rename(p.dir.parent / "gone"), "--pred-dir .*: no such folder"),
-        (lambda t, p: (p.dir / "1.png").unlink(), r"image 1 \(1.png\): prediction: no file .*1.png; add it"),
-        (lambda t, p: (t.dir / "2.png").unlink(), r"image 2 \(2.png\): ground truth: no file .*2.png; add it"),
+        (lambda t, p: (p.dir / "1.png").unlink(), r"image 1 \(1.png\): prediction: 1.png: missing in .*; add it"),
+        (lambda t, p: (t.dir / "2.png").unlink(), r"image 2 \(2.png\): ground truth: 2.png: missing in .*; add it"),
         (lambda t, p: (p.dir / "1.png").write_bytes(b"no"), r"image 1 .*prediction: .*1.png: not a picture"),
         (lambda t, p: p.content["annotations"].pop(), r"no prediction for image 2 \(2.png\); add an annotation"),
         (

@@ -35,7 +35,8 @@ def test_a_refused_study_leaves_nothing_behind(ray_cluster: None) -> None:
     prepared = preprocess(config)
     with pytest.raises(Refused, match=r"tune.max_concurrent = 3 .* has 2: floor\(2 / 1\) = 2"):
         tune(config, prepared)
-    assert sorted(path.name for path in Path(os.environ["AUNET_STORE"]).iterdir()) == ["prepared", "raw"]
+    names = [path.name for path in Path(os.environ["AUNET_STORE"]).iterdir()]
+    assert sorted(names) == ["aunet-store.json", "prepared", "raw"]
 
 
 def test_a_finished_study_is_returned_at_once(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:

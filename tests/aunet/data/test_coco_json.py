@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aunet.data.coco_json import read_panoptic_json
+from aunet.data.coco_json import read_image_info, read_panoptic_json
 from aunet.errors import InputError
 from aunet.segments import Segment
 
@@ -94,3 +94,14 @@ def test_image_ids_that_are_names_are_refused_with_the_cure() -> None:
 def test_what_is_not_json_is_named_so() -> None:
     with pytest.raises(InputError, match=r"p\.json: not JSON"):
         read_panoptic_json(b"<html>", "p.json")
+
+
+@pytest.mark.parametrize("document", [{"images": []}, {}, {"images": {}}, []])
+def test_a_list_without_images_is_named(document: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        read_image_info(json.dumps(document).encode(), "info.json")
+    assert len(caught.value.problems) == 1 and caught.value.problems[0].startswith("info.json: ")
+
+
+def test_a_list_of_images_gives_their_ids() -> None:
+    assert read_image_info(json.dumps(SOUND).encode(), "info.json") == {"a.jpg": 7}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from pycocotools import mask as coco_mask
 
 from aunet.categories import Category
 from aunet.data.coco_json import ImageRecord, PanopticAnnotations
-from aunet.data.instance_checks import _unpacked_runs, check_instances_json
+from aunet.data.defects import errors_of
+from aunet.data.instance_checks import _unpacked_runs, check_instances, check_instances_json
+from aunet.data.instances import read_instances
+from aunet.segments import NO_BOX, Segment
 
 PANOPTIC = PanopticAnnotations(
     source_name="p.json",
@@ -49,12 +53,12 @@ MASKS = (
     [[1, 2, 3, 4, 5]],
     [[2, 2, 800, 2, 8, 8]],
     [["a"] * 6],
-    [[float("nan")] * 6],
     [1, 2],
     {"size": [20, 10], "counts": [200]},
     {"size": [10, 20], "counts": [199]},
     {"counts": [200]},
     {"size": [10, 20], "counts": [-1, 201]},
+    {"size": [10, 20], "counts": [0.5, 199.5]},
     {"size": [10, 20], "counts": "~~~"},
     {"size": [10, 20], "counts": packed([0, 50, 140])},
     {"size": [10, 20], "counts": None},
@@ -84,6 +88,101 @@ def test_ids_images_and_keys() -> None:
     assert rules({**GOOD, "image_id": 4}, {**GOOD, "image_id": 4}) == [("instance-image", 4, None)]
     assert rules({"id": 1, "image_id": 3}, "x") == [("entry-malformed", None, None), ("entry-malformed", 3, 1)]
     assert [d.rule for d in check_instances_json(b"<html>", "i.json", PANOPTIC)] == ["json-invalid"]
+
+
+def with_segments(*segments: Segment) -> PanopticAnnotations:
+    records = {
+        image_id: replace(PANOPTIC.records[3], image_id=image_id, file_name=f"{image_id}.jpg", segments=segments)
+        for image_id in (3, 4)
+    }
+    return replace(PANOPTIC, records=records)
+
+
+def test_instances_of_other_images_are_an_error() -> None:
+    """Training would see no box."""
+    thing = Segment(9, 1, is_thing=True, area=36, bbox=(2, 2, 6, 6))
+    shifted = [{**GOOD, "image_id": 4}, {**GOOD, "id": 12, "image_id": 5}]
+    defects = check_instances_json(json.dumps({"annotations": shifted}).encode(), "i.json", with_segments(thing))
+    assert [(d.rule, d.image, d.severity) for d in defects] == [
+        ("instance-image", 5, "warning"),
+        ("instance-none", 3, "error"),
+    ]
+    assert defects[1].message == "i.json: image 3 (3.jpg) has 1 things and no instance"
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        Segment(9, 1, is_thing=True, area=36, is_crowd=True, bbox=(2, 2, 6, 6)),
+        Segment(9, 5, is_thing=False, area=36, bbox=(2, 2, 6, 6)),
+    ],
+)
+def test_images_of_crowds_and_stuff_need_no_instance(segment: Segment) -> None:
+    data = json.dumps({"annotations": []}).encode()
+    assert check_instances_json(data, "i.json", with_segments(segment)) == []
+
+
+def test_instances_where_no_segment_of_their_category_is_are_a_warning() -> None:
+    here, there = (Segment(n, 1, is_thing=True, area=4, bbox=(x, 2, 2, 2)) for n, x in ((9, 2), (10, 15)))
+    entries = [{**GOOD, "image_id": 3}, {**GOOD, "id": 12, "image_id": 4}]
+    data = json.dumps({"annotations": entries}).encode()
+    assert check_instances_json(data, "i.json", with_segments(here, there)) == []
+    defects = check_instances_json(data, "i.json", with_segments(there))
+    assert [(d.rule, d.image, d.severity) for d in defects] == [
+        ("instance-elsewhere", 3, "warning"),
+        ("instance-elsewhere", 4, "warning"),
+    ]
+    unknown = replace(there, bbox=NO_BOX)
+    assert check_instances_json(data, "i.json", with_segments(unknown)) == []
+
+
+@pytest.mark.parametrize("category_id", ["car", None, -1, True, [0], 1.5])
+def test_names_do_not_become_category_0(category_id: Any) -> None:
+    panoptic = replace(PANOPTIC, categories_by_id={0: Category(id=0, name="car", is_thing=True)})
+    data = json.dumps({"annotations": [{**GOOD, "category_id": category_id}]}).encode()
+    assert {d.rule for d in check_instances_json(data, "i.json", panoptic)} <= {"instance-category", "entry-malformed"}
+    assert check_instances_json(data, "i.json", panoptic)
+    good = json.dumps({"annotations": [{**GOOD, "category_id": 0}]}).encode()
+    assert check_instances_json(good, "i.json", panoptic) == []
+
+
+@pytest.mark.parametrize("value", ["0", "1", None, []])
+def test_crowds_as_text_are_refused(value: Any) -> None:
+    assert rules({**GOOD, "iscrowd": value}) == [("crowd-value", 3, 11)]
+
+
+def test_a_panoptic_json_is_called_one() -> None:
+    data = json.dumps({"annotations": [{"image_id": 3, "segments_info": []}]}).encode()
+    (defect,) = check_instances_json(data, "i.json", PANOPTIC)
+    assert defect.message == "i.json: this is the panoptic JSON of a data set; give its instances JSON here"
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers(-3, 300) | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.sampled_from(["size", "counts"]), inner)
+)
+MASK_VALUES = (
+    VALUES
+    | st.lists(st.lists(st.floats(-2, 22), min_size=4, max_size=12), max_size=3)
+    | st.fixed_dictionaries(
+        {"size": st.just([10, 20]), "counts": st.text("0123456789PQRSTUVWabcdefgh`_~", max_size=12)}
+    )
+    | st.fixed_dictionaries({"size": st.just([10, 20]), "counts": st.lists(st.integers(-1, 200), max_size=5)})
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.fixed_dictionaries({}, optional={key: VALUES for key in GOOD if key != "segmentation"}), MASK_VALUES)
+def test_whatever_has_no_defect_is_read(changes: dict[str, Any], mask: Any) -> None:
+    """Nothing that pycocotools would stumble over, or read outside of its memory for, reaches it."""
+    entry = {**GOOD, **changes, "image_id": 3, "segmentation": mask}
+    defects = check_instances([entry], "i.json", PANOPTIC.records[3], PANOPTIC.categories_by_id)
+    json.dumps([defect.to_json() for defect in defects])
+    if not errors_of(defects):
+        (instance,) = read_instances([entry], PANOPTIC.records[3])
+        assert coco_mask.decode({"size": [10, 20], "counts": instance.rle.encode()}).shape == (10, 20)
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=12))

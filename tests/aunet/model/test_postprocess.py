@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from aunet.model.postprocess import paste_masks
+from aunet.image_sized import InstanceMasks
 
 
 @st.composite
@@ -26,10 +26,10 @@ def masks_in_boxes(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, tuple[i
 @given(masks_in_boxes())
 def test_masks_are_those_of_torchvision(case: tuple[torch.Tensor, torch.Tensor, tuple[int, int]]) -> None:
     probs, boxes, size = case
-    assert torch.equal(paste_masks(probs, boxes, size), paste_masks_in_image(probs, boxes, size)[:, 0] > 0.5)
+    assert torch.equal(InstanceMasks(probs, boxes, size).full(), paste_masks_in_image(probs, boxes, size)[:, 0] > 0.5)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200)])
 def test_a_full_mask_fills_its_box(size: tuple[int, int]) -> None:
-    masks = paste_masks(torch.ones(1, 1, 28, 28), torch.tensor([[0.0, 0.0, size[1], size[0]]]), size)
+    masks = InstanceMasks(torch.ones(1, 1, 28, 28), torch.tensor([[0.0, 0.0, size[1], size[0]]]), size).full()
     assert masks.shape == (1, *size) and masks.all()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given, strategies as st
 
 from aunet.data.coco_json import ImageRecord
 from aunet.data.defects import Defect
+from aunet.errors import InputError
 from pipelines.data.manifest import ShardInfo
 from pipelines.data.shard_writer import ShardResult, cut, read_receipts
 from pipelines.data.sources import RawImage
@@ -38,7 +42,7 @@ def test_a_change_is_felt_only_around_it(position: int, new: int, remove: bool) 
 
 def test_a_receipt_survives_its_file() -> None:
     result = ShardResult(
-        shard=ShardInfo(name="a.parquet", num_rows=1, num_bytes=2, sha256="3"),
+        shard=ShardInfo(name="a.parquet", num_rows=1, num_bytes=2, sha256="3" * 64),
         index=({"image_id": 1, "height": 2, "width": 3, "sha256": "4"},),
         num_segments={7: 2, 12: 1},
         max_segments=2,
@@ -47,6 +51,36 @@ def test_a_receipt_survives_its_file() -> None:
     assert ShardResult.from_bytes(result.to_bytes()) == result
     nothing = ShardResult(shard=None, index=(), num_segments={}, max_segments=0, defects=())
     assert ShardResult.from_bytes(nothing.to_bytes()) == nothing
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("shard", {"name": "../../x", "num_rows": 1, "num_bytes": 2, "sha256": "3" * 64}),
+        ("shard", {"name": "a.parquet", "num_rows": "x", "num_bytes": 2, "sha256": "3" * 64}),
+        ("shard", {"name": "a.parquet", "num_rows": 2, "num_bytes": 2, "sha256": "3" * 64}),
+        ("shard", None),
+        ("index", [{"image_id": "1", "height": 2, "width": 3, "sha256": "4"}]),
+        ("index", [{"image_id": 1, "height": 2, "width": 3}]),
+        ("index", [[]]),
+        ("num_segments", {"x": 1}),
+        ("num_segments", {"7": "1"}),
+        ("max_segments", -1),
+        ("defects", [{"rule": 1, "message": "m"}]),
+        ("colour", 1),
+    ],
+)
+def test_a_receipt_with_other_values_is_damaged(name: str, value: Any) -> None:
+    plain = {
+        "shard": {"name": "a.parquet", "num_rows": 1, "num_bytes": 2, "sha256": "3" * 64},
+        "index": [{"image_id": 1, "height": 2, "width": 3, "sha256": "4"}],
+        "num_segments": {"7": 1},
+        "max_segments": 1,
+        "defects": [],
+    }
+    assert ShardResult.from_bytes(json.dumps(plain).encode()).num_segments == {7: 1}
+    with pytest.raises(InputError, match=r"^(receipt|shard\.)"):
+        ShardResult.from_bytes(json.dumps(plain | {name: value}).encode())
 
 
 def test_a_damaged_receipt_is_none(tmp_path: Path) -> None:

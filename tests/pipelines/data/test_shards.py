@@ -61,7 +61,7 @@ def prepared(tmp_path: Path) -> str:
     split = SplitInfo(
         shards=tuple(shards),
         index=info_of("index.parquet", 17, index),
-        rows_sha256="abc",
+        rows_sha256="ab" * 32,
         num_images=17,
         num_segments={1: 136, 3: 0, 10: 1},
         max_segments=16,

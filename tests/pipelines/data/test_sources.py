@@ -155,3 +155,32 @@ def test_a_long_list_is_cut_and_counted(raw: Path) -> None:
     problems = refused(data_of(raw))
     assert len(problems) == 22 and problems[-2] == "… and 80 more problems like these"
     assert "50 of 55 images cannot be used" in problems[-1]
+
+
+def test_instances_of_other_images_are_refused(raw: Path) -> None:
+    """Training would see no boxes, without a word."""
+    panoptic = json.loads((raw / "annotations/panoptic_train.json").read_bytes())
+    things = {c["id"] for c in panoptic["categories"] if c["isthing"]}
+    instances = [
+        {
+            "image_id": annotation["image_id"] + 100,
+            "category_id": segment["category_id"],
+            "iscrowd": 0,
+            "bbox": segment["bbox"],
+            "segmentation": [],
+        }
+        for annotation in panoptic["annotations"]
+        for segment in annotation["segments_info"]
+        if segment["category_id"] in things
+    ]
+    (raw / "instances.json").write_text(json.dumps({"annotations": instances}))
+    problems = refused(data_of(raw, train=replace(SPLITS["train"], instances_json="instances.json")))
+    assert "data.train, image 1: instances.json: image 1 (000000.jpg) has" in problems[0]
+    assert "[instance-none]; export both JSON files from the same images, with the same image ids" in problems[0]
+
+
+def test_twins_in_normalisation_are_told_apart(raw: Path) -> None:
+    for split, name in (("train", "b\u00e9b\u00e9"), ("val", "be\u0301be\u0301")):
+        change_json(raw / f"annotations/panoptic_{split}.json", lambda w, n=name: w["categories"][0].update(name=n))
+    (problem,) = refused(data_of(raw))
+    assert "names differ only in Unicode normalisation (NFC, NFD); give both splits one list" in problem

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from aunet.data.sample import Sample
+from aunet.image_sized import SemanticLogits
 from aunet.predictor import Result
 from aunet.structures import Detections, PanopticMap, Prediction, Segment
 from pipelines.measuring.measurement import Measurement
@@ -30,7 +31,7 @@ def answer(sample: Sample, shift: int = 0) -> Result:
     box = torch.tensor([[xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]]).float()
     detections = Detections(box, torch.ones(1), torch.ones(1, dtype=torch.int64), mask[None])
     segments = [Segment(1, 12, False, int((ids == 1).sum())), Segment(2, 3, True, int(mask.sum()), 1.0)]
-    result = Result(PanopticMap(ids, segments), Prediction(detections, torch.zeros(3, 32, 48)))
+    result = Result(PanopticMap(ids, segments), Prediction(detections, SemanticLogits.of(torch.zeros(3, 32, 48))))
     result.attention = {"mam": torch.where(mask, 0.25, 0.75)}
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,15 +13,22 @@ import pytest
 
 from aunet.errors import InputError, Unavailable
 from pipelines.runtime.cluster import (
+    MAX_SOCKET_PATH,
+    SOCKET,
     START_ATTEMPTS,
     check_address,
+    check_temporary_folder,
+    connect,
     is_job_server,
     join,
     missing_workers,
     needs,
+    ray_address,
+    resources,
     start_patiently,
 )
 from pipelines.settings.run_config import FeedConfig, TrainConfig
+from tests.canaries import URIS, leaks
 
 TORCH, RAY = FeedConfig(workers=4), FeedConfig(kind="ray", workers=2)
 NODE_TIMED_OUT = "The current node timed out during startup. This could happen because …"
@@ -103,9 +111,64 @@ def test_a_cluster_that_does_not_answer_is_unavailable(form: str) -> None:
         join(address, {}, never)
 
 
-@pytest.mark.parametrize("address", ["auto", "local", "http://head", "head:x", ""])
+@pytest.mark.parametrize("address", ["auto", "local", "http://head", ""])
 def test_an_address_without_a_port_is_left_to_ray(address: str) -> None:
     check_address(address)
+
+
+@pytest.mark.parametrize("address", ["auto", "local", "head:6379", "[::1]:6379", "ray://head:10001", "http://head/ray"])
+def test_ray_knows_these_addresses(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    assert ray_address() == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "head",
+        "head:x",
+        "head:99999",
+        "ray://head",
+        "http://",
+        "ftp://head:1",
+        "head:1/x",
+        "a b:1",
+        "http://h?x=1",
+        "[::1",
+    ],
+)
+def test_an_address_that_ray_does_not_know_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=r"RAY_ADDRESS: .*use HOST:6379"):
+        ray_address()
+
+
+@pytest.mark.parametrize("shape", URIS)
+def test_credentials_in_an_address_are_refused_and_not_repeated(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", URIS[shape])
+    for use in (ray_address, connect, resources):
+        monkeypatch.setattr("ray.is_initialized", lambda: False)
+        with pytest.raises(InputError) as refused:
+            use()
+        assert leaks(str(refused.value)) == []
+
+
+@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
+def test_a_temporary_folder_too_long_for_sockets_is_refused(name: str) -> None:
+    longest = MAX_SOCKET_PATH - len(f"/{SOCKET.format(pid=os.getpid())}")
+    check_temporary_folder({name: "/" + "a" * (longest - 1)})
+    with pytest.raises(InputError, match=rf"{name} = .*: {longest + 1} bytes, .*set RAY_TMPDIR to a shorter folder"):
+        check_temporary_folder({name: "/" + "a" * longest})
+    check_temporary_folder({"TMPDIR": "/" + "a" * 200, "RAY_TMPDIR": "/tmp"})
+    check_temporary_folder({})
+
+
+def test_ray_is_not_started_in_a_temporary_folder_too_long_for_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", never)
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "a" * 120)
+    with pytest.raises(InputError, match=r"RAY_TMPDIR = .*set RAY_TMPDIR to a shorter folder"):
+        connect()
 
 
 def test_a_port_where_ray_does_not_answer_is_unavailable() -> None:

@@ -59,7 +59,7 @@ def test_any_valid_config_survives_json(weights, crop, sides, relations, ema, id
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LossWeights(semantic=-0.1), "loss.semantic = -0.1: a loss weight must not be negative"),
+        (lambda: LossWeights(semantic=-0.1), "loss.semantic = -0.1: use a number at least 0"),
         (lambda: LossWeights(rpn=-1), "loss.rpn = -1"),
         (lambda: TrainConfig(lr=0), "train.lr = 0"),
         (lambda: TrainConfig(num_workers=3, batch_size=16), "train.batch_size = 16: use a multiple of"),
@@ -67,13 +67,18 @@ def test_any_valid_config_survives_json(weights, crop, sides, relations, ema, id
             lambda: TrainConfig(num_workers=4, batch_size=16, micro_batch_size=3),
             "train.micro_batch_size = 3: use a divisor of the 4 images of each worker",
         ),
-        (lambda: TrainConfig(micro_batch_size=0), "train.micro_batch_size = 0: use a divisor of the 2 images"),
+        (lambda: TrainConfig(micro_batch_size=0), "train.micro_batch_size = 0: use a number at least 1"),
+        (lambda: TrainConfig(milestones=(0,)), "train.milestones = (0,): use numbers at least 1"),
+        (lambda: TrainConfig(clip_norm=float("nan")), "train.clip_norm = nan: use a number above 0"),
+        (lambda: TrainConfig(momentum=1.0), "train.momentum = 1.0: use a number at least 0 and below 1"),
         (lambda: TrainConfig(ema=1.0), "train.ema = 1.0"),
         (lambda: DataConfig(), "data.root = ''"),
-        (lambda: ShapesConfig(height=8), "data.shapes.height, width"),
+        (lambda: ShapesConfig(height=8), "data.shapes.height = 8: use a number at least 64"),
         (lambda: FusionConfig(overlap_threshold=50), "fusion.overlap_threshold = 50: "),
         (lambda: AugmentConfig(short_sides=()), "augment.short_sides = ()"),
+        (lambda: AugmentConfig(short_sides=(64, 8)), "augment.short_sides = (64, 8): use numbers at least 32"),
         (lambda: AugmentConfig(scale=(2.0, 1.0)), "augment.scale = (2.0, 1.0)"),
+        (lambda: AugmentConfig(test_scales=()), "augment.test_scales = ()"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_cure(make: Any, message: str) -> None:
@@ -101,6 +106,19 @@ def test_a_wrong_override_is_refused(config: RunConfig, changes: dict[str, Any],
     with pytest.raises(InputError) as caught:
         override(config, changes)
     assert message in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_section_that_is_null_has_no_settings(config: RunConfig, order: int) -> None:
+    changes = dict([("data.shapes", None), ("data.shapes.height", 64)][::order])
+    if order == -1:  # the later one has replaced the section
+        with pytest.raises(InputError, match=r"data\.root = ''"):
+            override(config, changes)
+        return
+    with pytest.raises(
+        InputError, match=r"^x: data\.shapes\.height = 64: data\.shapes is null or no section; drop one"
+    ):
+        override(config, changes, "x")
 
 
 def test_an_unknown_field_is_named_among_those_that_exist() -> None:

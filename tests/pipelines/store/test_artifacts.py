@@ -20,5 +20,5 @@ def test_the_fields_of_another_version_are_read() -> None:
 
 
 def test_missing_fields_are_named() -> None:
-    with pytest.raises(InputError, match=r"tick\.json: lacks alias, fingerprint; delete it"):
+    with pytest.raises(InputError, match=r"tick\.json: lacks fingerprint, alias; delete the file and run"):
         RegisteredModel.from_fields({"uri": "models:/a/1", "name": "a", "version": 1}, "tick.json")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aunet.errors import InputError, Refused
+from pipelines.store import storage
 from pipelines.study.record import SearchRecord, Trial, best_of
 
 POINT = {"box": 0.0, "mask": 0.0, "semantic": -1.0}
@@ -30,6 +31,32 @@ def test_what_is_written_is_read_again(uri: str) -> None:
     assert again.trials[0].results == {1: 12.5, 3: 20.0}
     assert [(t.state, t.last) for t in again.trials.values()] == [("finished", (3, 20.0)), ("stopped", (1, 1.0))]
     assert again.trials[1].point["box"] == 0.1 + 0.2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"kind": "other", "number": 0}',
+        '{"kind": "trial", "number": 0, "origin": "", "point": {}}',
+        '{"kind": "trial", "number": 0, "origin": "", "point": {"box": "x", "mask": 0, "semantic": 0}}',
+        '{"kind": "trial", "number": -1, "origin": "", "point": {"box": 0, "mask": 0, "semantic": 0}}',
+        '{"kind": "result", "number": 7, "epoch": 1, "PQ": 1.0, "state": "running"}',
+        '{"kind": "result", "number": 0, "epoch": "1", "PQ": 1.0, "state": "running"}',
+        '{"kind": "result", "number": 0, "epoch": 1, "PQ": NaN, "state": "running"}',
+        '{"kind": "result", "number": 0, "epoch": 1, "PQ": true, "state": "running"}',
+        '{"kind": "result", "number": 0, "epoch": 1, "PQ": 1.0, "state": "odd"}',
+    ],
+)
+def test_a_damaged_event_is_one_line_with_the_cure(uri: str, content: str) -> None:
+    SearchRecord(uri).propose(0, "", POINT)
+    storage.write_bytes(storage.join(uri, "000001.json"), content.encode())
+    with pytest.raises(InputError, match=r"000001\.json: .*; restore it, or delete the study's folder") as caught:
+        SearchRecord(uri)
+    assert len(caught.value.problems) == 1
 
 
 def test_two_writers_meet(uri: str) -> None:

@@ -114,9 +114,9 @@ def test_what_changes_the_trials_changes_the_study() -> None:
 
 def test_the_validation_slice_has_a_name(tmp_path: Path) -> None:
     def prepared(name: str, sha256: str) -> str:
-        shard = ShardInfo(name="val-0", num_rows=20, num_bytes=1, sha256=sha256)
+        shard = ShardInfo(name="val-0", num_rows=20, num_bytes=1, sha256=sha256 * 64)
         split = SplitInfo(
-            shards=(shard,), index=shard, rows_sha256=sha256, num_images=20, num_segments={}, max_segments=1
+            shards=(shard,), index=shard, rows_sha256=sha256 * 64, num_images=20, num_segments={}, max_segments=1
         )
         manifest = Manifest(categories=CATEGORIES, splits={"train": split, "val": split}, source_fingerprint="s")
         manifest_path = Path(PreparedFolder(str(tmp_path / name)).manifest_uri)

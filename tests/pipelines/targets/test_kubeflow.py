@@ -18,8 +18,10 @@ from aunet.errors import InputError, Unavailable
 from pipelines import presets
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig
+from pipelines.submit import submit
 from pipelines.targets import kubeflow, steps
 from pipelines.targets.submission import Submitted
+from tests.canaries import CANARY, leaks
 
 GOLDEN = Path(__file__).parents[3] / "jobs" / "kubeflow_pipeline.yaml"
 
@@ -235,3 +237,21 @@ def test_the_outcome_is_in_the_store(tmp_path: Path) -> None:
     steps.record_outcome("FAILED", "train: exit code 1", "coco_r50", str(tmp_path))
     outcome = json.loads((tmp_path / "pipelines" / "coco_r50.json").read_text())
     assert outcome == {"preset": "coco_r50", "state": "FAILED", "message": "train: exit code 1"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"loss.semantic": NaN}'])
+def test_damaged_overrides_of_a_search_are_one_line(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "overrides.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"overrides\.json: .*; run `tune` again"):
+        steps.merged_overrides("{}", str(path))
+
+
+@pytest.mark.parametrize("endpoint", ["ftp://host", f"https://me:{CANARY}@host", "http://host:x"])
+def test_an_endpoint_that_is_no_server_is_refused(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", endpoint)
+    base = presets.shapes_smoke()
+    with pytest.raises(InputError, match="KF_PIPELINES_ENDPOINT") as refused:
+        submit(base, verb="run", preset="shapes_smoke", base=base, target="kubeflow")
+    assert leaks(str(refused.value)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipelines.job import job
 from pipelines.submit import submit
 from pipelines.targets.kuberay import KubeRayJobs, state_of
 from pipelines.targets.submission import Jobs, State, Submitted
+from tests.canaries import CANARY, leaks
 from tests.kubernetes_api import Api, api_server
 
 RAYJOBS = "/apis/ray.io/v1/namespaces/default/rayjobs"
@@ -238,3 +240,59 @@ def test_a_dry_run_needs_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "kind: RayJob" in send(dry_run=True).text
     assert list(send(dry_run=True).to_json()) == ["submission_id", "target"]
     assert send("retrain", dry_run=True).text.count("\nkind: ") == 4
+
+
+GOOD = {
+    "current-context": "c",
+    "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+    "clusters": [{"name": "k", "cluster": {"server": "https://host"}}],
+    "users": [{"name": "u", "user": {"token": CANARY}}],
+}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "7",
+        f"users: [{CANARY}",
+        f"\x00{CANARY}",
+        b"\xff\xfe",
+        json.dumps({**GOOD, "clusters": 7}),
+        json.dumps({**GOOD, "clusters": [{"name": "k", "cluster": {"server": 7}}]}),
+        json.dumps({**GOOD, "clusters": [{"name": "k", "cluster": {"server": f"https://me:{CANARY}@host"}}]}),
+        json.dumps({**GOOD, "clusters": [{"name": "k", "cluster": {"server": "https://h:99999"}}]}),
+        json.dumps(
+            {
+                **GOOD,
+                "clusters": [{"name": "k", "cluster": {"server": "https://h", "certificate-authority-data": CANARY}}],
+            }
+        ),
+        json.dumps({**GOOD, "contexts": [{"name": "c", "context": {"cluster": "other", "user": "u"}}]}),
+        json.dumps({**GOOD, "users": [{"name": "u", "user": {"exec": {"command": "/nowhere/x", "apiVersion": "v1"}}}]}),
+        "[" * 5000,
+        "&a [*a, *a]",
+    ],
+)
+def test_a_broken_kubeconfig_is_one_line(content: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds tokens, so that no message may quote it."""
+    path = tmp_path / "kubeconfig"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises((InputError, Unavailable), match=r"KUBECONFIG|Kubernetes") as refused:
+        send()
+    assert "\n" not in str(refused.value) and leaks(str(refused.value)) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo"])
+def test_a_kubeconfig_that_is_not_a_file_is_one_line(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "kubeconfig"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    with pytest.raises(InputError, match="is not an ordinary file; name the file itself"):
+        send()

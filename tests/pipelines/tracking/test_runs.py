@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from requests.exceptions import HTTPError
 
-from aunet.errors import Unavailable
+from aunet.errors import InputError, Unavailable
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.database import answering
 
@@ -118,6 +118,14 @@ def test_a_dead_server_is_named_before_training_starts(dead_server: str) -> None
 
 
 def test_a_refused_upload_is_one_line_without_a_password(dead_server: str) -> None:
-    message = r"MLFLOW_TRACKING_URI = .*: 500 for http://me:\*\*\*@host/a; start the server"
+    message = r"MLFLOW_TRACKING_URI = .*: 500 for http://\*\*\*@host/a; start the server"
     with pytest.raises(Unavailable, match=message), answering():
         raise HTTPError("500 for\nhttp://me:secret@host/a")
+
+
+@pytest.mark.parametrize("content", ["{", "7", "NaN"])
+def test_a_damaged_tag_of_tables_is_one_line(content: str, mlflow_store: Path) -> None:
+    run = tracking.start_run("x", {})
+    tracking.set_tag(run, "mlflow.loggedArtifacts", content)
+    with pytest.raises(InputError, match=rf"tag mlflow\.loggedArtifacts of MLflow run {run}"):
+        tracking.log_table(run, "per_class.json", [{"name": "disc"}])

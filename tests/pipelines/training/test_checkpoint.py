@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from aunet.model import build_model
 from aunet.predictor import Predictor
 from pipelines import presets
 from pipelines.settings.run_config import RunConfig, from_json
-from pipelines.training.checkpoint import check_hashes, load_checkpoint, save_checkpoint, save_model
+from pipelines.store.hashes import check_hashes, write_hashes
+from pipelines.training.checkpoint import load_checkpoint, save_checkpoint, save_model
 from pipelines.training.optimization import LossScaler, average_weights, build_optimizer
+from tests.hostile_files import Mark, saved
 from tests.tiny import CATEGORIES, TINY
 
 
@@ -45,6 +48,52 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     for name, one in first.items():
         torch.testing.assert_close(one.state_dict(), second[name].state_dict(), rtol=0, atol=0)
     assert from_json(RunConfig, json.loads((tmp_path / "config.json").read_text())) == config
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (saved({"step": 1}), r"'model'"),
+        (saved({"step": 1, "model": 3, "average": 3, "optimizer": 3, "scaler": 3}), "not a checkpoint of this run"),
+        (saved([1, 2]), "not a checkpoint of this run"),
+        (b"text", "not a checkpoint of this run"),
+        (b"", "not a checkpoint of this run"),
+        (b"PK\x03\x04", "not a checkpoint of this run"),
+    ],
+    ids=["empty", "of other objects", "a list", "text", "no bytes", "half an archive"],
+)
+def test_what_is_not_a_checkpoint_is_one_line(tmp_path: Path, state: bytes, message: str) -> None:
+    config, objects = parts()
+    save_checkpoint(tmp_path, 1, objects, config)
+    (tmp_path / "state.pt").write_bytes(state)
+    write_hashes(tmp_path)
+    with pytest.raises(InputError, match=message) as caught:
+        load_checkpoint(tmp_path, objects)
+    assert caught.value.problems[0].endswith("delete its folder, and the run resumes from the one before")
+    assert "\n" not in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, "1", None, True])
+def test_a_step_is_a_number(tmp_path: Path, step: object) -> None:
+    config, objects = parts()
+    save_checkpoint(tmp_path, step, objects, config)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=re.escape(f"(step {step!r})")):
+        load_checkpoint(tmp_path, objects)
+
+
+def test_a_pickle_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
+    """Though its hash is right: whoever may write to the store can change both."""
+    config, objects = parts()
+    save_checkpoint(tmp_path, 1, objects, config)
+    (tmp_path / "state.pt").write_bytes(saved({"step": Mark(tmp_path / "mark"), "model": {}}))
+    write_hashes(tmp_path)
+    with pytest.raises(
+        InputError, match=r"state\.pt: not a checkpoint of this run \(not a pickle of tensors and plain"
+    ):
+        load_checkpoint(tmp_path, objects)
+    assert not (tmp_path / "mark").exists()
+    torch.load(tmp_path / "state.pt", weights_only=False)
+    assert (tmp_path / "mark").exists(), "it would have been"
 
 
 @pytest.mark.parametrize("name", ["state.pt", "config.json"])
@@ -84,5 +133,5 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     save_model(tmp_path, weights, predictor.settings())
     with pytest.raises(InputError, match=r"model\.safetensors does not fit"):
         Predictor.from_folder(tmp_path)
-    with pytest.raises(InputError, match="is missing"):
+    with pytest.raises(InputError, match=r"no file model\.safetensors"):
         Predictor.from_folder(tmp_path / "nowhere")
