@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 from ray.tune import FailureConfig, RunConfig as TuneRunConfig, TuneConfig, Tuner, with_parameters, with_resources
+from ray.tune.execution import class_cache
 
 from aunet.config import LossWeights
 from pipelines.pages.study import render_study
@@ -60,8 +61,16 @@ def run_study(config: RunConfig, prepared: PreparedData, folder: StudyFolder) ->
     return result
 
 
+def keep_keys_out_of_trials() -> None:
+    """Ray Tune would copy the keys of S3 into command lines and logs of its trials, which find them by themselves."""
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(
+        [name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")]
+    )
+
+
 def _search(study: Study, record: SearchRecord) -> None:
     """Train every trial that is not trained yet."""
+    keep_keys_out_of_trials()
     settings = study.config.tune
     resume = [
         number

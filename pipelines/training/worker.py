@@ -28,6 +28,7 @@ from pipelines.measuring.measurement import Measurement, measure
 from pipelines.runtime.progress import Event
 from pipelines.settings.run_config import RunConfig, from_json, to_json
 from pipelines.store import storage
+from pipelines.store.hashes import upload_hashed
 from pipelines.store.run_folder import RunFolder
 from pipelines.training.checkpoint import load_checkpoint, save_checkpoint, save_model
 from pipelines.training.finite_losses import FiniteLosses
@@ -217,7 +218,7 @@ class Worker:
     def upload(self, checkpoint: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
         """Put a checkpoint into the run's folder, completely or not at all; Ray's own upload can miss a file."""
         uri = self.folder.checkpoint_uri(name)
-        storage.upload_folder(Path(checkpoint.path), uri)
+        upload_hashed(Path(checkpoint.path), uri)
         filesystem, path = storage.filesystem(uri)
         return ray.train.Checkpoint(path, filesystem)
 
@@ -237,4 +238,5 @@ class Worker:
         with tempfile.TemporaryDirectory() as folder:
             settings = predictor.settings() | {"run": to_json(self.config)}
             save_model(Path(folder), predictor.model.state_dict(), settings)
-            storage.upload_folder(Path(folder), self.folder.model_uri)
+            storage.delete(self.folder.model_uri)  # what a killed publication has left
+            upload_hashed(Path(folder), self.folder.model_uri)
