@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
@@ -11,7 +12,6 @@ from aunet.errors import InputError
 MAX_BYTES = 4 * 2**30
 """Of a document: the largest annotation files have a tenth."""
 _HALF_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_LONG_EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
 
 
 def read_json(data: bytes | str, source_name: str) -> Any:
@@ -29,9 +29,9 @@ def read_json(data: bytes | str, source_name: str) -> Any:
     if len(content) > MAX_BYTES:
         raise InputError(f"{source_name}: {len(content)} bytes of JSON, over {MAX_BYTES}")
     try:
-        value = json.loads(content, parse_constant=_refuse)
-        if _LONG_EXPONENT.search(content) or _HALF_SURROGATE.search(content):
-            json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        value = json.loads(content, parse_constant=_refuse, parse_float=_finite)
+        if _HALF_SURROGATE.search(content):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise InputError(f"{source_name}: not JSON that can be read: nested too deep") from None
     except ValueError as error:
@@ -56,6 +56,13 @@ def type_of(value: object) -> str:
     """What a value is called in JSON."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number that is too large")
+    return number
 
 
 def _refuse(constant: str) -> NoReturn:

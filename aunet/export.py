@@ -26,7 +26,6 @@ from aunet.structures import Batch
 from aunet.torch_files import read_program
 from aunet_ops import assign_levels
 
-PROGRAM = "model.pt2"
 SMALLEST = 3 * SIZE_MULTIPLE
 """Least height and width of a program's input: in a smaller one P6 has a side of 1, which torch.export would fix."""
 GROUP_SHIFT = 2.0**16

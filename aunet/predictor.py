@@ -21,7 +21,7 @@ from aunet.data.coco_panoptic import decode_image
 from aunet.data.pictures import MAX_PIXELS
 from aunet.data.sample import collate
 from aunet.errors import InputError
-from aunet.export import PROGRAM, ExportedNetwork
+from aunet.export import ExportedNetwork
 from aunet.fusion import fuse_panoptic
 from aunet.model import (
     AttentionView,
@@ -33,7 +33,8 @@ from aunet.model import (
     mirror,
     to_predictions,
 )
-from aunet.saved_network import CONFIG, WEIGHTS, load_network, read_settings
+from aunet.model_files import CONFIG, PROGRAM, WEIGHTS
+from aunet.saved_network import load_network, read_settings
 from aunet.structures import PanopticMap, Prediction
 
 ImageLike = NDArray[np.uint8] | bytes | str | Path | BinaryIO

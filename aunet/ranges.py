@@ -34,8 +34,6 @@ class Range:
         return " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if limit is not None)
 
 
-Positive = Annotated[float, Range(above=0)]
-NotNegative = Annotated[float, Range(at_least=0)]
 Share = Annotated[float, Range(at_least=0, at_most=1)]
 Count = Annotated[int, Range(at_least=0)]
 AtLeastOne = Annotated[int, Range(at_least=1)]

@@ -14,8 +14,8 @@ from aunet.config_json import from_json
 from aunet.documents import read_object
 from aunet.errors import InputError
 from aunet.model import AUNet, build_model
+from aunet.model_files import CONFIG, WEIGHTS
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 MAX_CONFIG = 2**20
 """Bytes of a `config.json`."""
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from aunet.data.shapes import make_scene
 from aunet.errors import InputError, Refused
-from aunet.export import PROGRAM, export_network
+from aunet.export import export_network
 from aunet.model import AUNet
-from aunet.predictor import CONFIG, Predictor
+from aunet.model_files import CONFIG, PROGRAM
+from aunet.predictor import Predictor
 from pipelines.measuring.images import image_files, read_image
 from pipelines.measuring.models import model_folder
 from pipelines.measuring.parity import excesses, measure_parity

@@ -53,10 +53,11 @@ def preprocess(config: RunConfig, *, run_tasks: RunTasks = in_parallel) -> Prepa
     store = Store.here()
     store.claim()
     folder = store.pool.prepared(source.fingerprint)
-    if not storage.exists(folder.manifest_uri) or not _is_complete(Manifest.load(folder.uri), folder):
+    manifest = _complete_manifest(folder)
+    if manifest is None:
         with in_use(folder.pool.in_use_uri):
             _write(source, data, folder, run_tasks)
-    manifest = Manifest.load(folder.uri)
+        manifest = Manifest.load(folder.uri)
     _check_budget(manifest, data.max_bad_fraction)
     return _artifact(manifest, folder)
 
@@ -66,7 +67,7 @@ def _write(source: Source, data: DataConfig, folder: PreparedFolder, run_tasks: 
     if not storage.exists(folder.manifest_uri):
         manifest = write_shards(source, data, folder, run_tasks)
         storage.create_exclusive(folder.manifest_uri, manifest.to_bytes())
-    if not _is_complete(Manifest.load(folder.uri), folder):
+    if _complete_manifest(folder) is None:
         manifest = write_shards(source, data, folder, run_tasks)
         storage.write_bytes(folder.manifest_uri, manifest.to_bytes())
 
@@ -145,8 +146,11 @@ def _artifact(manifest: Manifest, folder: PreparedFolder) -> PreparedData:
     )
 
 
-def _is_complete(manifest: Manifest, folder: PreparedFolder) -> bool:
-    """Whether all files of a manifest exist and are as long as they were."""
+def _complete_manifest(folder: PreparedFolder) -> Manifest | None:
+    """The manifest, where all its files exist and are as long as they were."""
+    if not storage.exists(folder.manifest_uri):
+        return None
+    manifest = Manifest.load(folder.uri)
     sizes = {
         file.path: file.size
         for uri in (folder.uri, folder.pool.shards_uri)
@@ -154,7 +158,7 @@ def _is_complete(manifest: Manifest, folder: PreparedFolder) -> bool:
         for file in storage.list_files(uri)
     }
     files = [file for split in manifest.splits.values() for file in (split.index, *split.shards)]
-    return all(sizes.get(file.name) == file.num_bytes for file in files)
+    return manifest if all(sizes.get(file.name) == file.num_bytes for file in files) else None
 
 
 def _check_budget(manifest: Manifest, max_bad_fraction: float) -> None:

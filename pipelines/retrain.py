@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from aunet.categories import difference
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.data.shards import ShardReader
-from pipelines.data.sources import meaning
 from pipelines.evaluate import evaluate
 from pipelines.preprocess import preprocess
 from pipelines.register import register, update_figures
@@ -189,7 +189,7 @@ def _frozen_set(config: RunConfig, folder: RetrainFolder, prepared: PreparedData
     manifest = Manifest.load(frozen.prepared.uri)
     if manifest.split_fingerprint("val") != frozen.val_fingerprint:
         raise InputError(f"{frozen.prepared.uri}: not what {uri} froze; restore it, or delete {uri} to freeze anew")
-    if meaning(manifest.categories) != meaning(today.categories):
+    if difference(manifest.categories.entries, today.categories.entries):
         raise InputError(
             f"{uri}: the frozen set has other categories than today's data; delete the file to freeze anew"
         )

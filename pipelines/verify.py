@@ -14,7 +14,7 @@ from pipelines.data.manifest import Manifest, ShardInfo
 from pipelines.data.shards import ShardReader, damaged_rows
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
-from pipelines.store.hashes import read_hashes, unlisted
+from pipelines.store.hashes import read_hashes
 from pipelines.store.layout import HASHES, MANIFEST, PreparedFolder
 
 READERS = 8
@@ -139,8 +139,8 @@ def _of_manifest(prepared_uri: str) -> Iterator[File]:
 
 def _of_hashes(uri: str) -> Iterator[File]:
     """The files of a model or a checkpoint, and those that its list of hashes does not name."""
-    hashes = read_hashes(uri)
-    for name in (*hashes, *unlisted(uri, hashes)):
+    hashes, unlisted = read_hashes(uri)
+    for name in (*hashes, *unlisted):
         yield File(uri=storage.join(uri, name), sha256=hashes.get(name, ""))
 
 

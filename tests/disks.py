@@ -45,11 +45,14 @@ class Disk:
 
 
 @contextlib.contextmanager
-def small_disk(path: Path, megabytes: int) -> Iterator[Disk]:
+def small_disk(path: Path, megabytes: float) -> Iterator[Disk]:
     """A disk at `path`; the test skips where none can be mounted."""
     path.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", path], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={round(megabytes * 1024)}k", "tmpfs", path],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"needs to mount a small disk, which only root may: {mounted.stderr.strip()}")

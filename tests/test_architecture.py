@@ -60,7 +60,7 @@ COMPOSING = {"run", "retrain", "plan"}
 
 LAYERS = (
     ("errors",),
-    ("names", "documents", "ranges"),
+    ("names", "documents", "ranges", "model_files"),
     ("categories", "segments", "image_sized", "torch_files"),
     ("structures", "config", "config_json"),
     ("losses",),

@@ -218,8 +218,3 @@ def named(config: SplitConfig, record: ImageRecord) -> ImageRecord:
         file_name=storage.join(config.images, record.file_name),
         panoptic_name=storage.join(config.annotations, record.panoptic_name),
     )
-
-
-def meaning(categories: Categories) -> list[tuple[int, str, bool]]:
-    """What a network learns of categories: id, name and whether it is a thing, but no colours."""
-    return [(c.id, c.name, c.is_thing) for c in categories.entries]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from aunet.errors import InputError
-from aunet.export import PROGRAM
 from aunet.model.precision import autocast_dtype
-from aunet.predictor import WEIGHTS, Predictor
+from aunet.model_files import PROGRAM, WEIGHTS
+from aunet.predictor import Predictor
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.hashes import check_hashes, check_listing

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from aunet.categories import difference
 from aunet.data.sample import Sample
 from aunet.drawing_attention import draw_attention
 from aunet.errors import InputError
 from aunet.predictor import Result
 from pipelines.data.sample_plan import spread
 from pipelines.data.shards import ShardReader
-from pipelines.data.sources import meaning
 from pipelines.measuring.measurement import Measurement, measure
 from pipelines.measuring.models import load_predictor
 from pipelines.pages.pictures import draw_comparison, encode_png
@@ -37,7 +37,7 @@ def measure_share(
     config: RunConfig = from_json(RunConfig, settings)
     predictor = load_predictor(model_uri, config)
     reader = ShardReader(prepared_uri, "val")
-    if meaning(predictor.categories) != meaning(reader.manifest.categories):
+    if difference(predictor.categories.entries, reader.manifest.categories.entries):
         raise InputError(
             f"{model_uri}: the model's categories are not those of {prepared_uri}; measure it on data with its own"
         )

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from aunet.documents import read_object
 from aunet.errors import InputError, Unavailable
+from aunet.model_files import CONFIG, PROGRAM, WEIGHTS
 from aunet.names import NAME
 from pipelines.store import storage
 from pipelines.store.layout import HASHES
 
-CONFIG = "config.json"
-CONTENTS = ("model.safetensors", "model.pt2", "state.pt")
+STATE = "state.pt"
+"""Of a checkpoint."""
+CONTENTS = (WEIGHTS, PROGRAM, STATE)
 """A trained model, an exported one, a checkpoint: a folder with hashes holds one of them, and `CONFIG`."""
 MAX_LIST = 2**20
 """Bytes of a list of hashes."""
@@ -65,8 +67,8 @@ def upload_hashed(folder: Path, uri: str, *, commit: Callable[[str, bytes], None
         raise
 
 
-def read_hashes(uri: str) -> dict[str, str]:
-    """File name → SHA-256 of a folder of a model or a checkpoint.
+def read_hashes(uri: str) -> tuple[dict[str, str], list[str]]:
+    """File name → SHA-256 of a folder of a model or a checkpoint, and the paths of the files that its list lacks.
 
     Raises:
         InputError: there is no list, it is damaged, or it lacks what every such folder holds.
@@ -90,12 +92,7 @@ def read_hashes(uri: str) -> dict[str, str]:
             f"{source_name}: names {', '.join(hashes) or 'no file':.200}, not {CONFIG} and one of "
             f"{', '.join(CONTENTS)}; {cure}"
         )
-    return hashes
-
-
-def unlisted(uri: str, hashes: dict[str, str]) -> list[str]:
-    """Paths of the files below a folder that its list of hashes does not name."""
-    return [file.path for file in storage.list_files(uri) if file.path not in hashes and file.path != HASHES]
+    return hashes, [path for path in sizes if path not in hashes and path != HASHES]
 
 
 def check_listing(uri: str) -> dict[str, str]:
@@ -104,11 +101,11 @@ def check_listing(uri: str) -> dict[str, str]:
     Raises:
         InputError: as for `read_hashes`, or naming each file that is not listed.
     """
-    hashes = read_hashes(uri)
-    if added := unlisted(uri, hashes):
+    hashes, unlisted = read_hashes(uri)
+    if unlisted:
         raise InputError(
             f"{storage.join(uri, name)}: not listed in {HASHES}; remove it, or fetch the folder again"
-            for name in added[:MAX_NAMED]
+            for name in unlisted[:MAX_NAMED]
         )
     return hashes
 

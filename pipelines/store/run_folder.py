@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aunet.errors import InputError
+from aunet.model_files import CONFIG
 from aunet.names import check_name
 from pipelines.store import storage
 from pipelines.store.artifacts import Report, TrainedRun
@@ -125,7 +126,7 @@ class RunFolder(Folder):
         Raises:
             InputError: there is no model, or its document is damaged.
         """
-        return read_stored(join(self.model_uri, "config.json"), REMOVE_RUN)
+        return read_stored(join(self.model_uri, CONFIG), REMOVE_RUN)
 
     @property
     def snapshot_uri(self) -> str:

@@ -12,12 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aunet.errors import InputError
-from aunet.predictor import CONFIG, WEIGHTS
+from aunet.model_files import CONFIG, WEIGHTS
 from aunet.torch_files import read_state
 from pipelines.settings.run_config import RunConfig, to_json
-from pipelines.store.hashes import check_hashes, write_hashes
-
-STATE = "state.pt"
+from pipelines.store.hashes import STATE, check_hashes, write_hashes
 
 
 class Stateful(Protocol):

@@ -20,9 +20,10 @@ from torchvision.models.resnet import Bottleneck, ResNet
 from aunet import Predictor, build_model
 from aunet.config import AugmentConfig, AUNetConfig, FusionConfig
 from aunet.errors import InputError
-from aunet.export import PROGRAM, ExportedNetwork, export_network
+from aunet.export import ExportedNetwork, export_network
 from aunet.model import AUNet, Output, backbone
 from aunet.model.resnext import DeformableConv, NonLocal
+from aunet.model_files import PROGRAM
 from aunet.structures import Batch
 from pipelines import presets
 from pipelines.settings.variants import TABLE_1

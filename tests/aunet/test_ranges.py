@@ -4,8 +4,9 @@ from typing import Annotated
 import pytest
 
 from aunet.errors import InputError
-from aunet.ranges import AtLeastOne, Positive, Range, Share, check_ranges
+from aunet.ranges import AtLeastOne, Range, Share, check_ranges
 
+Positive = Annotated[float, Range(above=0)]
 NAN, INF = float("nan"), float("inf")
 
 

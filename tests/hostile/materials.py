@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.data.shapes import write_scenes
 from aunet.model import build_model
-from aunet.predictor import CONFIG, WEIGHTS, Predictor
+from aunet.model_files import CONFIG, WEIGHTS
+from aunet.predictor import Predictor
 from pipelines.presets import shapes_smoke
 from pipelines.settings.run_config import to_json
 from pipelines.store.artifacts import Report, TrainedRun

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from aunet.errors import InputError
-from aunet.export import PROGRAM
-from aunet.predictor import CONFIG, WEIGHTS
+from aunet.model_files import CONFIG, PROGRAM, WEIGHTS
 from pipelines.store import hashes, storage
 from pipelines.store.hashes import check_hashes, check_listing, digest, read_hashes, upload_hashed, write_hashes
 from pipelines.training.checkpoint import STATE
@@ -60,7 +59,7 @@ def test_the_layout_and_the_library_agree() -> None:
 
 
 def test_what_is_written_is_accepted(model: str, tmp_path: Path) -> None:
-    assert read_hashes(model) == check_listing(model) == GOOD
+    assert read_hashes(model) == (check_listing(model), []) == (GOOD, [])
     with storage.local_folder(model) as folder:
         assert check_hashes(folder) == GOOD
     assert digest(model) == digest(str(written(tmp_path / "again")))
