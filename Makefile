@@ -17,10 +17,10 @@ FUZZ_SECONDS ?= 60
 OPS_SOURCES := $(shell find ops -path ops/build -prune -o -type f \
 	\( -name '*.toml' -o -name 'setup.py' -o -name 'build.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print 2>/dev/null)
 CPP_SOURCES := $(shell find ops/csrc tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py
+BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py
 TEST_ARGS ?=
 
-.PHONY: help demo test test-slow check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests setup
+.PHONY: help demo test test-slow certificate check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests setup
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(READY)  ## the test suite, in two processes (TEST_ARGS="tests/aunet -k f
 
 test-slow: $(READY)  ## the tests that train for minutes; AUNET_SAMPLE_DATA names the folder of real images
 	@$(BIN)/python -m pytest -q -m slow $(TEST_ARGS)
+
+certificate: $(READY)  ## 43 faults, 200 interruptions, and a run without protections: an hour or two, to benchmarks/results
+	@$(BIN)/python benchmarks/certificate.py
 
 check: check-format check-lint check-types check-spelling check-imports  ## format (Python and C++), lint, types, spelling, import direction, file sizes
 

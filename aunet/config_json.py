@@ -21,7 +21,7 @@ def from_json(kind: Any, value: Any, field: str = "config") -> Any:
     """Build a value of type `kind` from plain JSON values.
 
     Args:
-        kind: a dataclass, tuple, dict or scalar, one of several scalars, or any of these or None.
+        kind: a dataclass, tuple, dict or scalar, one of several scalars and a tuple, or any of these or None.
         field: the dotted name of `value`, for messages.
 
     Raises:
@@ -33,9 +33,12 @@ def from_json(kind: Any, value: Any, field: str = "config") -> Any:
         return None
     if len(options) == 1:
         return from_json(options[0], value, field)
-    if options and type(value) not in options:
-        names = " or ".join(option.__name__ for option in options)
-        raise InputError(f"{field} = {value!r:.120}: give a value of type {names}")
+    if options:
+        fitting = [option for option in options if _fits(option, value)]
+        if not fitting:
+            names = " or ".join("list" if get_origin(option) is tuple else option.__name__ for option in options)
+            raise InputError(f"{field} = {value!r:.120}: give a value of type {names}")
+        return from_json(fitting[0], value, field)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _build(kind, value, field)
     if get_origin(kind) is tuple:
@@ -56,6 +59,11 @@ def from_json(kind: Any, value: Any, field: str = "config") -> Any:
     if kind in (int, float, str, bool) and type(value) not in ((int, float) if kind is float else (kind,)):
         raise InputError(f"{field} = {value!r:.120}: give a value of type {kind.__name__}")
     return value
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    """Whether a value is meant to be of this type, one of several."""
+    return isinstance(value, (list, tuple)) if get_origin(kind) is tuple else type(value) is kind
 
 
 def _key(kind: Any, key: Any, field: str) -> Any:

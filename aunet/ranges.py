@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from types import NoneType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from aunet.errors import InputError
 
@@ -76,7 +76,9 @@ def _hints(kind: type) -> dict[str, Any]:
 
 def _numbers(value: Any, kind: Any) -> Iterator[tuple[float, Range]]:
     """Every number in the value of a setting, with the interval that its type gives it."""
-    kind = next((option for option in get_args(kind) if option is not NoneType), kind) if _is_optional(kind) else kind
+    if get_origin(kind) in (Union, UnionType):
+        options = [option for option in get_args(kind) if option is not NoneType]
+        kind = next((option for option in options if _is_tuple(option) == isinstance(value, tuple)), kind)
     marks = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
     if isinstance(value, tuple):
         kinds = [inner for inner in get_args(kind) if inner is not Ellipsis]
@@ -86,5 +88,5 @@ def _numbers(value: Any, kind: Any) -> Iterator[tuple[float, Range]]:
         yield value, next((mark for mark in marks if isinstance(mark, Range)), Range())
 
 
-def _is_optional(kind: Any) -> bool:
-    return NoneType in get_args(kind) and get_origin(kind) is not Annotated
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple

@@ -61,7 +61,7 @@ def config_of(raw: Path) -> RunConfig:
 def decoder_of(prepared_uri: str, epochs: int, *, verify: bool = True) -> StepDecoder:
     reader = ShardReader(prepared_uri, "train", verify=verify)
     return StepDecoder(
-        reader, SamplePlan(len(reader), BATCH, epochs, 0), reader.manifest.categories, AUGMENT, "one", 0, 1
+        reader, SamplePlan(len(reader), BATCH, epochs, 0), reader.manifest.categories, AUGMENT, "one", 0, 1, 1
     )
 
 

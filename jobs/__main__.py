@@ -43,8 +43,8 @@ def main(words: Sequence[str], out: TextIO, program: str = PROGRAM, function: Ca
     """
     try:
         return _run(words, out, program, function)
-    except KeyboardInterrupt:
-        lines, code = ["interrupted"], 130
+    except KeyboardInterrupt as interruption:
+        lines, code = [f"interrupted{f': {interruption}' if interruption.args else ''}"], 130
     except Exception as error:  # noqa: BLE001 - everything ends in an exit code
         lines, code = explain(error)
     with contextlib.suppress(OSError):  # stderr may be on a full disk

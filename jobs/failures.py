@@ -9,6 +9,7 @@ from typing import Any
 
 from aunet.errors import InputError, Refused, Unavailable
 from aunet.names import printable
+from pipelines.runtime.interruption import RESUME, Preempted
 from pipelines.store.addresses import masked
 
 CURES = {
@@ -38,7 +39,8 @@ CURES = {
 
 
 def explain(error: Exception) -> tuple[list[str], int]:
-    """What to print of an error, and the exit code: 2 for wrong input and what the machine refuses, 3 for a refusal.
+    """What to print of an error, and the exit code: 2 for wrong input and what the machine refuses, 3 for a refusal, 75
+    where the same command must be run again.
 
     Anything else is a fault of the program: its traceback, and 1.
     """
@@ -50,6 +52,8 @@ def explain(error: Exception) -> tuple[list[str], int]:
             return [_line("error", problem) for problem in cause.problems], 2
         if isinstance(cause, Unavailable):
             return [_line("error", str(cause))], 2
+        if isinstance(cause, Preempted):
+            return [_line("interrupted", str(cause))], RESUME
     for cause in reversed(chain):
         if isinstance(cause, OSError) and (cure := CURES.get(cause.errno or 0)):
             return [_line("error", f"{_what(cause)}; {cure}")], 2

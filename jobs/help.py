@@ -18,7 +18,8 @@ from pipelines.presets import PRESETS
 
 WIDTH = 110
 EXIT_CODES = (
-    "The last line of stdout is one JSON object. Exit codes: 0 done, 2 wrong input, 3 refused, 1 anything else."
+    "The last line of stdout is one JSON object. Exit codes: 0 done, 2 wrong input, 3 refused, "
+    "75 run it again, 1 anything else."
 )
 
 

@@ -65,6 +65,29 @@ class PlanOptions(PresetOptions):
 
     price: float | None = None
     """Price of one hour of the whole cluster; the plan then includes the cost."""
+    gpu: str | None = None
+    """GPU of the workers, such as "A100-SXM4-40GB", for memory and time; if omitted, this machine's."""
+    mtbf_hours: float | None = None
+    """Mean hours between failures of any machine; the plan then includes the best interval of checkpoints, and the cost
+    what failures cost."""
+    network_gbit_per_s: float = 100.0
+    """Bandwidth of each machine's network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProveOptions(PresetOptions):
+    """A preset, and what is done to its training."""
+
+    kills: int = 5
+    """Faults: worker and driver killed, driver told to end, newest checkpoint damaged, folder of the checkpoints away
+    for a while; all kinds in turn, at random steps."""
+    steps: int = 60
+    """About so many steps, over three and a half batches of images of the preset, with a checkpoint every epoch and
+    every three seconds and without evaluations; all other settings stay."""
+    seed: int = 0
+    """Another number gives other steps and another order of the faults."""
+    without_protection: bool = False
+    """Kill only drivers, and leave of each newest checkpoint what other trainers keep: shows what would be lost."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from pipelines.settings.run_config import RunConfig, from_json
 
 PROGRAM = "python -m jobs"
 HELP = ("-h", "--help")
-SENDABLE = [verb.name for verb in VERBS.values() if verb.has_preset and verb.name != "submit"]
-"""Verbs that `submit` sends."""
+SENDABLE = [verb.name for verb in VERBS.values() if verb.has_preset and verb.name not in ("submit", "prove")]
+"""Verbs that `submit` sends: `prove` kills what it has started itself."""
 CHOICES = {"verb": SENDABLE, "preset": list(PRESETS)}
 """What an operand may be, for those that are one of a few names."""
 

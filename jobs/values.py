@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from aunet.errors import InputError
 
@@ -31,9 +31,10 @@ def read_value(kind: Any, words: Sequence[str], option: str) -> Any:
     Raises:
         InputError: one value was expected, and none or several are given.
     """
-    inner, optional = _without_none(kind)
+    options, optional = _without_none(kind)
     if optional and list(words) == ["None"]:
         return None
+    inner = next((option for option in options if (get_origin(option) is tuple) == (len(words) > 1)), options[0])
     if get_origin(inner) is tuple:
         element = get_args(inner)[0]
         if get_origin(element) is not tuple:
@@ -49,7 +50,12 @@ def read_value(kind: Any, words: Sequence[str], option: str) -> Any:
 
 def type_name(kind: Any) -> str:
     """A type as help shows it: FLOAT, {sgd,adamw}, INT INT, [INT …], TEXT|None."""
-    inner, optional = _without_none(kind)
+    options, optional = _without_none(kind)
+    names = [_option_name(option) for option in options]
+    return "|".join(filter(None, [*names, "None" if optional else ""]))
+
+
+def _option_name(inner: Any) -> str:
     arguments = get_args(inner)
     if get_origin(inner) is Literal:
         name = f"{{{','.join(map(str, arguments))}}}"
@@ -58,7 +64,7 @@ def type_name(kind: Any) -> str:
         name = f"[{elements} …]" if arguments[-1] is Ellipsis else elements
     else:
         name = NAMES.get(inner, "")
-    return "|".join(filter(None, (name, "None" if optional else "")))
+    return name
 
 
 def in_words(value: Any) -> str:
@@ -69,13 +75,11 @@ def in_words(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _without_none(kind: Any) -> tuple[Any, bool]:
-    """The type without None, and whether it includes None."""
-    arguments = get_args(kind)
-    if NoneType not in arguments:
-        return kind, False
-    (inner,) = (argument for argument in arguments if argument is not NoneType)
-    return inner, True
+def _without_none(kind: Any) -> tuple[list[Any], bool]:
+    """The types that a value may have besides None, and whether it may be None."""
+    arguments = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    options = [argument for argument in arguments if argument is not NoneType]
+    return options, len(options) < len(arguments)
 
 
 def _scalar(kind: Any, word: str) -> Any:

@@ -50,6 +50,7 @@ ALL = {
         "name a folder or bucket that you may write to: AUNET_STORE=/path or AUNET_STORE=s3://bucket/prefix",
     ),
     "MLflow": Check(services.mlflow, 60.0, "start the server, or correct or unset MLFLOW_TRACKING_URI"),
+    "runs": Check(services.runs, 60.0, "the checks of the store and of MLflow say more"),
     "disk": Check(machine.disk, REMOTE, "free some space, or name another AUNET_STORE or TMPDIR"),
     "shared memory": Check(machine.shared_memory, REMOTE, ""),
     "open files": Check(machine.open_files, REMOTE, ""),

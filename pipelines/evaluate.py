@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines.data.manifest import Manifest
 from pipelines.pages.report import render_report
+from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import Outlook, PreparedData, Report, TrainedRun
@@ -32,6 +34,7 @@ def evaluate(
 
     Raises:
         InputError: the model is damaged, or knows other categories than the data.
+        Unavailable: MLflow does not answer; what it lacks of the training is delivered before the model is measured.
     """
     manifest = Manifest.load(prepared.uri)
     validation = manifest.split_fingerprint("val")
@@ -40,8 +43,13 @@ def evaluate(
     if (report := folder.report()) and report.fingerprint == key:
         return report
     from pipelines.measuring.evaluation import measure_split  # an existing report needs no Ray, torch or MLflow
-    from pipelines.tracking import runs as tracking
+    from pipelines.tracking import runs as tracking, tracker
 
+    known = {} if apart else {"data_fingerprint": prepared.fingerprint}
+    training = RunFolder(run.uri)
+    mlflow_run_id = tracking.run_once(training.mlflow_id_uri, run.fingerprint, params=flatten(config), tags=known)
+    tracker.catch_up(mlflow_run_id, training.history.events(), "FINISHED")
+    run = replace(run, mlflow_run_id=mlflow_run_id)
     measured = (measure or measure_split)(config, run, prepared)
     metrics = measured.metrics
     for name, picture in measured.pictures.items():
@@ -117,7 +125,7 @@ def _page(config: RunConfig, run: TrainedRun, prepared: PreparedData, measured: 
         },
         metrics=measured.metrics,
         per_class=measured.per_class,
-        events=RunFolder(run.uri).events(),
+        events=RunFolder(run.uri).history.events(),
         overlays=galleries.get(OVERLAYS, []),
         attention=measured.attention,
         attention_pictures=galleries.get(ATTENTION, []),

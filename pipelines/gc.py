@@ -18,6 +18,7 @@ from pipelines.store.artifacts import VerbResult
 from pipelines.store.in_use import writers
 from pipelines.store.layout import MANIFEST, PreparedFolder, PreparedPool, Store
 from pipelines.store.run_folder import RunFolder
+from pipelines.tracking.abandoned import close_abandoned
 
 Orphan = tuple[str, list[storage.FileInfo]]
 """URI, and the files that are deleted with it."""
@@ -29,16 +30,23 @@ class Collected(VerbResult):
 
     deleted: tuple[str, ...]
     """URIs of files and folders."""
+    closed: tuple[str, ...] = ()
+    """Ids of MLflow runs that were marked as KILLED: they said RUNNING, though nobody drives them."""
     num_bytes: int
     dry_run: bool
 
     def to_json(self) -> dict[str, Any]:
-        """`deleted`, `bytes` and `dry_run`."""
-        return {"deleted": list(self.deleted), "bytes": self.num_bytes, "dry_run": self.dry_run}
+        """`deleted`, `bytes`, `closed` and `dry_run`."""
+        return {
+            "deleted": list(self.deleted),
+            "bytes": self.num_bytes,
+            "closed": list(self.closed),
+            "dry_run": self.dry_run,
+        }
 
 
 def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
-    """Delete what nothing refers to in the store that AUNET_STORE names.
+    """Delete what nothing refers to in the store that AUNET_STORE names, and close what nobody drives in MLflow.
 
     Kept are the shards and indexes of every manifest with their receipts, and the checkpoints from which a run resumes.
     Receipts and shards that no manifest has belong to work that was begun: deleting them costs that work. Left alone,
@@ -49,8 +57,7 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
         older_than_hours: leave what is younger, which somebody may be about to use.
 
     Raises:
-        InputError: the folder is not marked as a store; or a manifest or a run's list of checkpoints cannot be read;
-            nothing is deleted then.
+        InputError: the folder is not marked as a store, or a manifest cannot be read; nothing is deleted then.
     """
     if not (math.isfinite(older_than_hours) and older_than_hours >= 0):
         raise InputError(f"--older-than-hours = {older_than_hours}: use a number of 0 or more")
@@ -77,7 +84,8 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     young = sum(map(len, orphans.values())) - sum(map(len, old.values()))
     more = f"; {young} more are younger than {older_than_hours:g} hours" if young else ""
     print(f"{store.uri}: {len(deleted)} orphans, {num_bytes / 1e9:.2f} GB{more}", file=sys.stderr)
-    return Collected(deleted=tuple(uri for uri, _ in deleted), num_bytes=num_bytes, dry_run=dry_run)
+    closed = close_abandoned(runs, dry_run=dry_run)
+    return Collected(deleted=tuple(uri for uri, _ in deleted), num_bytes=num_bytes, closed=closed, dry_run=dry_run)
 
 
 def _is_old(orphan: Orphan, oldest: float) -> bool:
@@ -106,8 +114,6 @@ def _prepared(pool: PreparedPool) -> Iterator[Orphan]:
 
 
 def _checkpoints(run: RunFolder) -> Iterator[Orphan]:
-    """Checkpoint folders that their run does not list."""
-    names = run.checkpoints()
-    listed = run.listed_checkpoints() if names else {}
-    for uri in (run.checkpoint_uri(name) for name in names if name not in listed):
-        yield uri, storage.list_files(uri, follow_links=False)
+    """Checkpoints that were never completed, or were found damaged."""
+    for checkpoint in run.checkpoints.others():
+        yield checkpoint.uri, storage.list_files(checkpoint.uri, follow_links=False)

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from aunet.errors import InputError, Refused, Unavailable
 from pipelines import evaluate, preprocess, train
+from pipelines.pages.plan_table import show_plan
 from pipelines.preprocess import PreprocessOutlook
 from pipelines.runtime.cluster import check_address, is_job_server, missing_workers, ray_address, resources
-from pipelines.settings.run_config import RunConfig, fingerprint, to_json
+from pipelines.settings.run_config import RunConfig, fingerprint
 from pipelines.store.artifacts import Outlook, TrainedRun, VerbResult
-from pipelines.store.layout import Store
-from pipelines.store.run_folder import RunFolder
 from pipelines.study.search import concurrency
 from pipelines.tracking.address import check_tracking
+from pipelines.training.earlier import EarlierRun, earlier_run
+from pipelines.training.gpus import GPUS, UTILISATION
 from pipelines.training.identity import num_steps, run_folder
+from pipelines.training.scaling import (
+    NETWORK_GBIT_PER_S,
+    NUM_GPUS,
+    Interval,
+    Scaled,
+    best_interval,
+    estimated_saving,
+    scaled,
+)
+
+if TYPE_CHECKING:
+    from aunet.categories import Categories
+    from pipelines.training.outlook import Forecast
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,14 +41,21 @@ class Plan(VerbResult):
     stages: list[dict[str, str]]
     """stage, action (run, resume or skip) and why."""
     batch: dict[str, int]
-    """What the images of a step multiply to: workers × images of a forward pass × passes accumulated."""
+    """What the images of a step multiply to: images of a forward pass × passes over all workers."""
     steps: dict[str, int | None]
     """total, left; None: unknown."""
     peak_memory_gb: float | None
-    """Per worker, as is `hours` measured in an earlier run of the same network, input and workers; None: unknown."""
+    """Per worker: measured in an earlier run of the same network, input and workers, else predicted; None: unknown."""
     hours: float | None
+    """Measured, else estimated from the GPU's peak; None: unknown."""
     cost: float | None
-    """hours × price."""
+    """hours × price, with those that failures cost."""
+    scale: list[dict[str, Any]]
+    """The training on other numbers of GPUs, see `scaling`; empty: their speed is not known."""
+    checkpoints: dict[str, float] | None
+    """The best minutes between checkpoints, the goodput then, and the minutes that a failure costs."""
+    bytes: dict[str, int | None]
+    """Of one checkpoint, of the gradients of a step, and read from the shards in all epochs; None: unknown."""
     refused: list[str]
     """Why it cannot run."""
     resources: dict[str, Any]
@@ -52,17 +69,26 @@ class Plan(VerbResult):
         return 3 if self.refused else 0
 
 
-def plan(config: RunConfig, *, price: float | None = None) -> Plan:
+def plan(
+    config: RunConfig,
+    *,
+    price: float | None = None,
+    gpu: str | None = None,
+    mtbf_hours: float | None = None,
+    network_gbit_per_s: float = NETWORK_GBIT_PER_S,
+) -> Plan:
     """Find out what `run` would do with this configuration.
 
     Args:
         price: of one hour of the whole cluster, in any currency.
+        gpu: one of `GPUS`; None: the one of this machine.
+        mtbf_hours: mean time between failures of any of the machines.
+        network_gbit_per_s: of each machine.
 
     Raises:
-        InputError: the price is not one.
+        InputError: an option is not what it should be.
     """
-    if price is not None and not (math.isfinite(price) and price >= 0):
-        raise InputError(f"--price = {price}: not the price of an hour; use 0 or more")
+    _check_options(price, gpu, mtbf_hours, network_gbit_per_s)
     refused: list[str] = []
     try:
         check_tracking()
@@ -76,28 +102,92 @@ def plan(config: RunConfig, *, price: float | None = None) -> Plan:
     refused += _obstacles(config, data.num_images, available)
     total = num_steps(config, data.num_images) if data.num_images else None
     left = None if total is None else 0 if training.action == "skip" else total - training.steps_done
-    measured = _measured(config)
-    hours = 0.0 if left == 0 else None
-    if measured and left:
-        hours = left * config.train.batch_size / measured.images_per_s / 3600
-    notes = [_describe(measured)]
-    if price is not None and hours is None:
+    measured = earlier_run(config)
+    is_over = training.action == "skip" or data.categories is None
+    prediction = None if is_over or data.categories is None else _predict(config, data.categories, gpu, refused)
+    notes = [*_describe(config, measured, prediction)]
+    hours = _hours(config, left, measured, prediction)
+    interval = _interval(prediction, measured, mtbf_hours)
+    cost = None
+    if price is not None and hours is not None:
+        cost = price * hours / (interval.goodput if interval else 1)
+    elif price is not None:
         notes.append("cost: unknown, as the hours are")
     outlooks = [{"stage": stage.stage, "action": stage.action, "why": stage.why} for stage in stages]
     result = Plan(
         stages=outlooks,
         batch=_batch(config),
         steps={"total": total, "left": left},
-        peak_memory_gb=measured.memory_gb if measured else None,
+        peak_memory_gb=measured.memory_gb if measured else prediction.memory.total / 1e9 if prediction else None,
         hours=hours,
-        cost=None if price is None or hours is None else hours * price,
+        cost=cost,
+        scale=[asdict(row) for row in _scale(config, data, measured, prediction, network_gbit_per_s)],
+        checkpoints=asdict(interval) if interval else None,
+        bytes={
+            "checkpoint": prediction.state_bytes if prediction else None,
+            "gradients": prediction.gradient_bytes if prediction else None,
+            "read": config.train.epochs * data.num_bytes if data.num_bytes else None,
+        },
         refused=refused,
         resources=available,
         notes=notes,
         plan_hash=fingerprint(outlooks, config, data.source_fingerprint, available),
     )
-    _show(config, result)
+    show_plan(config.name, asdict(result))
     return result
+
+
+def _check_options(price: float | None, gpu: str | None, mtbf_hours: float | None, network: float) -> None:
+    if price is not None and not (math.isfinite(price) and price >= 0):
+        raise InputError(f"--price = {price}: not the price of an hour; use 0 or more")
+    for name, value in (("mtbf-hours", mtbf_hours), ("network-gbit-per-s", network)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise InputError(f"--{name} = {value}: use a number above 0")
+    if gpu is not None and gpu not in GPUS:
+        raise InputError(f"--gpu {gpu!r:.60}: not known; use one of {', '.join(map(repr, GPUS))}")
+
+
+def _predict(config: RunConfig, categories: Categories, gpu: str | None, refused: list[str]) -> Forecast:
+    from pipelines.training.outlook import predict, too_large  # torch takes seconds to import
+
+    prediction = predict(config, categories, gpu)
+    refused += filter(None, [too_large(config, prediction)])
+    return prediction
+
+
+def _hours(
+    config: RunConfig, left: int | None, measured: EarlierRun | None, prediction: Forecast | None
+) -> float | None:
+    """Of the training that is left; None: unknown."""
+    if left is None or left == 0:
+        return None if left is None else 0.0
+    if measured:
+        return left * config.train.batch_size / measured.images_per_s / 3600
+    return left * prediction.step_s / 3600 if prediction and prediction.step_s else None
+
+
+def _interval(prediction: Forecast | None, measured: EarlierRun | None, mtbf_hours: float | None) -> Interval | None:
+    if prediction is None or mtbf_hours is None:
+        return None
+    size = prediction.state_bytes
+    return best_interval(measured.saving(size) if measured else estimated_saving(size), mtbf_hours)
+
+
+def _scale(
+    config: RunConfig,
+    data: PreprocessOutlook,
+    measured: EarlierRun | None,
+    prediction: Forecast | None,
+    network_gbit_per_s: float,
+) -> Iterator[Scaled]:
+    """The training on other numbers of GPUs; nothing where their speed is not known."""
+    train = config.train
+    step_s = train.batch_size / measured.images_per_s if measured else prediction.step_s if prediction else None
+    if not train.use_gpu or prediction is None or step_s is None:
+        return
+    images, total = train.batch_size // train.max_workers, train.epochs * data.num_images or None
+    for gpus in NUM_GPUS:
+        yield scaled(gpus, prediction.gradient_bytes, step_s, images, total, network_gbit_per_s)
 
 
 def _later_stages(config: RunConfig, data: PreprocessOutlook, refused: list[str]) -> list[Outlook]:
@@ -121,9 +211,13 @@ def _registration(config: RunConfig, run: TrainedRun | None, evaluation: Outlook
 
 def _batch(config: RunConfig) -> dict[str, int]:
     train = config.train
-    workers, passes = train.num_workers, train.accumulate
-    at_once = train.batch_size // (workers * passes)
-    return {"images": train.batch_size, "workers": workers, "at_once": at_once, "accumulate": passes}
+    passes = train.micro_batches
+    return {
+        "images": train.batch_size,
+        "workers": train.max_workers,
+        "at_once": train.batch_size // passes,
+        "accumulate": passes // train.max_workers,
+    }
 
 
 def _resources(refused: list[str]) -> dict[str, Any]:
@@ -156,79 +250,23 @@ def _obstacles(config: RunConfig, num_images: int, available: dict[str, Any]) ->
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Measured:
-    """How fast an earlier run was, and how much memory it needed."""
+def _describe(config: RunConfig, measured: EarlierRun | None, prediction: Forecast | None) -> Iterator[str]:
+    """Where the figures come from, and what is not known."""
+    if measured:
+        yield (
+            f"hours and memory: as measured in {measured.name}: {measured.images_per_s:.1f} images per second; hours "
+            "are those of training alone"
+        )
+    if prediction is None:
+        if not measured:
+            yield "hours and memory: unknown, no earlier run of this network, input and workers in the store"
+        return
+    if not measured:
+        hours = f"hours: estimated, a GPU at {UTILISATION:.0%} of its peak" if prediction.step_s else "hours: unknown"
+        yield f"{hours}, no earlier run of this network, input and workers in the store"
+        yield f"memory: predicted, {prediction.memory.arithmetic}"
+    if config.train.use_gpu and prediction.gpu is None:
+        yield "memory of the GPUs: unknown, so it is not checked; name them with --gpu"
+    from pipelines.training.outlook import sharding
 
-    run: str
-    step: int
-    images_per_s: float
-    memory_gb: float
-
-
-def _measured(config: RunConfig) -> _Measured | None:
-    """The longest run that computed the same; None: there is none."""
-    wanted = _cost_factors(to_json(config))
-    runs = (folder for folder in Store.here().runs() if folder.name.startswith(f"{config.name}-"))
-    measured = [m for folder in runs if (m := _measured_in(folder, wanted))]
-    return max(measured, key=lambda run: run.step, default=None)
-
-
-def _measured_in(folder: RunFolder, wanted: Any) -> _Measured | None:
-    plain = folder.config()
-    if plain is None or _cost_factors(plain) != wanted:
-        return None
-    steps = [event for event in folder.events() if event["kind"] == "step"]
-    if not steps:
-        return None
-    return _Measured(
-        run=folder.name,
-        step=steps[-1]["step"],
-        images_per_s=steps[-1]["images_per_s"],
-        memory_gb=max(event["memory_gb"] for event in steps),
-    )
-
-
-def _cost_factors(plain: dict[str, Any]) -> Any:
-    """The settings that time and memory of a step depend on."""
-    names = "num_workers", "use_gpu", "batch_size", "micro_batch_size", "precision", "compile"
-    return [plain["model"], plain["augment"], [plain["train"].get(name) for name in names], plain.get("feed")]
-
-
-def _describe(measured: _Measured | None) -> str:
-    if measured is None:
-        return "hours and memory: unknown, no earlier run of this network, input and workers in the store"
-    return (
-        f"hours and memory: as measured in {measured.run}: {measured.images_per_s:.1f} images per second; hours are "
-        "those of training alone"
-    )
-
-
-def _show(config: RunConfig, result: Plan) -> None:
-    """The plan as a table for people."""
-    console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
-    table = Table("stage", "", title=f"plan · {config.name} · {result.plan_hash}", title_justify="left")
-    table.add_column("why", overflow="fold")
-    for stage in result.stages:
-        table.add_row(stage["stage"], stage["action"], stage["why"])
-    console.print(table)
-    for name, value in _known_figures(result):
-        console.print(f"{name:>12}  {value}")
-    for line in [*result.notes, *(f"refused: {reason}" for reason in result.refused)]:
-        console.print(line, style="bold red" if line.startswith("refused") else None, markup=False)
-
-
-def _known_figures(result: Plan) -> Iterator[tuple[str, str]]:
-    batch = "{images} images = {workers} workers × {at_once} at once × {accumulate} accumulated"
-    yield "batch", batch.format(**result.batch)
-    if result.steps["total"] is not None:
-        yield "steps", f"{result.steps['left']} of {result.steps['total']} are left"
-    if result.hours is not None:
-        yield "hours", f"{result.hours:.2f}"
-    if result.peak_memory_gb is not None:
-        yield "memory", f"{result.peak_memory_gb:.1f} GB per worker"
-    if result.cost is not None:
-        yield "cost", f"{result.cost:.2f}"
-    if "CPU" in result.resources:
-        machine = result.resources
-        yield "resources", f"{machine['CPU']} CPUs · {machine['GPU']} GPUs on {machine['where']}"
+    yield sharding(prediction)

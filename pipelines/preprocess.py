@@ -8,8 +8,10 @@ import tempfile
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from aunet.data.shapes import VERSION, write_scenes
+from aunet.categories import Categories
+from aunet.data.shapes import CATEGORIES, VERSION, write_scenes
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.data.preparation import RunTasks, in_parallel, write_shards
@@ -27,6 +29,10 @@ class PreprocessOutlook(Outlook):
 
     num_images: int = 0
     """Of the training split; 0: unknown."""
+    num_bytes: int = 0
+    """Of the training split's shards; 0: unknown."""
+    categories: Categories | None = None
+    """None: unknown."""
     source_fingerprint: str = ""
     prepared: PreparedData | None = None
     """Where the data is prepared already."""
@@ -81,6 +87,7 @@ def outlook(config: RunConfig) -> PreprocessOutlook:
             action="run",
             why="scenes are not generated yet",
             num_images=data.shapes.num_train,
+            categories=CATEGORIES,
             source_fingerprint=fingerprint(data.shapes),
         )
     try:
@@ -91,12 +98,18 @@ def outlook(config: RunConfig) -> PreprocessOutlook:
         )
     counts = {split.name: len(split.images) for split in source.splits}
     images = f"{counts['train']} + {counts['val']} images"
-    known = {"num_images": counts["train"], "source_fingerprint": source.fingerprint}
+    known: dict[str, Any] = {
+        "num_images": counts["train"],
+        "categories": source.categories,
+        "source_fingerprint": source.fingerprint,
+    }
     folder = Store.here().pool.prepared(source.fingerprint)
     if not storage.exists(folder.manifest_uri):
         why = f"{images} of {raw.uri} are not prepared yet"
         return PreprocessOutlook(stage="preprocess", action="run", why=why, **known)
-    prepared = _artifact(Manifest.load(folder.uri), folder)
+    manifest = Manifest.load(folder.uri)
+    prepared = _artifact(manifest, folder)
+    known["num_bytes"] = sum(shard.num_bytes for shard in manifest.splits["train"].shards)
     why = f"{images} are prepared in {folder.uri}"
     return PreprocessOutlook(stage="preprocess", action="skip", why=why, prepared=prepared, **known)
 

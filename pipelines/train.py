@@ -23,7 +23,9 @@ def train(config: RunConfig, prepared: PreparedData) -> TrainedRun:
     """Train to the end of the plan, from the newest checkpoint of the same run where there is one.
 
     Raises:
-        InputError: the cluster has fewer CPUs or GPUs than the run needs.
+        InputError: the cluster has fewer CPUs or GPUs than the run needs, or a worker found what it would find again.
+        Unavailable: workers were lost again and again, or the cluster was.
+        Preempted: this process received SIGTERM, and saved what it had.
     """
     if finished := run_folder(config, prepared).trained():
         return finished
@@ -47,17 +49,14 @@ def find_run(folder: RunFolder) -> TrainedRun:
 
 
 def outlook(config: RunConfig, prepared: PreparedData | None) -> TrainOutlook:
-    """What `train` would do; None: the data is not prepared yet.
-
-    Raises:
-        InputError: Ray's list of the run's checkpoints is damaged.
-    """
+    """What `train` would do; None: the data is not prepared yet."""
     if prepared is None:
         return TrainOutlook(stage="train", action="run", why="its data is not prepared yet")
     folder = run_folder(config, prepared)
     if folder.trained():
         return TrainOutlook(stage="train", action="skip", why=f"{folder.uri} is finished")
-    if step := max(folder.listed_checkpoints().values(), default=0):
+    if checkpoints := folder.checkpoints.complete():
+        step = checkpoints[-1].step
         why = f"{folder.uri} has a checkpoint of step {step}"
         return TrainOutlook(stage="train", action="resume", why=why, steps_done=step)
     return TrainOutlook(stage="train", action="run", why=f"{folder.uri} has no checkpoint")

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from aunet.errors import InputError
+from aunet.model_files import HASHES
 from pipelines.data.manifest import Manifest, ShardInfo
 from pipelines.data.shards import ShardReader, damaged_rows
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
 from pipelines.store.hashes import read_hashes
-from pipelines.store.layout import HASHES, MANIFEST, PreparedFolder
+from pipelines.store.layout import MANIFEST, PreparedFolder
 
 READERS = 8
 """Files read at once."""

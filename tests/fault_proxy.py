@@ -15,13 +15,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 KINDS = ("500", "503", "reset", "truncated", "stall")
 HALF = "half"
 """One more kind: the connection ends in the middle of what the client sends. moto stores the half."""
-ERRORS = {"500": "InternalError", "503": "SlowDown"}
+ERRORS = {"403": "AccessDenied", "500": "InternalError", "503": "SlowDown"}
 HOP = ("connection", "keep-alive", "transfer-encoding", "expect")
 """Headers between two neighbours, which are not handed on."""
 
@@ -164,7 +164,16 @@ def serving(
     upstream: str, rate: float, kinds: tuple[str, ...] = KINDS, *, seed: int = 0, stall: float = 5.0
 ) -> Iterator[FaultProxy]:
     """A proxy before `upstream`, until the block ends."""
-    proxy = FaultProxy(upstream, rate, kinds, seed=seed, stall=stall)
+    with running(FaultProxy(upstream, rate, kinds, seed=seed, stall=stall)) as proxy:
+        yield proxy
+
+
+P = TypeVar("P", bound=FaultProxy)
+
+
+@contextlib.contextmanager
+def running(proxy: P) -> Iterator[P]:
+    """Run a proxy until the block ends."""
     thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -66,9 +66,9 @@ def step_decoder(
     epochs: int = 3,
     rank: int = 0,
     world_size: int = 1,
-    accumulate: int = 1,
+    micro_batches: int | None = None,
     seed: int = 0,
 ) -> StepDecoder:
-    """One rank's decoder, over batches of images of one aspect."""
+    """One rank's decoder, over batches of images of one aspect; None: one micro-batch for each rank."""
     plan = SamplePlan(len(rows), batch_size, epochs, seed, aspect_groups(rows.sizes))
-    return StepDecoder(cast(Any, rows), plan, CATEGORIES, AUGMENT, "one", rank, world_size, accumulate)
+    return StepDecoder(cast(Any, rows), plan, CATEGORIES, AUGMENT, "one", rank, world_size, micro_batches or world_size)

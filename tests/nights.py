@@ -14,7 +14,7 @@ from pipelines.measuring.evaluation import Evaluation
 from pipelines.register import register
 from pipelines.retrain import Stages, Tick, retrain
 from pipelines.run import MainJob
-from pipelines.settings.overrides import override
+from pipelines.settings.overrides import flatten, override
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun
@@ -71,7 +71,6 @@ class Nights:
             return run
         self.trained.append(folder.uri)
         folder.write_config(to_json(config))
-        folder.write_events([])
         settings = {"augment": to_json(config.augment), "fusion": to_json(config.fusion)}
         storage.write_bytes(f"{folder.model_uri}/config.json", json.dumps(settings).encode())
         storage.write_bytes(f"{folder.model_uri}/model.safetensors", folder.name.encode())
@@ -80,7 +79,7 @@ class Nights:
             uri=folder.uri,
             fingerprint=folder.name,
             model_uri=folder.model_uri,
-            mlflow_run_id=tracking.start_run("run", {}),
+            mlflow_run_id=tracking.run_once(folder.mlflow_id_uri, "run", params=flatten(config)),
             steps=1,
         )
         folder.finish(run)

@@ -18,7 +18,6 @@ LAYOUT = (
     "report.json",
     "report.html",
     "run.json",
-    "checkpoint_manager_snapshot.json",
     "tuned.json",
     "study.json",
     "overrides.json",

@@ -18,8 +18,10 @@ from pipelines.checks.machine import Finding
 from pipelines.runtime.cluster import check_address, is_job_server, ray_address, resources
 from pipelines.store import storage
 from pipelines.store.addresses import location_of
+from pipelines.store.layout import Store
 from pipelines.tracking import QUIET
-from pipelines.tracking.address import check_tracking, is_new, is_server, shown_uri, tracking_uri
+from pipelines.tracking.abandoned import abandoned, running_ids
+from pipelines.tracking.address import EXPERIMENT, check_tracking, is_new, is_server, shown_uri, tracking_uri
 
 SECONDS = 4.0
 """A server that needs longer to accept a connection counts as unreachable."""
@@ -104,10 +106,19 @@ def mlflow() -> Finding:
         is_tls = tracking_uri().startswith("https:")
         _reach(address.host, address.port or (443 if is_tls else 80 if is_server() else 5432), shown_uri())
     os.environ |= {name: value for name, value in IMPATIENT.items() if os.environ.get(name) == QUIET[name]}
-    from pipelines.tracking.runs import EXPERIMENT, find_experiment
-
-    state = "exists" if find_experiment() else "will be created by the first run"
+    state = "will be created by the first run" if running_ids() is None else "exists"
     return Finding(True, f"{shown_uri()} answers, experiment {EXPERIMENT} {state}")
+
+
+def runs() -> Finding:
+    """Trainings whose driver was killed and that MLflow therefore shows as RUNNING."""
+    here = Store.here()
+    left = abandoned(here.without_links()[1]) if here.exists() else {}
+    if not left:
+        return Finding(True, "none is RUNNING in MLflow without a driver")
+    run_id, uri = next(iter(left.items()))
+    detail = f"RUNNING in MLflow though nobody drives them: {len(left)}, such as {run_id} of {uri}"
+    return Finding(True, detail, "train again, which resumes, or mark them as KILLED: python -m jobs gc")
 
 
 def _s3_address() -> SplitResult:

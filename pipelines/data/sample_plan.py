@@ -41,6 +41,12 @@ class SamplePlan:
         """Epochs completed after `step` steps."""
         return step * self.batch_size / self.num_samples
 
+    def ends_period(self, step: int, epochs: int) -> bool:
+        """Whether the step that ends at `step` ends a period of that many epochs, or the run; 0 epochs: never."""
+        if not epochs or step == self.num_steps:
+            return bool(epochs)
+        return self.epoch_of(step - 1) // epochs != self.epoch_of(step) // epochs
+
     def batch(self, step: int) -> list[Draw]:
         """The global batch of a step."""
         first = step * self.batch_size

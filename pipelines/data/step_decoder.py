@@ -20,9 +20,8 @@ from pipelines.data.shards import ShardReader
 class StepDecoder:
     """Makes one rank's micro-batches of any step, the same in every process; may be pickled into others.
 
-    A step's batch is cut into n = `world_size × accumulate` micro-batches: the v-th has every n-th image from the v-th
-    on. Rank r has the r-th, the (r + world_size)-th and so on, so that the same micro-batches make the step, however
-    many ranks share them.
+    A step's batch is cut into n micro-batches: the v-th has every n-th image from the v-th on. Rank r has the r-th, the
+    (r + world_size)-th and so on, so that the same micro-batches make the step, however many ranks share them.
     """
 
     reader: ShardReader
@@ -32,8 +31,13 @@ class StepDecoder:
     thing_labels: ThingLabels
     rank: int
     world_size: int
-    accumulate: int = 1
-    """Micro-batches of each rank in a step."""
+    micro_batches: int
+    """Of a step, over all ranks; at least as many as there are ranks."""
+
+    @property
+    def accumulate(self) -> int:
+        """Micro-batches of this rank in a step; one fewer than of others where they do not divide evenly."""
+        return len(range(self.rank, self.micro_batches, self.world_size))
 
     def __getitem__(self, number: int) -> PackedBatch:
         """The `number`-th micro-batch of this rank since the first step.
@@ -41,7 +45,7 @@ class StepDecoder:
         Every sample's augmentation is drawn from (seed, epoch, image_id).
         """
         step, turn = divmod(number, self.accumulate)
-        first, stride = self.rank + turn * self.world_size, self.world_size * self.accumulate
+        first, stride = self.rank + turn * self.world_size, self.micro_batches
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums over an image's pixels depend on it
         try:

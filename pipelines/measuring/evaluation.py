@@ -39,7 +39,7 @@ def measure_split(config: RunConfig, run: TrainedRun, prepared: PreparedData) ->
     """
     connect()
     num_images = Manifest.load(prepared.uri).splits["val"].num_images
-    workers = min(config.train.num_workers, num_images)
+    workers = min(config.train.max_workers, num_images)
     shown = spread(range(num_images), NUM_OVERLAYS)
     settings = to_json(config)
     measure = ray.remote(num_cpus=1, num_gpus=int(config.train.use_gpu))(measure_share)

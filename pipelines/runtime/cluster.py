@@ -217,26 +217,46 @@ def needs(num_workers: int, use_gpu: bool, feed: FeedConfig) -> dict[str, int]:
     return {"GPU": num_workers, "CPU": tasks} if use_gpu else {"GPU": 0, "CPU": num_workers + tasks}
 
 
+def possible_workers(train: TrainConfig, feed: FeedConfig, available: Mapping[str, float]) -> int:
+    """With how many workers a training run can start, up to the number it asks for; 0: with too few.
+
+    Args:
+        available: as `resources` returns them.
+    """
+    kind = "GPU" if train.use_gpu else "CPU"
+    for number in range(train.max_workers, train.min_workers - 1, -1):
+        needed = needs(number, train.use_gpu, feed)
+        needed[kind] += train.evaluate_every > 0 and train.validate == "beside"
+        if all(needed[kind] <= int(available.get(kind, 0)) for kind in needed):
+            return number
+    return 0
+
+
 def missing_workers(train: TrainConfig, feed: FeedConfig, available: Mapping[str, float]) -> str | None:
     """Why the workers of a training run would wait for ever, with the cure; None: they all start.
 
     Args:
         available: as `resources` returns them.
     """
+    if possible_workers(train, feed, available):
+        return None
     kind = "GPU" if train.use_gpu else "CPU"
-    number = int(available.get(kind, 0))
-    if number < train.num_workers:
+    number, fewest = int(available.get(kind, 0)), train.min_workers
+    if number < fewest:
         cure = " or --train.use_gpu False" if train.use_gpu else ""
         return (
             f"train.num_workers = {train.num_workers} with one {kind} each, but the cluster has {number}; "
             f"use --train.num_workers {max(number, 1)}{cure}, or a larger cluster"
         )
-    cpus, needed = int(available.get("CPU", 0)), needs(train.num_workers, train.use_gpu, feed)["CPU"]
-    if needed <= cpus:
-        return None
-    own = "" if train.use_gpu else f"{train.num_workers} workers with one CPU each + "
+    if train.evaluate_every and train.validate == "beside" and number == fewest:
+        return (
+            f"train.validate = 'beside' needs one {kind} besides those of train.num_workers = {train.num_workers}, but "
+            f"the cluster has {number}; use --train.validate inline, fewer workers, or a larger cluster"
+        )
+    cpus, needed = int(available.get("CPU", 0)), needs(fewest, train.use_gpu, feed)["CPU"]
+    own = "" if train.use_gpu else f"{fewest} workers with one CPU each + "
     return (
-        f"feed.kind = 'ray' with feed.workers = {feed.workers}: {own}{train.num_workers} × {feed.workers} decoding "
+        f"feed.kind = 'ray' with feed.workers = {feed.workers}: {own}{fewest} × {feed.workers} decoding "
         f"tasks with one CPU each = {needed} CPUs, but the cluster has {cpus}; use --feed.kind torch, fewer "
         "workers, or a larger cluster"
     )

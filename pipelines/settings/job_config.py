@@ -1,4 +1,4 @@
-"""Settings of searches and cluster jobs: none of them changes what a training run computes."""
+"""Settings of searches, registration and cluster jobs: none of them changes what a training run computes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from aunet.errors import check
+from aunet.names import check_name
 from aunet.ranges import Range, Seed, check_ranges
 
 Number = Annotated[int, Range(at_least=1, at_most=1_000_000)]
@@ -17,6 +18,8 @@ Gigabytes = Annotated[int, Range(at_least=1, at_most=100_000)]
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
 CRON_FIELD = re.compile(r"[\d*/,A-Za-z-]+")
+ALIAS = re.compile(r"(?!latest$)(?!v[0-9]+$).*", re.IGNORECASE)
+"""Aliases that MLflow does not keep for itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +51,23 @@ class TuneConfig:
         check_ranges(self, "tune")
         cure = f"use at most tune.epochs = {self.epochs}"
         check(self.grace_epochs <= self.epochs, "tune.grace_epochs", self.grace_epochs, cure)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RegisterConfig:
+    """Where a trained model goes."""
+
+    model_name: str = "aunet"
+    alias: str = "champion"
+    margin: Annotated[float, Range(at_least=0, at_most=100)] = 0.0
+    """PQ by which a new version must beat the alias's current holder to receive the alias."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "register")
+        check_name("register.model_name", self.model_name)
+        check_name("register.alias", self.alias)
+        cure = "MLflow keeps latest and v1, v2, … for itself; use another name"
+        check(ALIAS.fullmatch(self.alias) is not None, "register.alias", self.alias, cure)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

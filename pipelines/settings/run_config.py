@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,7 @@ from aunet.config_json import from_json, to_json
 from aunet.errors import InputError, check
 from aunet.names import check_name
 from aunet.ranges import Range, Seed, Share, check_ranges
-from pipelines.settings.job_config import ClusterConfig, Number, NumberOrZero, RetrainConfig, TuneConfig
+from pipelines.settings.job_config import ClusterConfig, Number, NumberOrZero, RegisterConfig, RetrainConfig, TuneConfig
 
 __all__ = [
     "ClusterConfig",
@@ -37,8 +36,6 @@ Side = Annotated[int, Range(at_least=64, at_most=16_384)]
 """Pixels of a generated scene."""
 ImageId = Annotated[int, Range(at_least=0, below=2**63)]
 Decay = Annotated[float, Range(above=0, below=1)]
-ALIAS = re.compile(r"(?!latest$)(?!v[0-9]+$).*", re.IGNORECASE)
-"""Aliases that MLflow does not keep for itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +144,8 @@ class FeedConfig:
 class TrainConfig:
     """Optimisation and the resources for it."""
 
-    num_workers: Number = 8
-    """Data-parallel processes."""
+    num_workers: Number | tuple[Number, Number] = 8
+    """Data-parallel processes; (least, most): as many as the cluster has, changed while the run goes on."""
     use_gpu: bool = True
     batch_size: Number = 16
     """Images per step, over all workers and all their forward passes."""
@@ -180,53 +177,73 @@ class TrainConfig:
     """Let torch.compile fuse the modules that process whole images, of any size; the first step then takes a minute or
     more. A resumed run may differ in the last bits."""
     seed: Seed = 0
-    checkpoint_every: Number = 1
-    """Epochs between checkpoints."""
+    checkpoint_every: NumberOrZero = 1
+    """Epochs between checkpoints; 0: only by `checkpoint_minutes`. The last step always has one."""
+    checkpoint_minutes: Annotated[float, Range(at_least=0, at_most=1440)] = 10.0
+    """Minutes between checkpoints, also in the middle of an epoch; 0: only by `checkpoint_every`."""
+    keep_last: Number = 2
+    """Newest checkpoints that are kept."""
+    keep_every: NumberOrZero = 0
+    """Epochs between checkpoints that are kept for good; 0: none. The one with the best PQ always is."""
     evaluate_every: NumberOrZero = 0
     """Epochs between evaluations on the validation split during training; 0: none, only `evaluate` afterwards."""
+    validate: Literal["inline", "beside"] = "inline"
+    """`inline`: the workers stop training and measure. `beside`: a task with one CPU or GPU of its own measures the
+    checkpoint while they go on."""
     val_images: NumberOrZero = 0
     """Images used by evaluations during training, a fixed choice; 0: the whole split."""
+    patience: NumberOrZero = 0
+    """Evaluations in a row without a better PQ after which the run ends; 0: it goes on to its last epoch."""
+    release: Literal["last", "best"] = "last"
+    """Which checkpoint becomes the model: the last, or the one with the best PQ."""
     max_failures: NumberOrZero = 3
-    """How many times the group may restart from the newest checkpoint after losing a worker."""
+    """Restarts in a row, with no checkpoint between them, after which the run fails. Pre-emptions do not count."""
+    hang_seconds: Annotated[float, Range(at_least=5, at_most=86_400)] = 120.0
+    """A worker that is silent for so long is ended and the group restarts; so is the slowest of workers that are alive
+    but make no progress for ten times as long."""
+    when_running: Literal["attach", "refuse"] = "attach"
+    """What a second call of a run does: show its progress and return its result, taking over if the first dies; or
+    end with an error."""
+    profile: tuple[NumberOrZero, Number] | None = None
+    """First step and number of steps of which rank 0 writes a trace of torch.profiler into the run's folder."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "train")
+        fewest, most = self.min_workers, self.max_workers
+        check(fewest <= most, "train.num_workers", self.num_workers, "give the least first, then the most")
         check(
-            self.batch_size >= self.num_workers and self.batch_size % self.num_workers == 0,
+            self.batch_size >= most and self.batch_size % most == 0,
             "train.batch_size",
             self.batch_size,
-            f"use a multiple of train.num_workers = {self.num_workers}",
+            f"use a multiple of train.num_workers = {most}",
         )
-        per_worker, size = self.batch_size // self.num_workers, self.micro_batch_size
+        per_worker, size = self.batch_size // most, self.micro_batch_size
         check(
             size is None or per_worker % min(size, per_worker) == 0,
             "train.micro_batch_size",
             size,
             f"use a divisor of the {per_worker} images of each worker (train.batch_size / train.num_workers), or None",
         )
+        needs_pq = self.patience or self.release == "best"
+        name, value = ("patience", self.patience) if self.patience else ("release", self.release)
+        cure = "it goes by evaluations during training: set train.evaluate_every to 1 or more"
+        check(not needs_pq or self.evaluate_every > 0, f"train.{name}", value, cure)
 
     @property
-    def accumulate(self) -> int:
-        """Forward passes of each worker per step, whose gradients are added up."""
-        per_worker = self.batch_size // self.num_workers
-        return per_worker // min(self.micro_batch_size or per_worker, per_worker)
+    def min_workers(self) -> int:
+        """The least number of processes with which the run goes on."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[0]
 
+    @property
+    def max_workers(self) -> int:
+        """The largest number of processes."""
+        return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RegisterConfig:
-    """Where a trained model goes."""
-
-    model_name: str = "aunet"
-    alias: str = "champion"
-    margin: Annotated[float, Range(at_least=0, at_most=100)] = 0.0
-    """PQ by which a new version must beat the alias's current holder to receive the alias."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "register")
-        check_name("register.model_name", self.model_name)
-        check_name("register.alias", self.alias)
-        cure = "MLflow keeps latest and v1, v2, … for itself; use another name"
-        check(ALIAS.fullmatch(self.alias) is not None, "register.alias", self.alias, cure)
+    @property
+    def micro_batches(self) -> int:
+        """Forward passes of a step, over all workers; the same however many there are."""
+        per_worker = self.batch_size // self.max_workers
+        return self.batch_size // min(self.micro_batch_size or per_worker, per_worker)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -251,6 +268,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_name("name", self.name)
+        is_elastic = self.train.min_workers < self.train.max_workers
+        check(
+            not (is_elastic and self.model.backbone.norm == "bn"),
+            "train.num_workers",
+            self.train.num_workers,
+            'batch norm\'s statistics would depend on it; give one number, or use model.backbone.norm = "gn"',
+        )
 
 
 def fingerprint(*parts: Any) -> str:

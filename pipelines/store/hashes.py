@@ -11,10 +11,9 @@ from pathlib import Path
 
 from aunet.documents import read_object
 from aunet.errors import InputError, Unavailable
-from aunet.model_files import CONFIG, PROGRAM, WEIGHTS
+from aunet.model_files import CONFIG, HASHES, PROGRAM, WEIGHTS
 from aunet.names import NAME
 from pipelines.store import storage
-from pipelines.store.layout import HASHES
 
 STATE = "state.pt"
 """Of a checkpoint."""

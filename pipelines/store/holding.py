@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Protocol
 
 from aunet.config_json import from_json
@@ -38,6 +39,8 @@ class Holding:
     since: Moment
     expires: Moment
     """0 once released."""
+    process: str = ""
+    """Boot of the machine, namespace, id and start of the process; empty where the system does not say."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "holding")
@@ -46,7 +49,8 @@ class Holding:
     def begin(cls, seconds: float, now: float) -> Holding:
         """A holding of this process from `now` on."""
         holder = f"{socket.gethostname()}/{os.getpid()}"
-        return cls(holder=holder, token=uuid.uuid4().hex, since=now, expires=now + seconds)
+        process = _process(os.getpid())
+        return cls(holder=holder, token=uuid.uuid4().hex, since=now, expires=now + seconds, process=process)
 
     @classmethod
     def from_bytes(cls, data: bytes, source_name: str) -> Holding:
@@ -61,6 +65,16 @@ class Holding:
         except InputError as error:
             raise InputError(f"{source_name}: {problem}; {CURE}" for problem in error.problems) from None
 
+    def counts(self, now: float) -> bool:
+        """Whether it is not expired, and its process is not known to have ended."""
+        return self.expires > now and not self._is_orphaned()
+
+    def _is_orphaned(self) -> bool:
+        """Whether it belongs to a process of this machine that is no more."""
+        *machine, pid, _ = self.process.split("/") if self.process else ("", "")
+        *here, _, _ = _process(os.getpid()).split("/") if self.process else ("", "")
+        return bool(machine) and machine == here and pid.isdecimal() and _process(int(pid)) != self.process
+
     def to_bytes(self) -> bytes:
         """As JSON."""
         return json.dumps(asdict(self)).encode()
@@ -68,6 +82,17 @@ class Holding:
     def __str__(self) -> str:
         until = f"until {iso(self.expires)} unless renewed" if self.expires else "released"
         return f"{self.holder} since {iso(self.since)}, {until}"
+
+
+def _process(pid: int) -> str:
+    """What tells a process of this machine from all others, also from a later one with its id."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ended = state[0] in "ZX"
+        return "" if ended else f"{boot}/{os.readlink('/proc/self/ns/pid')}/{pid}/{state[19]}"
+    except (OSError, IndexError):
+        return ""
 
 
 class Lost(Refused):

@@ -46,7 +46,7 @@ def in_use(marks_uri: str, *, seconds: float = SECONDS, now: Clock = time.time) 
     name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{record.holder}-{record.token[:8]}")
     mark = Mark(join(marks_uri, f"{name[-100:]}.json"), record, seconds, now)
     for uri, other in _marks(marks_uri):
-        if other.expires <= now():
+        if not other.counts(now()):
             storage.delete(uri)
     mark.renew()
     try:
@@ -63,7 +63,7 @@ def writers(marks_uri: str, *, now: Clock = time.time) -> list[Holding]:
     Raises:
         InputError: a mark is damaged.
     """
-    return [holding for _, holding in _marks(marks_uri) if holding.expires > now()]
+    return [holding for _, holding in _marks(marks_uri) if holding.counts(now())]
 
 
 def _marks(marks_uri: str) -> Iterator[tuple[str, Holding]]:

@@ -1,16 +1,19 @@
 """Where everything is in the store: one class per kind of folder; nobody else knows the names in it.
 
-Runs and their reports have a file of their own, `run_folder`.
+Runs and their reports have a file of their own, `run_folder`, as have `checkpoints` and `history`.
 
 ```
 raw/<name>/                  generated scenes                 RawFolder
 prepared/<fingerprint>/      manifest, indexes of the splits  PreparedFolder
 prepared/shards, receipts    shared by all prepared data      PreparedPool
 runs/<run id>/               one training run                 RunFolder
+  checkpoints/<step>-<token>/                                 Checkpoints
+  events/, events.jsonl      what happened                    History
   reports/<validation>/      a report on other data           ReportFolder (the run's own: in its folder)
 tuned/<study id>/            one search for λ1–λ4             StudyFolder
 retrain/<preset>/            frozen set, ticks, lease         RetrainFolder
 jobs/<id>/                   a job of this machine            JobFolder
+proofs/<id>/                 a proof that nothing is lost     ProofFolder
 pipelines/<preset>.json      how a Kubeflow pipeline ended
 mlflow.db, mlartifacts/      MLflow without a server
 aunet-store.json             says that the folder is a store
@@ -29,11 +32,11 @@ from aunet.errors import InputError
 from aunet.names import NAME, check_name
 from pipelines.store import storage
 from pipelines.store.job_folder import JobFolder
-from pipelines.store.run_folder import IN_USE, Folder, RunFolder
+from pipelines.store.proof_folder import ProofFolder
+from pipelines.store.run_folder import IN_USE, RunFolder
 from pipelines.store.storage import join
+from pipelines.store.stored_folder import Folder
 
-HASHES = "sha256.json"
-"""In folders of models and checkpoints: file name → SHA-256."""
 MANIFEST = "manifest.json"
 """In folders of prepared data."""
 _OWN = re.compile(
@@ -239,6 +242,10 @@ class Store(Folder):
     def retrain(self, name: str) -> RetrainFolder:
         """The folder of one scheduled retraining."""
         return RetrainFolder(join(self.uri, "retrain", check_name("retrain", name)))
+
+    def proof(self, proof_id: str) -> ProofFolder:
+        """The folder of one proof."""
+        return ProofFolder(join(self.uri, "proofs", check_name("proof", proof_id)))
 
     def pipeline_uri(self, preset: str) -> str:
         """How the last Kubeflow pipeline of a preset ended."""

@@ -1,8 +1,9 @@
 """A lease: of those who want to do one thing only one does it, in a folder or on S3, however the holder ends.
 
-`<uri>/000001.json`, `000002.json`, …: the newest number counts. A process that finds it released or expired creates the
-next one exclusively, and reads back that the file is its own and the newest. The holder renews its file from a thread,
-three times per lease; `Lease.check` raises when it was suspended past its expiry, or overtaken.
+`<uri>/000001.json`, `000002.json`, …: the newest number counts. A process that finds it released or expired, or held by
+a process of this machine that has ended, creates the next one exclusively, and reads back that the file is its own and
+the newest. The holder renews its file from a thread, three times per lease; `Lease.check` raises when it was suspended
+past its expiry, or overtaken.
 
 A file that cannot be read as a holding is an error, not a free lease. Other names than these are not looked at.
 
@@ -15,7 +16,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aunet.errors import InputError, Refused
 from pipelines.store import storage
@@ -39,11 +40,31 @@ class Held(Refused):
         super().__init__(f"{uri}: held by {record}")
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What another process needs to know that the lease is still with those it works for."""
+
+    uri: str
+    number: int
+    token: str
+
+    def check(self) -> None:
+        """Call this before anything is committed.
+
+        Raises:
+            Lost: somebody else has taken the lease.
+        """
+        number, newest = _newest(self.uri)
+        if newest is None or (number, newest.token) != (self.number, self.token):
+            raise Lost(f"{self.uri}: lease lost: {f'taken by {newest}' if newest else 'its files are gone'}")
+
+
 class Lease:
     """A lease that was won. `hold` creates, renews and releases it."""
 
-    def __init__(self, uri: str, number: int, record: Holding, seconds: float, now: Clock) -> None:
+    def __init__(self, uri: str, number: int, record: Holding, seconds: float, now: Clock, late: bool = False) -> None:
         self.uri, self.number, self.record, self.seconds = uri, number, record, seconds
+        self.late = late
         self.lost = ""
         """Why the lease is no longer ours; empty while it is."""
         self._now = now
@@ -58,10 +79,15 @@ class Lease:
             number, newest = _newest(self.uri)
             if newest is None or (number, newest.token) != (self.number, self.record.token):
                 self.lost = f"taken by {newest}" if newest else "its files are gone"
-            elif self._now() >= self.record.expires:
+            elif self._now() >= self.record.expires and not self.late:
                 self.lost = f"expired at {iso(self.record.expires)} before it could be renewed"
         if self.lost:
             raise Lost(f"{self.uri}: lease of {self.record.holder} lost: {self.lost}")
+
+    @property
+    def fence(self) -> Fence:
+        """For other processes."""
+        return Fence(self.uri, self.number, self.record.token)
 
     def renew(self) -> None:
         """Hold it for another period from now.
@@ -90,6 +116,7 @@ def hold(
     seconds: float,
     *,
     on_lost: Callable[[], object] | None = None,
+    late: bool = False,
     now: Clock = time.time,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Lease]:
@@ -99,13 +126,15 @@ def hold(
         uri: folder or URI of the lease's files.
         seconds: the lease of a holder that died expires after that many.
         on_lost: called in that thread when the lease is lost, to stop what the block does.
+        late: whether it may be renewed after its expiry, as after an outage of the store, if nobody has taken it; only
+            where everything that is committed passes `check` or the fence.
 
     Raises:
         Held: somebody else holds it.
         InputError: a file of the lease is damaged.
         Lost: instead of whatever ended the block, when the lease was lost in the meantime.
     """
-    lease = acquire(uri, seconds, now=now, sleep=sleep)
+    lease = acquire(uri, seconds, late=late, now=now, sleep=sleep)
     try:
         with renewed(lease, on_lost):
             yield lease
@@ -118,7 +147,12 @@ def hold(
 
 
 def acquire(
-    uri: str, seconds: float, *, now: Clock = time.time, sleep: Callable[[float], object] = time.sleep
+    uri: str,
+    seconds: float,
+    *,
+    late: bool = False,
+    now: Clock = time.time,
+    sleep: Callable[[float], object] = time.sleep,
 ) -> Lease:
     """Win the lease at `uri`, without a thread that renews it.
 
@@ -128,7 +162,7 @@ def acquire(
     """
     uri = storage.absolute(uri)
     number, newest = _newest(uri)
-    if newest is not None and newest.expires > now():
+    if newest is not None and newest.counts(now()):
         raise Held(uri, newest)
     number, mine = number + 1, Holding.begin(seconds, now())
     created = storage.create_exclusive(_numbered(uri, number), mine.to_bytes())
@@ -143,7 +177,7 @@ def acquire(
     for old in _numbers(uri):
         if old < number:
             storage.delete(_numbered(uri, old))
-    return Lease(uri, number, mine, seconds, now)
+    return Lease(uri, number, mine, seconds, now, late)
 
 
 def _newest(uri: str) -> tuple[int, Holding | None]:

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 from aunet.errors import InputError
 from aunet.model_files import CONFIG
-from aunet.names import check_name
 from pipelines.store import storage
 from pipelines.store.artifacts import Report, TrainedRun
+from pipelines.store.checkpoints import Checkpoints
+from pipelines.store.history import History
 from pipelines.store.storage import join
-from pipelines.store.stored_json import read_stored, stored_object
+from pipelines.store.stored_folder import Folder
+from pipelines.store.stored_json import read_stored
 
 OVERLAYS, ATTENTION = "overlays", "attention"
 """Folders of a report's pictures."""
 IN_USE = "in_use"
 """Folder of the marks of those who write, see `in_use`."""
-CHECKPOINT = "checkpoint_"
-"""What the names of all folders of checkpoints begin with."""
 REMOVE_RUN = "restore it, or remove the run's folder and train again"
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder of the store."""
-
-    uri: str
-
-    @property
-    def name(self) -> str:
-        """The last part of its URI."""
-        return self.uri.rstrip("/").rpartition("/")[2]
-
-    def exists(self) -> bool:
-        """Whether there is anything in it."""
-        return storage.exists(self.uri)
 
 
 class ReportFolder(Folder):
@@ -106,9 +90,18 @@ class RunFolder(Folder):
         return join(self.uri, "config.json")
 
     @property
-    def events_uri(self) -> str:
-        """The history, one event per line."""
-        return join(self.uri, "events.jsonl")
+    def history(self) -> History:
+        """What happened in the run."""
+        return History(self.uri)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The states from which it resumes."""
+        return Checkpoints(join(self.uri, "checkpoints"))
+
+    def trace_uri(self, step: int) -> str:
+        """Trace of torch.profiler that begins at a step."""
+        return join(self.uri, "profile", f"from-step-{step}.json.gz")
 
     @property
     def mlflow_id_uri(self) -> str:
@@ -127,11 +120,6 @@ class RunFolder(Folder):
             InputError: there is no model, or its document is damaged.
         """
         return read_stored(join(self.model_uri, CONFIG), REMOVE_RUN)
-
-    @property
-    def snapshot_uri(self) -> str:
-        """Ray's list of the run's checkpoints, by which it resumes."""
-        return join(self.uri, "checkpoint_manager_snapshot.json")
 
     def not_finite_uri(self, rank: int) -> str:
         """The step at which a rank met a loss that is not finite."""
@@ -157,21 +145,6 @@ class RunFolder(Folder):
         """
         return read_stored(self.config_uri, REMOVE_RUN) if self.is_begun() else None
 
-    def events(self) -> list[dict[str, Any]]:
-        """The history up to the newest checkpoint; empty before the first.
-
-        Raises:
-            InputError: it is damaged.
-        """
-        if not storage.exists(self.events_uri):
-            return []
-        lines = storage.read_bytes(self.events_uri).splitlines()
-        return [_event(line, f"{self.events_uri}, line {number}") for number, line in enumerate(lines, 1)]
-
-    def write_events(self, events: list[dict[str, Any]]) -> None:
-        """Replace the history."""
-        storage.write_bytes(self.events_uri, "".join(json.dumps(event) + "\n" for event in events).encode())
-
     def trained(self) -> TrainedRun | None:
         """The artifact; None: the run is not finished.
 
@@ -181,59 +154,15 @@ class RunFolder(Folder):
         if not storage.exists(self.artifact_uri):
             return None
         plain = read_stored(self.artifact_uri, "delete it and train again")
-        return TrainedRun.from_fields(plain, self.artifact_uri)
+        run = TrainedRun.from_fields(plain, self.artifact_uri)
+        is_known = storage.exists(self.mlflow_id_uri)  # by another id since, where the first was deleted in MLflow
+        return replace(run, mlflow_run_id=storage.read_bytes(self.mlflow_id_uri).decode()) if is_known else run
 
     def finish(self, run: TrainedRun) -> None:
         """Write the artifact: the run is finished."""
         storage.write_bytes(self.artifact_uri, json.dumps(run.to_json()).encode())
 
-    def checkpoint_uri(self, name: str) -> str:
-        """Folder of a checkpoint."""
-        return join(self.uri, name)
-
-    def checkpoints(self) -> list[str]:
-        """Names of the checkpoint folders that are there, listed by Ray or not; no links."""
-        return [name for name in storage.list_folders(self.uri, follow_links=False) if name.startswith(CHECKPOINT)]
-
-    def listed_checkpoints(self) -> dict[str, int]:
-        """Name → step of the checkpoints from which the run resumes, the newest last.
-
-        Raises:
-            InputError: Ray's list of them is damaged, or names a folder that is not a checkpoint of this run: Ray
-                would read it, or delete it.
-        """
-        if not storage.exists(self.snapshot_uri):
-            return {}
-        plain = read_stored(self.snapshot_uri, REMOVE_RUN)
-        try:
-            results = [*plain["checkpoint_results"], plain["latest_checkpoint_result"]]
-            pending = [result["checkpoint_dir_name"] for result in plain.get("pending_training_results", [])]
-            marked = [name for key in plain if key.endswith("_checkpoint_dir_names") for name in plain[key]]
-            steps = {result["checkpoint_dir_name"]: _step(result["metrics"]["step"]) for result in results if result}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{self.snapshot_uri}: damaged ({error!r:.120}); {REMOVE_RUN}") from None
-        try:
-            for name in (*steps, *pending, *marked):
-                if not check_name(f"{self.snapshot_uri}: checkpoint", name).startswith(CHECKPOINT):
-                    raise InputError(f"{self.snapshot_uri}: {name} is not the name of a checkpoint")
-        except InputError as error:
-            raise InputError(f"{problem}; {REMOVE_RUN}" for problem in error.problems) from None
-        return steps
-
     @property
     def in_use_uri(self) -> str:
-        """Folder of the marks of those who write the run."""
+        """Folder of the lease of the one driver of the run; `gc` leaves alone what somebody holds."""
         return join(self.uri, IN_USE)
-
-
-def _event(line: bytes, source_name: str) -> dict[str, Any]:
-    event = stored_object(line, source_name, REMOVE_RUN)
-    if not isinstance(event.get("kind"), str) or type(event.get("step")) is not int:
-        raise InputError(f"{source_name}: not an event, which has a kind and a step; {REMOVE_RUN}")
-    return event
-
-
-def _step(number: object) -> int:
-    if type(number) is not int:
-        raise TypeError(f"step {number!r:.80} is not a whole number")
-    return number

@@ -8,7 +8,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from pipelines.runtime.progress import Event, Stopped
+from pipelines.runtime.events import Event
+from pipelines.runtime.interruption import Stopped
 from pipelines.settings.run_config import RunConfig, from_json
 from pipelines.store.run_folder import RunFolder
 from pipelines.study.search import trial_config, weights_of
@@ -63,4 +64,4 @@ def train_again(config: dict[str, Any], settings: dict[str, Any]) -> float:
 
 def evaluations(folder: RunFolder) -> list[Event]:
     """The evaluations in a run's history so far."""
-    return [event for event in folder.events() if event["kind"] == "evaluation"]
+    return [event for event in folder.history.events() if event["kind"] == "evaluation"]

@@ -93,8 +93,8 @@ def cluster_problems(job: Submission) -> list[str]:
 def num_workers(config: RunConfig, verb: str) -> int:
     """Training processes that the cluster carries at a time."""
     if verb != "tune":
-        return config.train.num_workers
-    return max(config.train.num_workers, config.tune.num_workers * max(config.tune.max_concurrent, 1))
+        return config.train.max_workers
+    return max(config.train.max_workers, config.tune.num_workers * max(config.tune.max_concurrent, 1))
 
 
 def _workers(job: Submission) -> dict[str, Any]:

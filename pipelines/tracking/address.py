@@ -12,6 +12,8 @@ from pipelines.store.addresses import location_of, shown, user_info, without_use
 from pipelines.store.layout import Store
 
 VARIABLE = "MLFLOW_TRACKING_URI"
+EXPERIMENT = "aunet"
+"""All our runs are in it."""
 POSTGRESQL, POSTGRESQL_DRIVER = ("postgresql", "postgres"), "postgresql+psycopg2"
 """Schemes of a PostgreSQL database, and the one that names the driver among the dependencies."""
 DRIVERS = {

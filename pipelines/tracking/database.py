@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from aunet.errors import InputError, Unavailable
 from pipelines.store.addresses import masked
 from pipelines.store.layout import Store
 from pipelines.tracking.address import connection_uri, shown_uri, sqlite_file, sqlite_uri
+
+PAGE = 100
+"""Entries of one answer of MLflow to a search."""
 
 
 def client() -> MlflowClient:
@@ -74,6 +77,16 @@ def unless_exists() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Every entry of a search, whose answers come in pages."""
+    token = None
+    while True:
+        page = search(max_results=PAGE, page_token=token)
+        yield from page
+        if not (token := page.token):
+            return
 
 
 @lru_cache(maxsize=8)

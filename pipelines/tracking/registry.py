@@ -1,25 +1,34 @@
-"""The model registry of MLflow: versions of registered models, their tags, and aliases."""
+"""The model registry of MLflow: versions of registered models, their tags, and aliases.
+
+A server accepts as a version's model what is on S3 and what it keeps itself: a model folder of this machine is uploaded
+to it, as artifacts of its run.
+"""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 
 from aunet.errors import InputError
+from aunet.model_files import HASHES
 from pipelines.store import storage
 from pipelines.store.addresses import masked, shown
-from pipelines.store.hashes import digest
-from pipelines.tracking.address import REGISTERED, shown_uri
-from pipelines.tracking.database import answering, client, unless_exists
+from pipelines.store.hashes import check_listing, digest
+from pipelines.tracking.address import REGISTERED, is_server, shown_uri
+from pipelines.tracking.database import answering, client, pages, unless_exists
 
 MODEL_SHA256 = "model_sha256"
 """Tag of a version: the hash of its model folder, as `hashes.digest` computes it."""
-PAGE = 100
-"""Entries of one answer of the registry."""
+MODEL_FOLDER = "model_folder"
+"""Tag of a version whose model was uploaded: the folder in the store that it was uploaded from."""
 MAX_NAMED = 20
 """Models or versions that a message names."""
 
@@ -31,7 +40,9 @@ class ModelVersion:
     name: str
     number: int
     model_uri: str
-    """Folder of the model."""
+    """Folder of the model in the store."""
+    run_id: str
+    """The MLflow run that it belongs to; empty: none."""
     tags: Mapping[str, str]
 
     @property
@@ -44,6 +55,9 @@ class ModelVersion:
 def resolve_model(uri: str) -> str:
     """The model folder that `models:/name@alias` or `models:/name/version` stands for.
 
+    Where the model was uploaded and its folder in the store is not on this machine, that is a copy from the server,
+    which is removed when the process ends.
+
     Raises:
         InputError: no such model, version or alias; or its folder is not the one that was registered, for whoever may
             write to the registry could let it point anywhere.
@@ -52,7 +66,7 @@ def resolve_model(uri: str) -> str:
     (name, which, is_alias), uri = _parsed(uri), shown(uri)
     model = _registered(name)
     if model is None:
-        names = [model.name for model in itertools.islice(_pages(client().search_registered_models), MAX_NAMED + 1)]
+        names = [model.name for model in itertools.islice(pages(client().search_registered_models), MAX_NAMED + 1)]
         known = f"there are {_listed(names)}" if names else "there are none; run `register` first"
         raise InputError(f"{uri}: no registered model {masked(name)!r} at {shown_uri()}; {known}")
     number = str(model.aliases.get(which)) if is_alias else which
@@ -60,15 +74,16 @@ def resolve_model(uri: str) -> str:
     if number not in versions:
         named = _listed([f"{name}@{alias}" for alias in model.aliases]) or "no alias"
         raise InputError(f"{uri}: no such version; there are versions {_listed(sorted(versions, key=int))} and {named}")
-    _check_source(uri, versions[number])
-    return versions[number].model_uri
+    folder = _local_copy(versions[number]) or versions[number].model_uri
+    _check_source(uri, versions[number], folder)
+    return folder
 
 
 @answering()
 def versions_of(name: str) -> list[ModelVersion]:
     """All versions of a registered model; none where there is no such model."""
     quote = '"' if "'" in name else "'"
-    entries = _pages(lambda **page: client().search_model_versions(f"name={quote}{name}{quote}", **page))
+    entries = pages(lambda **page: client().search_model_versions(f"name={quote}{name}{quote}", **page))
     return [_version(entry) for entry in entries]
 
 
@@ -79,13 +94,24 @@ def version_of(model_uri: str, name: str) -> ModelVersion | None:
 
 @answering()
 def create_version(model_uri: str, name: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
-    """Make a model folder a version of the registered model `name`; a second call gives the same version."""
+    """Make a model folder a version of the registered model `name`; a second call gives the same version.
+
+    Args:
+        run_id: the MLflow run that the model belongs to.
+        tags: of the version; `MODEL_SHA256` among them.
+
+    Raises:
+        InputError: the folder has to be uploaded, and there is no such run.
+    """
     with unless_exists():
         client().create_registered_model(name)
     version = version_of(model_uri, name)
     if version is not None:
         return version
-    return _version(client().create_model_version(name, model_uri, run_id, tags=dict(tags)))
+    source, tags = model_uri, dict(tags)
+    if is_server() and not storage.is_remote(model_uri):
+        source, tags[MODEL_FOLDER] = _upload(model_uri, run_id, tags[MODEL_SHA256]), model_uri
+    return _version(client().create_model_version(name, source, run_id, tags=tags))
 
 
 @answering()
@@ -122,9 +148,37 @@ def _parsed(uri: str) -> tuple[str, str, bool]:
     return name, which, is_alias
 
 
-def _check_source(uri: str, version: ModelVersion) -> None:
+def _artifact_path(sha256: str) -> str:
+    """Where an uploaded model is among the artifacts of its run, which may have had another model before."""
+    return f"model-{sha256[:16]}"
+
+
+def _upload(model_uri: str, run_id: str, sha256: str) -> str:
+    """Copy a model folder to the server, the list of hashes last; returns where it is there."""
+    mlflow, path = client(), _artifact_path(sha256)
+    artifacts_uri = mlflow.get_run(run_id).info.artifact_uri
+    if not any(file.path.endswith(f"/{HASHES}") for file in mlflow.list_artifacts(run_id, path)):
+        for name in (*check_listing(model_uri), HASHES):
+            mlflow.log_artifact(run_id, storage.join(model_uri, name), path)
+    return f"{artifacts_uri}/{path}"
+
+
+def _local_copy(version: ModelVersion) -> str | None:
+    """A copy of an uploaded model, checked against its list; None: it was not uploaded, or its folder is here."""
+    sha256 = version.tags.get(MODEL_SHA256)
+    if sha256 is None or MODEL_FOLDER not in version.tags:
+        return None
+    with contextlib.suppress(InputError):
+        if digest(version.model_uri) == sha256:
+            return None
+    folder = tempfile.mkdtemp(prefix="aunet-model-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return client().download_artifacts(version.run_id, _artifact_path(sha256), folder)
+
+
+def _check_source(uri: str, version: ModelVersion, source: str) -> None:
     """Compare a version's folder with what was registered."""
-    source, expected = version.model_uri, version.tags.get(MODEL_SHA256)
+    expected = version.tags.get(MODEL_SHA256)
     location = f"{uri}: version {version.number} is at {shown(source)}"
     if expected is None:
         raise InputError(f"{location} and has no tag {MODEL_SHA256}; run `register` for it, or name its folder")
@@ -146,21 +200,16 @@ def _registered(name: str) -> Any | None:
         raise
 
 
-def _pages(search: Callable[..., Any]) -> Iterator[Any]:
-    """Every entry of a search, whose answers come in pages."""
-    token = None
-    while True:
-        page = search(max_results=PAGE, page_token=token)
-        yield from page
-        if not (token := page.token):
-            return
-
-
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + (", …" if len(names) > MAX_NAMED else "")
 
 
 def _version(entry: Any) -> ModelVersion:
+    tags = dict(entry.tags or {})
     return ModelVersion(
-        name=entry.name, number=int(entry.version), model_uri=str(entry.source), tags=dict(entry.tags or {})
+        name=entry.name,
+        number=int(entry.version),
+        model_uri=tags.get(MODEL_FOLDER) or str(entry.source),
+        run_id=entry.run_id or "",
+        tags=tags,
     )

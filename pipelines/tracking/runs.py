@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from aunet.documents import read_json, type_of
-from aunet.errors import InputError
+from aunet.errors import InputError, Unavailable
+from aunet.names import printable
 from pipelines.store import storage
 from pipelines.store.layout import Store
-from pipelines.tracking.address import is_server
-from pipelines.tracking.database import answering, client, unless_exists
-from pipelines.tracking.delivery import Delivery
+from pipelines.tracking.address import EXPERIMENT, is_server, shown_uri
+from pipelines.tracking.database import answering, client, pages, unless_exists
+from pipelines.tracking.delivery import answer_within
 
-EXPERIMENT = "aunet"
+PATIENCE = 15.0
+"""Seconds that the beginning and the end of a training wait for what they can do without."""
+RUN_ID = re.compile(r"[A-Za-z0-9][\w-]{0,255}", re.ASCII)
+"""What MLflow accepts as the id of a run."""
 TABLES = "mlflow.loggedArtifacts"
 """Tag of a run that names the artifacts which MLflow shows as tables."""
-Point = tuple[str, float, int, int]
-"""Name, value, milliseconds since 1970, step."""
+PARENT = "mlflow.parentRunId"
+"""Tag of a run that names the one it belongs to."""
+CREATION = "aunet.creation"
+"""Tag of a run that says which call created it."""
 
 
 def run_once(
@@ -35,13 +46,35 @@ def run_once(
     tags: Mapping[str, str] | None = None,
     parent: str | None = None,
 ) -> str:
-    """The run whose id is kept at `id_uri`, created there if this is the first call; arguments as for `start_run`."""
-    if not storage.exists(id_uri):
-        storage.create_exclusive(id_uri, start_run(name, params, tags, parent).encode())
-    return storage.read_bytes(id_uri).decode()
+    """The run whose id is kept at `id_uri`; arguments as for `start_run`.
+
+    It is created there if this is the first call, or if the run does not exist any more, which is said on stderr. Where
+    MLflow does not answer and the id is known, that is the run.
+
+    Raises:
+        Unavailable: there is no id yet, and MLflow does not answer.
+    """
+    marks = {**(tags or {}), **({PARENT: parent} if parent else {})}
+    kept = storage.read_bytes(id_uri).decode(errors="replace") if storage.exists(id_uri) else None
+    if kept is not None:
+        try:
+            if answer_within(PATIENCE, lambda: _complete(kept, params, marks), "MLflow"):
+                return kept
+        except (Unavailable, OSError) as error:
+            print(f"MLflow run {kept}: {error}; going on without asking", file=sys.stderr)
+            return kept
+    run_id = _create(name, marks)
+    if kept is not None:
+        storage.write_bytes(id_uri, run_id.encode())
+        lost = f"MLflow run {printable(kept):.80} does not exist at {shown_uri()}, or was deleted there"
+        print(f"{lost}; {run_id} replaces it, with its figures", file=sys.stderr)
+    elif not storage.create_exclusive(id_uri, run_id.encode()):  # another process was faster
+        _delete(run_id)
+        return run_once(id_uri, name, params=params, tags=tags, parent=parent)
+    _log_params(run_id, params)
+    return run_id
 
 
-@answering()
 def start_run(
     name: str, params: Mapping[str, Any], tags: Mapping[str, str] | None = None, parent: str | None = None
 ) -> str:
@@ -54,19 +87,33 @@ def start_run(
     Raises:
         Unavailable: the tracking server does not answer; so with all functions here.
     """
-    mlflow = client()
-    marks = {**(tags or {}), **({"mlflow.parentRunId": parent} if parent else {})}
-    run_id = mlflow.create_run(_experiment(mlflow), run_name=name, tags=marks).info.run_id
-    entries = [Param(key, str(value)[:6000]) for key, value in params.items()]
-    for start in range(0, len(entries), 100):
-        mlflow.log_batch(run_id, params=entries[start : start + 100])
+    run_id = _create(name, {**(tags or {}), **({PARENT: parent} if parent else {})})
+    _log_params(run_id, params)
     return run_id
 
 
-@answering()
 def finish_run(run_id: str, status: str = "FINISHED") -> None:
-    """Mark a run as FINISHED, FAILED or KILLED."""
+    """Mark a run as FINISHED, FAILED or KILLED; that MLflow does not do it in time is a line on stderr, no error."""
+    try:
+        answer_within(PATIENCE, lambda: close_run(run_id, status), "MLflow")
+    except (InputError, Unavailable, OSError) as error:
+        print(f"MLflow run {run_id} lacks its status {status}: {error}", file=sys.stderr)
+
+
+@answering()
+def close_run(run_id: str, status: str) -> None:
+    """The same, and raise what goes wrong."""
     client().set_terminated(run_id, status)
+
+
+@answering()
+def running_runs() -> set[str] | None:
+    """Ids of the runs that MLflow shows as RUNNING; None: our experiment does not exist yet."""
+    experiment = find_experiment()
+    if experiment is None:
+        return None
+    running = pages(lambda **page: client().search_runs([experiment], "attributes.status = 'RUNNING'", **page))
+    return {run.info.run_id for run in running}
 
 
 @answering()
@@ -75,39 +122,15 @@ def set_tag(run_id: str, name: str, value: str) -> None:
     client().set_tag(run_id, name, value)
 
 
-class Tracker:
-    """Figures of a training loop on their way to a run: never waits, never raises, drops and counts when it must."""
-
-    def __init__(self, run_id: str) -> None:
-        self._delivery = Delivery[Point](lambda points: _log_points(run_id, points), f"MLflow run {run_id}: figures")
-
-    @property
-    def dropped(self) -> int:
-        """Figures that did not arrive."""
-        return self._delivery.dropped
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Queue the figures of one step."""
-        now = int(time.time() * 1000)
-        for name, value in metrics.items():
-            self._delivery.put((name, value, now, step))
-
-    def log_event(self, event: Mapping[str, Any]) -> None:
-        """Queue the figures of a run's event."""
-        if event["kind"] != "failure":
-            counters = ("step", "steps", "eta_s")
-            figures = {k: v for k, v in event.items() if isinstance(v, float | int) and k not in counters}
-            self.log_metrics(figures, event["step"])
-
-    def close(self, timeout: float = 30.0) -> None:
-        """Send what is waiting, for at most `timeout` seconds."""
-        self._delivery.close(timeout)
-
-
+@answering()
 def log_evaluation(run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
-    """Log the metrics of an evaluation at once, and raise what goes wrong; a training loop uses `Tracker`."""
-    now = int(time.time() * 1000)
-    _log_points(run_id, [(name, value, now, step) for name, value in metrics.items()])
+    """Log the metrics of an evaluation at once, and raise what goes wrong; a training loop uses `Tracker`.
+
+    What MLflow has already of the same evaluation, which was killed before it wrote its report, is not logged twice.
+    """
+    run, now = client().get_run(run_id), int(time.time() * 1000)
+    lacking = {name: float(value) for name, value in metrics.items() if not _has(run, name, float(value), step)}
+    client().log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in lacking.items()])
 
 
 @answering()
@@ -145,18 +168,65 @@ def find_experiment() -> str | None:
 
 def _experiment(mlflow: MlflowClient) -> str:
     """Id of the experiment, created where it is missing."""
-    if (known := find_experiment()) is not None:
-        return known
+    known = mlflow.get_experiment_by_name(EXPERIMENT)
+    if known is not None:
+        if known.lifecycle_stage != "active":  # its name is not free, and nothing can be logged in it
+            mlflow.restore_experiment(known.experiment_id)
+        return known.experiment_id
     # A server decides for itself where artifacts go.
     artifacts = None if is_server() else Store.here().mlflow_artifacts_uri
     with unless_exists():
         return mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
-    known = find_experiment()
-    assert known is not None
-    return known
+    created = find_experiment()
+    assert created is not None
+    return created
+
+
+def _has(run: Run, name: str, value: float, step: int) -> bool:
+    """Whether a run has a figure, with that value, at a step."""
+    points = client().get_metric_history(run.info.run_id, name) if name in run.data.metrics else []
+    return any(m.step == step and (m.value == value or (math.isnan(m.value) and math.isnan(value))) for m in points)
 
 
 @answering()
-def _log_points(run_id: str, points: Sequence[Point]) -> None:
-    metrics = [Metric(name, float(value), now, step) for name, value, now, step in points]
-    client().log_batch(run_id, metrics=metrics)
+def _create(name: str, tags: Mapping[str, str]) -> str:
+    """A new run; if its answer was lost and MLflow's client asked again, the server has two, and one is deleted."""
+    mlflow, token = client(), uuid.uuid4().hex
+    experiment = _experiment(mlflow)
+    run_id = mlflow.create_run(experiment, run_name=name, tags={**tags, CREATION: token}).info.run_id
+    for run in mlflow.search_runs([experiment], f"tags.`{CREATION}` = '{token}'"):
+        if run.info.run_id != run_id:
+            mlflow.delete_run(run.info.run_id)
+    return run_id
+
+
+@answering()
+def _delete(run_id: str) -> None:
+    client().delete_run(run_id)
+
+
+@answering()
+def _complete(run_id: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> bool:
+    """Write the parameters and tags that a run lacks; returns whether there is such a run."""
+    if not RUN_ID.fullmatch(run_id):
+        return False
+    try:
+        run = client().get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    if run.info.lifecycle_stage != "active":
+        return False
+    _log_params(run_id, {name: value for name, value in params.items() if name not in run.data.params})
+    for name, value in tags.items():
+        if name not in run.data.tags or (name == PARENT and run.data.tags[name] != value):
+            client().set_tag(run_id, name, value)
+    return True
+
+
+@answering()
+def _log_params(run_id: str, params: Mapping[str, Any]) -> None:
+    entries = [Param(name, str(value)[:6000]) for name, value in params.items()]
+    for start in range(0, len(entries), 100):
+        client().log_batch(run_id, params=entries[start : start + 100])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from safetensors.torch import save_file
@@ -26,38 +26,76 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
 
 
-def save_checkpoint(folder: Path, step: int, components: Mapping[str, Stateful | None], config: RunConfig) -> None:
+class DamagedCheckpoint(InputError):
+    """A checkpoint is not what was written."""
+
+
+class Progress(NamedTuple):
+    """How far the weights have come, and who brought them there."""
+
+    step: int = 0
+    """Steps that are finished. The order of the samples, the learning rate and every random draw follow from it."""
+    lineage: tuple[tuple[str, int, int], ...] = ()
+    """Every attempt whose steps are in the weights: its name, its first step and the step after its last."""
+
+    def advanced(self, attempt: str, step: int) -> Progress:
+        """This progress, continued by an attempt to `step`."""
+        return Progress(step, (*self.lineage, (attempt, self.step, step)) if step > self.step else self.lineage)
+
+
+def state_of(components: Mapping[str, Stateful | None]) -> dict[str, Any]:
+    """The states of the given objects by name; None where there is no such object."""
+    return {name: component.state_dict() if component is not None else None for name, component in components.items()}
+
+
+def save_checkpoint(folder: Path, progress: Progress, state: Mapping[str, Any], config: RunConfig) -> None:
     """Write all that the next step depends on, with the resolved configuration and the hashes of both.
 
-    The learning rate, the order of the samples and every random draw are functions of (seed, step, rank): no state.
+    Args:
+        state: as `state_of` returns it.
     """
-    state = {name: component.state_dict() if component is not None else None for name, component in components.items()}
-    torch.save({"step": step, **state}, folder / STATE)
+    torch.save({"step": progress.step, "lineage": [list(entry) for entry in progress.lineage], **state}, folder / STATE)
     (folder / CONFIG).write_text(json.dumps(to_json(config), indent=1))
     write_hashes(folder)
 
 
-def load_checkpoint(folder: Path, components: Mapping[str, Stateful | None]) -> int:
-    """Load a checkpoint's state into the given objects; returns the number of finished steps.
+def read_checkpoint(folder: Path) -> tuple[Progress, dict[str, Any]]:
+    """What `save_checkpoint` wrote, checked against its hashes; runs no code of whoever wrote it, and needs no Ray.
 
     Raises:
-        InputError: a file is missing, not what was written, or not a checkpoint of such objects.
+        DamagedCheckpoint: a file is missing, or not what was written.
     """
-    check_hashes(folder)
     try:
+        check_hashes(folder)
         state = read_state(folder / STATE)
+        lineage = tuple((str(name), int(first), int(end)) for name, first, end in state.pop("lineage"))
+        progress = Progress(state.pop("step"), lineage)
+        if type(progress.step) is not int or progress.step < 0:
+            raise ValueError(f"step {progress.step!r:.40}")
+    except InputError as error:
+        raise DamagedCheckpoint(error.problems) from None
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise DamagedCheckpoint(_not_a_checkpoint(folder, error)) from error
+    return progress, state
+
+
+def load_state(state: Mapping[str, Any], components: Mapping[str, Stateful | None], source: Path) -> None:
+    """Load what `read_checkpoint` returned from `source` into the given objects.
+
+    Raises:
+        InputError: it is not a checkpoint of such objects.
+    """
+    try:
         for name, component in components.items():
             if component is not None:
                 component.load_state_dict(state[name])
-        if type(state["step"]) is not int or state["step"] < 0:
-            raise ValueError(f"step {state['step']!r:.40}")
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{folder / STATE}: not a checkpoint of this run ({reason:.160}); delete its folder, and the run resumes "
-            "from the one before"
-        ) from error
-    return state["step"]
+        raise InputError(_not_a_checkpoint(source, error)) from error
+
+
+def _not_a_checkpoint(folder: Path, error: Exception) -> str:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{folder / STATE}: not a checkpoint of this run ({reason:.160}); remove its folder"
 
 
 def save_model(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any]) -> None:

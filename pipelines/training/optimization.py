@@ -30,6 +30,17 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     return optimizer
 
 
+def ddp_settings(model: nn.Module) -> dict[str, Any]:
+    """How DistributedDataParallel wraps the network.
+
+    No search for unused parameters: every parameter has a gradient in every pass, images without things included. No
+    static graph: it fails on a pass whose gradients are not exchanged, and without that search it would save nothing.
+    The gradients are views of the buffers that travel. Buffers are broadcast only where batch norm changes them.
+    """
+    collects = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    return {"find_unused_parameters": False, "gradient_as_bucket_view": True, "forward_sync_buffers": collects}
+
+
 def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
     """The learning rate of `step` in 0 … num_steps-1."""
     if step < config.warmup_steps:

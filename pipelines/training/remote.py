@@ -4,9 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.settings.run_config import RunConfig
+from pipelines.store.checkpoints import Checkpoint
+
 
 def work(settings: dict[str, Any]) -> None:
-    """Run `train_worker`, imported in the worker: Ray's controller, which receives this too, needs no network."""
-    from pipelines.training.worker import train_worker
+    """Run a `Worker`, imported here: Ray's controller, which receives this too, needs no network.
 
-    train_worker(settings)
+    Args:
+        settings: `assignment` and `board`.
+    """
+    import ray.train
+
+    from aunet.errors import InputError
+    from pipelines.runtime.board import BoardLink
+
+    rank = ray.train.get_context().get_world_rank()
+    link = BoardLink(settings["board"], rank, ray.get_runtime_context().get_node_id())
+    try:
+        from pipelines.training.group import Group
+        from pipelines.training.worker import Worker
+
+        Worker(settings["assignment"], Group.of_ray(), link).run()
+    except Exception as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
+        is_final = isinstance(error, InputError | FloatingPointError)
+        link.post({"kind": "failure", "step": link.step, "rank": rank, "error": text, "final": is_final})
+        raise
+    finally:
+        link.close()
+
+
+def measure_checkpoint(config: RunConfig, prepared_uri: str, checkpoint: Checkpoint) -> dict[str, float]:
+    """Run `release.measure_checkpoint`, imported in the task."""
+    from pipelines.training import release
+
+    return release.measure_checkpoint(config, prepared_uri, checkpoint)

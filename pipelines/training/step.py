@@ -15,6 +15,7 @@ from aunet.structures import PackedBatch
 from pipelines.settings.run_config import RunConfig
 from pipelines.training.checkpoint import Stateful
 from pipelines.training.optimization import LossScaler, average_weights, build_optimizer, learning_rate
+from pipelines.training.timing import Stopwatch, time_exchange
 
 
 class TrainingStep:
@@ -24,6 +25,7 @@ class TrainingStep:
         model: the network, on `device`.
         replica: the same, wrapped where several ranks share their gradients.
         num_steps: of the whole run.
+        watch: times the phases of every step; None: one of its own.
     """
 
     def __init__(
@@ -35,10 +37,13 @@ class TrainingStep:
         rank: int,
         world_size: int,
         num_steps: int,
+        watch: Stopwatch | None = None,
     ) -> None:
         self.train, self.loss, self.num_steps = config.train, config.loss, num_steps
         self.model, self.replica, self.device = model, replica, device
         self.rank, self.world_size = rank, world_size
+        self.watch = watch or Stopwatch(device)
+        time_exchange(replica)
         self.precision = autocast_dtype(config.train.precision, device)
         self.optimizer = build_optimizer(model, config.train)
         self.scaler = LossScaler(device, enabled=self.precision == torch.float16)
@@ -48,10 +53,12 @@ class TrainingStep:
         """Do step number `step` (from 0) on this rank's micro-batches.
 
         Returns:
-            The mean of their losses, without gradients.
+            The sum of their losses, without gradients; over all ranks and passes, it adds up to `micro_batches` times
+            the step's loss.
         """
         losses = self.add_up_gradients(step, micro_batches)
-        self.update(step)
+        with self.watch.phase("optimizer"):
+            self.update(step)
         return losses
 
     def add_up_gradients(self, step: int, micro_batches: Sequence[PackedBatch]) -> Losses:
@@ -64,14 +71,17 @@ class TrainingStep:
         seen = []
         for turn, batch in enumerate(micro_batches):
             number = self.rank + turn * self.world_size
-            per_step = self.world_size * len(micro_batches)
-            torch.manual_seed((self.train.seed * 1_000_003 + step) * per_step + number)
+            torch.manual_seed((self.train.seed * 1_000_003 + step) * self.train.micro_batches + number)
             with self._shares_gradients(turn + 1 == len(micro_batches)):
-                with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
+                autocast = torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
+                with self.watch.phase("forward"), autocast:
                     losses: Losses = self.replica(batch.to(self.device))
-                self.scaler.scale(losses.total(self.loss) / len(micro_batches)).backward()
+                # The ranks' gradients are averaged: together they are the mean over all micro-batches.
+                share = self.train.micro_batches / self.world_size
+                with self.watch.phase("backward"):
+                    self.scaler.scale(losses.total(self.loss) / share).backward()
             seen.append(Losses(*(loss.detach() for loss in losses)))
-        return Losses(*(torch.stack(values).mean(0) for values in zip(*seen, strict=True)))
+        return Losses(*(torch.stack(values).sum(0) for values in zip(*seen, strict=True)))
 
     def update(self, step: int) -> None:
         """Change the weights by the gradients; with fp16, leave them unchanged where a gradient is not finite."""

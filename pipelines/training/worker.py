@@ -1,18 +1,13 @@
-"""What every training worker runs: steps, checkpoints, reports. The driver's side is in `driver`."""
+"""What every training worker runs: steps, evaluations, checkpoints. The driver's side is in `driver`."""
 
 from __future__ import annotations
 
 import copy
 import resource
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import ray
-import ray.train
-import ray.train.torch
 import torch
 
 from aunet.losses import Losses
@@ -25,48 +20,37 @@ from pipelines.data.sample_plan import fixed_choice
 from pipelines.data.shards import ShardReader
 from pipelines.data.step_decoder import StepDecoder
 from pipelines.measuring.measurement import Measurement, measure
-from pipelines.runtime.progress import Event
-from pipelines.settings.run_config import RunConfig, from_json, to_json
+from pipelines.runtime.board import Link
+from pipelines.runtime.events import Event
 from pipelines.store import storage
-from pipelines.store.hashes import upload_hashed
 from pipelines.store.run_folder import RunFolder
-from pipelines.training.checkpoint import load_checkpoint, save_checkpoint, save_model
+from pipelines.training.assignment import Assignment
+from pipelines.training.checkpoint import DamagedCheckpoint, Progress, load_state, read_checkpoint, state_of
 from pipelines.training.finite_losses import FiniteLosses
+from pipelines.training.group import Group
 from pipelines.training.optimization import learning_rate
+from pipelines.training.outlook import flops_per_image
 from pipelines.training.pretrained import with_local_weights
+from pipelines.training.profiling import StepProfiler
+from pipelines.training.proving.audit import note
+from pipelines.training.saving import Saver, Stores
 from pipelines.training.step import TrainingStep
+from pipelines.training.timing import exchange_figures, utilisation
 
 LOG_EVERY = 10
 """Steps between two events."""
 
 
-def train_worker(settings: dict[str, Any]) -> None:
-    """Train one replica to the end of the plan, from the newest checkpoint of the run where there is one.
-
-    Args:
-        settings: `config` (JSON of RunConfig), `prepared_uri`, `run_uri`, `board` (progress.Board actor) and
-            `stoppable` (whether somebody answers evaluations there).
-    """
-    try:
-        Worker(from_json(RunConfig, settings["config"]), settings).run()
-    except Exception as error:
-        rank = ray.train.get_context().get_world_rank()
-        settings["board"].post.remote({"kind": "failure", "rank": rank, "error": f"{type(error).__name__}: {error}"})
-        raise
-
-
 class Worker:
     """One replica of the network with its share of the data."""
 
-    def __init__(self, config: RunConfig, settings: dict[str, Any]) -> None:
-        context = ray.train.get_context()
-        self.config, self.folder, self.board = config, RunFolder(settings["run_uri"]), settings["board"]
-        self.stoppable: bool = settings["stoppable"]
-        self.rank, self.world_size = context.get_world_rank(), context.get_world_size()
-        self.device = ray.train.torch.get_device()
-        self.manifest = Manifest.load(settings["prepared_uri"])
-        self.train_data = ShardReader(settings["prepared_uri"], "train", verify=config.feed.verify)
-        self.val_data = ShardReader(settings["prepared_uri"], "val")
+    def __init__(self, assignment: Assignment, group: Group, link: Link) -> None:
+        config = self.config = assignment.config
+        self.assignment, self.group, self.link = assignment, group, link
+        self.folder = RunFolder(assignment.run_uri)
+        self.manifest = Manifest.load(assignment.prepared_uri)
+        self.train_data = ShardReader(assignment.prepared_uri, "train", verify=config.feed.verify)
+        self.val_data = ShardReader(assignment.prepared_uri, "val")
         self.plan = sample_plan(config, self.train_data)
         self.categories = self.manifest.categories
         torch.manual_seed(config.train.seed)
@@ -74,92 +58,120 @@ class Worker:
         self.model: AUNet = model.to(memory_format=torch.channels_last)
         if config.train.compile:
             self.model.compile()
-        replica = ray.train.torch.prepare_model(self.model)
+        replica = group.replicate(self.model)
         self.update = TrainingStep(
-            config, self.model, replica, self.device, self.rank, self.world_size, self.plan.num_steps
+            config, self.model, replica, group.device, group.rank, group.world_size, self.plan.num_steps
         )
-        self.finite = FiniteLosses(self.folder.not_finite_uri(self.rank), self.rank, self.device)
+        self.watch, self.watched = self.update.watch, 0
+        """Times the phases of steps, since that step."""
+        self.flops = flops_per_image(config, self.categories) if group.device.type == "cuda" else 0.0
+        self.profiler = StepProfiler(config.train.profile if group.rank == 0 else None, group.device)
+        self.finite = FiniteLosses(self.folder.not_finite_uri(group.rank), group.rank, group.device)
+        self.resumed = Progress()
         self.step = 0
-        self.events: list[Event] = []
+        self.best = assignment.best_pq, assignment.best_steps
+        self.is_due = False
+        """Whether a checkpoint is due."""
+        self.due_at = time.monotonic() + 60 * config.train.checkpoint_minutes
+        self.saver = Saver(config, self._stores(), link.post)
 
     def run(self) -> None:
-        """All steps that are left."""
+        """All steps that are left, or those until the driver wants it to stop; a checkpoint holds the last."""
         self.resume()
+        train = self.config.train
         decoder = StepDecoder(
             self.train_data,
             self.plan,
             self.categories,
             self.config.augment,
             self.config.model.background.thing_labels,
-            self.rank,
-            self.world_size,
-            self.config.train.accumulate,
+            self.group.rank,
+            self.group.world_size,
+            train.micro_batches,
         )
         batches = Timed(training_batches(decoder, self.step, self.config.feed))
         started, first = time.monotonic(), self.step
-        for micro_batches in zip(*[batches] * decoder.accumulate, strict=True):
+        is_stopped = False
+        while self.step < self.plan.num_steps and not is_stopped:
+            vote = self.group.begin_vote(self.link.orders.stop)
+            self.keep_trace(self.profiler.before(self.step))
+            self.link.progress(self.step, "input")
+            with self.watch.phase("input"):
+                micro_batches = [next(batches) for _ in range(decoder.accumulate)]
             losses = self.train_step(micro_batches)
             if self.step % LOG_EVERY == 0 or self.step == self.plan.num_steps:
                 seconds = time.monotonic() - started
                 self.log(losses, (self.step - first) / seconds, batches.seconds / seconds)
-            if self.is_due(self.config.train.evaluate_every):
-                self.evaluate()
-            if self.is_due(self.config.train.checkpoint_every):
-                self.save()
-            if self.is_due(self.config.train.evaluate_every) and self.must_stop():
-                return
-        if self.rank == 0:
-            self.publish()
+            is_measured = self.plan.ends_period(self.step, train.evaluate_every)
+            if is_measured and train.validate == "inline":
+                with self.watch.phase("evaluation"):
+                    self.evaluate()
+            is_stopped = vote.result() or (is_measured and self.must_stop())
+            with self.watch.phase("checkpoint"):
+                self.save_if_due(needed=is_stopped or is_measured)
+        self.keep_trace(self.profiler.finish())
+        if self.group.rank == 0:
+            self.saver.finish(self.progress, state_of(self.update.state()), self.is_hurried)
 
     def train_step(self, micro_batches: Sequence[PackedBatch]) -> Losses:
-        """One optimiser step on this rank's micro-batches; the mean of their losses."""
+        """One optimiser step on this rank's micro-batches; the sum of their losses."""
+        self.link.progress(self.step, "step")
+        images = [target.image_id for batch in micro_batches for target in batch.targets]
+        if self.assignment.audit_uri:
+            note(self.assignment.audit_uri, self.assignment.attempt, self.step, self.group.rank, images)
         losses = self.update(self.step, micro_batches)
         self.step += 1
-        images = [target.image_id for batch in micro_batches for target in batch.targets]
         self.finite.see(self.step, losses, losses.total(self.config.loss), images)
         return losses
-
-    def is_due(self, epochs: int) -> bool:
-        """Whether this step ends a period of that many epochs, or the run; 0: never."""
-        if not epochs or self.step == self.plan.num_steps:
-            return bool(epochs)
-        return self.plan.epoch_of(self.step - 1) // epochs != self.plan.epoch_of(self.step) // epochs
 
     def log(self, losses: Losses, steps_per_s: float, input_wait: float) -> None:
         """Post a step's figures; stop where a loss was not finite, or where no scale saves the gradients of fp16.
 
         Args:
+            losses: the sum of this rank's.
             input_wait: share of the time so far that this rank waited for batches.
         """
         self.finite.check()
         self.update.scaler.check()
-        values = {name: float(value) for name, value in losses._asdict().items()}
+        mean = Losses(*(self.group.add_up(torch.stack(losses)) / self.config.train.micro_batches))
+        images_per_s = steps_per_s * self.plan.batch_size
         event = {
             "kind": "step",
-            "loss": float(losses.total(self.config.loss)),
-            **values,
+            "loss": float(mean.total(self.config.loss)),
+            **{name: float(value) for name, value in mean._asdict().items()},
             "lr": learning_rate(self.config.train, self.step - 1, self.plan.num_steps),
-            "images_per_s": steps_per_s * self.plan.batch_size,
+            "images_per_s": images_per_s,
             "input_wait": input_wait,
             "eta_s": (self.plan.num_steps - self.step) / steps_per_s,
+            "unsaved_s": time.monotonic() - self.saver.saved_at,
             "memory_gb": self.peak_memory() / 1e9,
             **self.update.scaler.figures(),
+            **self.watch.figures(self.step - self.watched),
+            **exchange_figures(self.update.replica),
+            **utilisation(self.flops * images_per_s / self.group.world_size, self.group.device),
         }
+        self.watched = self.step
         self.post(event)
+
+    def keep_trace(self, trace: bytes | None) -> None:
+        """Put a trace of the profiler into the run's folder, where there is one."""
+        if trace is not None and self.config.train.profile is not None:
+            storage.write_bytes(self.folder.trace_uri(self.config.train.profile[0]), trace)
 
     def peak_memory(self) -> int:
         """The most bytes this process has held so far, of the GPU where it computes on one."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
+        if self.group.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.group.device)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def post(self, event: Event) -> None:
-        """Add an event to the run's history and show it; only rank 0 does."""
-        if self.rank:
+        """Add figures to the run's history and show them; only rank 0 does."""
+        if self.group.rank:
             return
-        event |= {"step": self.step, "steps": self.plan.num_steps, "epoch": self.plan.epoch_of(self.step)}
-        self.events.append(event)
-        self.board.post.remote(event)
+        event = {"at": time.time(), **event, "step": self.step}
+        event |= {"steps": self.plan.num_steps, "epoch": self.plan.epoch_of(self.step)}
+        self.saver.events.append(event)
+        self.link.post(event)
 
     def predictor(self) -> Predictor:
         """The network as it would be released now: averaged weights where there are any."""
@@ -171,72 +183,91 @@ class Worker:
             self.categories,
             self.config.augment,
             self.config.fusion,
-            device=self.device,
+            device=self.group.device,
             precision=self.update.precision,
         )
 
     def evaluate(self) -> None:
         """Measure the fixed choice of validation images, each rank its share."""
         chosen = fixed_choice(len(self.val_data), self.config.train.val_images)
-        own = measure(self.predictor(), self.val_data, chosen[self.rank :: self.world_size])
-        shares: list[Measurement | None] = [own] * self.world_size
-        if self.world_size > 1:
-            torch.distributed.all_gather_object(shares, own)
+        own = chosen[self.group.rank :: self.group.world_size]
+        alive = lambda *_: self.link.progress(self.step, "evaluation")  # noqa: E731
         total = Measurement(self.categories)
-        for measured in shares:
-            assert measured is not None
+        for measured in self.group.gather(measure(self.predictor(), self.val_data, own, alive)):
             total.merge(measured)
-        self.post({"kind": "evaluation", **total.metrics()})
+        metrics = total.metrics()
+        self.best = max(self.best, (metrics["PQ"], (self.step,)), key=lambda best: best[0])
+        self.post({"kind": "evaluation", **metrics})
 
     def must_stop(self) -> bool:
         """The answer to the evaluation that was just posted, the same on every rank."""
-        if not self.stoppable or self.step == self.plan.num_steps:
+        if not self.assignment.is_answered or self.step == self.plan.num_steps:
             return False
-        answer: list[bool | None] = [None]
-        while self.rank == 0 and answer[0] is None:
-            time.sleep(0.1)
-            answer[0] = ray.get(self.board.answer_to.remote(self.step))
-        if self.world_size > 1:
-            torch.distributed.broadcast_object_list(answer)
-        return bool(answer[0])
+        return self.group.broadcast(self.link.answer(self.step) if self.group.rank == 0 else False)
 
-    def save(self) -> None:
-        """Report a checkpoint; every rank calls this at the same steps, rank 0 writes."""
-        self.finite.check(self.model.parameters())
-        if self.rank:
-            ray.train.report({"step": self.step})
+    def save_if_due(self, *, needed: bool) -> None:
+        """Begin a checkpoint on rank 0 where one is due and the one before is stored, or where it is needed anyway."""
+        self.is_due |= self.plan.ends_period(self.step, self.config.train.checkpoint_every)
+        self.is_due |= bool(self.config.train.checkpoint_minutes) and time.monotonic() >= self.due_at
+        needed |= self.step == self.plan.num_steps
+        if self.group.rank or not (needed or (self.is_due and not self.saver.is_busy)):
             return
-        self.folder.write_events(self.events)
-        with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(Path(folder), self.step, self.update.state(), self.config)
-            ray.train.report(
-                {"step": self.step},
-                checkpoint=ray.train.Checkpoint.from_directory(folder),
-                checkpoint_upload_fn=self.upload,
-            )
+        self.link.progress(self.step, "checkpoint")
+        self.finite.check(self.model.parameters())
+        self.is_due, self.due_at = False, time.monotonic() + 60 * self.config.train.checkpoint_minutes
+        self.saver.save(self.progress, state_of(self.update.state()))
 
-    def upload(self, checkpoint: ray.train.Checkpoint, name: str) -> ray.train.Checkpoint:
-        """Put a checkpoint into the run's folder, completely or not at all; Ray's own upload can miss a file."""
-        uri = self.folder.checkpoint_uri(name)
-        upload_hashed(Path(checkpoint.path), uri)
-        filesystem, path = storage.filesystem(uri)
-        return ray.train.Checkpoint(path, filesystem)
+    @property
+    def progress(self) -> Progress:
+        """How far the weights have come."""
+        return self.resumed.advanced(self.assignment.attempt, self.step)
+
+    def is_hurried(self) -> bool:
+        """Whether the driver wants an end; it learns that this rank is alive."""
+        self.link.progress(self.step, "store the last checkpoint")
+        return self.link.orders.stop
 
     def resume(self) -> None:
-        """Continue from the newest checkpoint, if there is one."""
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            return
-        with storage.local_folder(self.folder.checkpoint_uri(Path(checkpoint.path).name)) as folder:
-            self.step = load_checkpoint(folder, self.update.state())
-        if self.rank == 0:
-            self.events = [event for event in self.folder.events() if event["step"] <= self.step]
+        """Continue from the newest checkpoint that is whole, if there is one."""
+        name = self.group.broadcast(self._choose() if self.group.rank == 0 else "")
+        for checkpoint in self.folder.checkpoints.complete():
+            if checkpoint.name == name:
+                with storage.local_folder(checkpoint.uri) as local:
+                    self.resumed, state = read_checkpoint(local)
+                    load_state(state, self.update.state(), local)
+        self.step = self.resumed.step
+        if self.group.rank == 0:
+            self.link.post({"kind": "resume", "step": self.step})
 
-    def publish(self) -> None:
-        """Write the model folder of the finished run."""
-        predictor = self.predictor()
-        with tempfile.TemporaryDirectory() as folder:
-            settings = predictor.settings() | {"run": to_json(self.config)}
-            save_model(Path(folder), predictor.model.state_dict(), settings)
-            storage.delete(self.folder.model_uri)  # what a killed publication has left
-            upload_hashed(Path(folder), self.folder.model_uri)
+    def _choose(self) -> str:
+        """Name of the newest checkpoint that is whole; empty: there is none. The others no longer count."""
+        for checkpoint in reversed(self.folder.checkpoints.complete()):
+            try:
+                with storage.local_folder(checkpoint.uri) as local:
+                    read_checkpoint(local)
+                return checkpoint.name
+            except DamagedCheckpoint as error:
+                checkpoint.mark_damaged(str(error))
+                text = f"checkpoint of step {checkpoint.step} is damaged ({error}); using the one before"
+                self.link.post({"kind": "warning", "step": checkpoint.step, "text": text})
+        return ""
+
+    def _is_needed(self, step: int) -> bool:
+        """Whether the checkpoint of a step is kept: for good, for its PQ, or because it is still to be measured."""
+        train, orders = self.config.train, self.link.orders
+        is_unmeasured = train.validate == "beside" and step > orders.measured
+        return (
+            self.plan.ends_period(step, train.keep_every)
+            or step in self.best[1]
+            or step in orders.keep
+            or (is_unmeasured and self.plan.ends_period(step, train.evaluate_every))
+        )
+
+    def _stores(self) -> Stores:
+        fence = self.assignment.fence
+        return Stores(
+            checkpoints=self.folder.checkpoints,
+            history=self.folder.history,
+            may_commit=fence.check if fence else lambda: None,
+            is_needed=self._is_needed,
+        )

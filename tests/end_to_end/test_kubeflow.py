@@ -38,7 +38,7 @@ def test_the_pipeline_finds_the_run_and_does_the_rest(
         shutil.copytree(direct / folder, store / folder)
     run = RunFolder(str(store / "runs" / name))
     shutil.copytree(direct / "runs" / name / "model", run.model_uri)
-    shutil.copy(direct / "runs" / name / "events.jsonl", run.events_uri)
+    shutil.copy(direct / "runs" / name / "events.jsonl", run.history.joined_uri)
     trained = {**result["run"], "uri": run.uri, "model_uri": run.model_uri, "mlflow_run_id": start_run(name, {})}
     run.finish(TrainedRun(**trained))
 

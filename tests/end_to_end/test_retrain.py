@@ -52,8 +52,8 @@ class Nights:
 
     def wait_for_a_checkpoint(self, process: subprocess.Popen[str]) -> None:
         """Until there is one that is not there now."""
-        before, end = self.glob("runs/*/checkpoint_*/sha256.json"), time.monotonic() + 400
-        while not self.glob("runs/*/checkpoint_*/sha256.json") - before:
+        before, end = self.glob("runs/*/checkpoints/*/sha256.json"), time.monotonic() + 400
+        while not self.glob("runs/*/checkpoints/*/sha256.json") - before:
             assert process.poll() is None, "the tick ended too early"
             assert time.monotonic() < end, "no checkpoint came"
             time.sleep(0.05)

@@ -14,8 +14,7 @@ from pipelines import presets
 from pipelines.data import ingest
 from pipelines.data.ingest import training_batches
 from pipelines.settings.overrides import override
-from pipelines.settings.run_config import FeedConfig, RunConfig, to_json
-from pipelines.store.run_folder import RunFolder
+from pipelines.settings.run_config import FeedConfig, RunConfig
 from tests.feeds import scenes, step_decoder
 
 BATCH, EPOCHS, IMAGES = 6, 3, 16
@@ -58,7 +57,12 @@ def feed_steps(world_size: int, first: int, end: int, feed: FeedConfig) -> list[
     for rank in range(world_size):
         passes = BATCH // (world_size * MICRO_BATCH)
         decoder = step_decoder(
-            scenes(IMAGES), batch_size=BATCH, epochs=EPOCHS, rank=rank, world_size=world_size, accumulate=passes
+            scenes(IMAGES),
+            batch_size=BATCH,
+            epochs=EPOCHS,
+            rank=rank,
+            world_size=world_size,
+            micro_batches=BATCH // MICRO_BATCH,
         )
         batches = training_batches(decoder, first, feed)
         for step in range(first, end):
@@ -107,38 +111,46 @@ CONFIG = override(
 )  # fmt: skip
 
 
-def audited_worker(settings: dict[str, Any]) -> None:
-    """`train_worker`, which also writes down what reaches the network, and is lost at a given step."""
-    from pipelines.training.worker import Worker, train_worker
+def audited_work(settings: dict[str, Any]) -> None:
+    """`work`, which also writes down what reaches the network, and is lost at a given step."""
+    from pipelines.training.remote import work
+    from pipelines.training.worker import Worker
 
     ingest.FIRST_BATCHES = 1
     train_step = Worker.train_step
+    audit, lost_at = settings["assignment"].audit_uri, int(settings["assignment"].attempt)
 
     def recorded(self: Worker, micro_batches: Any) -> Any:
-        if self.step == settings["lost_at"]:
+        if self.step == lost_at:
             raise RuntimeError("lost")
         image_ids = [target.image_id for batch in micro_batches for target in batch.targets]
-        seen = arrivals(self.step, self.rank, self.world_size, image_ids)
-        with open(settings["audit"] + f".{self.world_size}.{self.rank}", "a", encoding="utf-8") as file:
-            file.writelines(json.dumps(arrival) + "\n" for arrival in seen)
+        rank, world_size = self.group.rank, self.group.world_size
+        with open(f"{audit}.{world_size}.{rank}", "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(arrival) + "\n" for arrival in arrivals(self.step, rank, world_size, image_ids))
         return train_step(self, micro_batches)
 
     Worker.train_step = recorded
-    train_worker(settings)
+    settings["assignment"] = dataclasses.replace(settings["assignment"], audit_uri="")
+    work(settings)
 
 
-def train_until(lost_at: int, config: RunConfig, folder: Path, prepared_uri: str) -> list[Arrival]:
-    """Train the one run in `folder` and return what its workers got."""
-    from pipelines.runtime.progress import watched_board
-    from pipelines.training.driver import trainer
+def train_until(lost_at: int, config: RunConfig, folder: Path, prepared_uri: str) -> tuple[list[Arrival], Any]:
+    """Train the one run in `folder`: what its workers got, and how the attempt failed."""
+    from pipelines.runtime.board import open_board
+    from pipelines.training.assignment import Assignment
+    from pipelines.training.attempt import Attempt
 
-    with watched_board([]) as board:
-        settings = {
-            "config": to_json(config), "prepared_uri": prepared_uri, "run_uri": str(folder / "run"), "board": board,
-            "stoppable": False, "audit": str(folder / "audit"), "lost_at": lost_at,
-        }  # fmt: skip
-        trainer(config, RunFolder(settings["run_uri"]), settings, audited_worker).fit()
-    return audit_of(folder, config.train.num_workers)
+    assignment = Assignment(
+        config=config,
+        prepared_uri=prepared_uri,
+        run_uri=str(folder / "run"),
+        attempt=str(lost_at),
+        audit_uri=str(folder / "audit"),
+    )
+    with open_board() as board:
+        attempt = Attempt(assignment, board, config.train.max_workers, audited_work)
+        assert attempt.has_ended(400)
+    return audit_of(folder, config.train.max_workers), attempt.error
 
 
 def audit_of(folder: Path, world_size: int) -> list[Arrival]:
@@ -158,11 +170,11 @@ def test_a_run_that_goes_on_with_another_world_and_another_feed(ray_cluster: Non
         return dataclasses.replace(CONFIG, feed=feed, train=dataclasses.replace(CONFIG.train, num_workers=number))
 
     prepared = preprocess(CONFIG)
-    with pytest.raises(Exception, match="lost"):
-        train_until(5, with_workers(1, FeedConfig(kind="ray", workers=1)), tmp_path, prepared.uri)
-    before = audit_of(tmp_path, 1)
+    before, error = train_until(5, with_workers(1, FeedConfig(kind="ray", workers=1)), tmp_path, prepared.uri)
+    assert "lost" in str(error)
     assert {a.step for a in before} == {0, 1, 2, 3, 4}
-    after = train_until(-1, with_workers(2, FeedConfig(workers=1)), tmp_path, prepared.uri)
+    after, error = train_until(-1, with_workers(2, FeedConfig(workers=1)), tmp_path, prepared.uri)
+    assert error is None
     assert min(a.step for a in after) == 3 and {a.rank for a in after} == {0, 1}
     audit = [a for a in before if a.step < 3] + after  # what came later was lost with its worker
     assert lost_and_doubled(audit, set(ShardReader(prepared.uri, "train").image_ids)) == (0, 0)

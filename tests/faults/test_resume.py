@@ -22,11 +22,11 @@ TRAIN = ["train", "shapes_smoke", *TINY_RUN]
 
 def logged_steps(store: Path) -> list[int]:
     (events,) = store.glob("runs/*/events.jsonl")
-    return [json.loads(line)["step"] for line in events.read_text().splitlines()]
+    return [event["step"] for event in map(json.loads, events.read_text().splitlines()) if event["kind"] == "step"]
 
 
 def checkpoints(store: Path) -> set[Path]:
-    return set(store.glob("runs/*/checkpoint_*/sha256.json"))
+    return set(store.glob("runs/*/checkpoints/*/sha256.json"))
 
 
 def wait_for_checkpoint(store: Path, process: subprocess.Popen[bytes], seconds: float = 300) -> None:

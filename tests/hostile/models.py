@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from aunet.model_files import CONFIG, PROGRAM, WEIGHTS
-from pipelines.store.layout import HASHES
+from aunet.model_files import CONFIG, HASHES, PROGRAM, WEIGHTS
 from tests.hostile.arena import Arena, Case, Result
 from tests.hostile.values import damaged_bytes, damaged_documents
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.canaries import URIS
 from tests.hostile.arena import Arena, Case, Result
 from tests.hostile.materials import RUN_ID
-from tests.hostile.values import NAMES, RAW, damaged_bytes, damaged_documents
+from tests.hostile.values import RAW, damaged_bytes, damaged_documents
 
 Change = Callable[[Arena, Path], None]
 """Damages a copy of a store."""
@@ -103,14 +103,6 @@ def _deletions() -> Iterator[Case]:
         yield _gc(f"older than {hours}", lambda arena, store: None, hours)
     for name, change in GC.items():
         yield _gc(name, change, "0")
-    for name, bad in NAMES.items():
-        yield _gc(f"snapshot names {name}", _snapshot_of(bad), "0")
-    snapshot = {
-        "checkpoint_results": [],
-        "latest_checkpoint_result": {"checkpoint_dir_name": "checkpoint_1", "metrics": {"step": 1}},
-    }
-    for name, text in damaged_documents(snapshot):
-        yield _gc(f"snapshot: {name}", _snapshot(text), "0")
 
 
 def _gc(name: str, change: Change, hours: str) -> Case:
@@ -123,23 +115,9 @@ def _gc(name: str, change: Change, hours: str) -> Case:
         return ["gc", "--older-than-hours", hours]
 
     def is_nothing_of_others(result: Result) -> bool:
-        return name != NO_STORE and all(f"/{RUN}/checkpoint_" in uri for uri in result["deleted"])
+        return name != NO_STORE and all(f"/{RUN}/checkpoints/" in uri for uri in result["deleted"])
 
     return Case(kind="gc", name=name, words=words, right=is_nothing_of_others)
-
-
-def _snapshot_of(name: str) -> Change:
-    result = {"checkpoint_dir_name": name, "metrics": {"step": 1}}
-    return _snapshot(json.dumps({"checkpoint_results": [result], "latest_checkpoint_result": result}))
-
-
-def _snapshot(text: str) -> Change:
-    def change(arena: Arena, store: Path) -> None:
-        (store / RUN / "checkpoint_1").mkdir(exist_ok=True)
-        (store / RUN / "checkpoint_1/state.pt").write_bytes(b"x")
-        (store / RUN / "checkpoint_manager_snapshot.json").write_text(text)
-
-    return change
 
 
 def _link_in(folder: str) -> Change:
@@ -152,7 +130,8 @@ def _link_in(folder: str) -> Change:
 
 
 def _linked_checkpoint(arena: Arena, store: Path) -> None:
-    (store / RUN / "checkpoint_9").symlink_to(arena.outside / "victim", target_is_directory=True)
+    (store / RUN / "checkpoints").mkdir(exist_ok=True)
+    (store / RUN / "checkpoints" / "0000000009-0000aaaa").symlink_to(arena.outside / "victim", target_is_directory=True)
 
 
 def _no_store(arena: Arena, store: Path) -> None:

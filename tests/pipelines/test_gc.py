@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -49,16 +48,18 @@ def age(folder: Path) -> None:
             os.utime(path, (path.stat().st_atime - OLD, path.stat().st_mtime - OLD))
 
 
+HALF, WHOLE = "checkpoints/0000000001-0000aaaa", "checkpoints/0000000002-0000bbbb"
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """A run with three checkpoints, of which Ray lists two."""
+    """A run with three checkpoints, of which two are complete."""
     run = tmp_path / "store/runs/one"
-    for name in ("checkpoint_1", "checkpoint_2", "checkpoint_3", "model"):
+    for name in (HALF, WHOLE, "checkpoints/0000000003-0000cccc", "model"):
         (run / name).mkdir(parents=True)
         (run / name / "state.pt").write_bytes(b"12345")
-    listed = {"checkpoint_results": [{"checkpoint_dir_name": "checkpoint_2", "metrics": {"step": 2}}]}
-    newest = {"latest_checkpoint_result": {"checkpoint_dir_name": "checkpoint_3", "metrics": {"step": 3}}}
-    (run / "checkpoint_manager_snapshot.json").write_text(json.dumps(listed | newest))
+        if name != HALF:
+            (run / name / "sha256.json").write_bytes(b"{}")
     Store.here().claim()
     age(tmp_path / "store")
     return run.parent
@@ -81,9 +82,9 @@ def test_the_rest_of_a_killed_run_goes_and_nothing_else(store: Path, raw: Path) 
 def test_checkpoints_from_which_no_run_resumes(runs: Path) -> None:
     run = runs / "one"
     result = gc()
-    assert result.to_json() == {"deleted": [str(run / "checkpoint_1")], "bytes": 5, "dry_run": False}
+    assert result.to_json() == {"deleted": [str(run / HALF)], "bytes": 5, "closed": [], "dry_run": False}
     assert (result.text, result.exit_code) == ("", 0)
-    assert not (run / "checkpoint_1").exists() and (run / "checkpoint_3/state.pt").exists()
+    assert not (run / HALF).exists() and (run / WHOLE / "state.pt").exists()
 
 
 def test_what_cannot_be_read_stops_everything(store: Path) -> None:
@@ -147,8 +148,8 @@ def _run(outside: Path, store: Path, runs: Path) -> None:
 
 
 def _checkpoint(outside: Path, store: Path, runs: Path) -> None:
-    shutil.move(runs / "one" / "checkpoint_1", outside / "checkpoint_1")
-    (runs / "one" / "checkpoint_1").symlink_to(outside / "checkpoint_1")
+    shutil.move(runs / "one" / HALF, outside / "half")
+    (runs / "one" / HALF).symlink_to(outside / "half")
 
 
 def _runs(outside: Path, store: Path, runs: Path) -> None:
@@ -157,7 +158,7 @@ def _runs(outside: Path, store: Path, runs: Path) -> None:
 
 
 def _file_in_checkpoint(outside: Path, store: Path, runs: Path) -> None:
-    (runs / "one" / "checkpoint_1" / "link").symlink_to(outside)
+    (runs / "one" / HALF / "link").symlink_to(outside)
 
 
 @pytest.mark.parametrize(

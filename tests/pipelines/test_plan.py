@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from aunet.errors import InputError
+from aunet.model_files import HASHES
 from pipelines import presets
 from pipelines.data.manifest import Manifest, ShardInfo, SplitInfo
 from pipelines.data.sources import read_source
@@ -115,7 +116,7 @@ def measure(config: RunConfig, name: str, steps: int, images_per_s: float, memor
     folder = Store.here().run(name)
     folder.write_config(to_json(config))
     step = {"kind": "step", "step": steps, "images_per_s": images_per_s, "memory_gb": memory_gb}
-    folder.write_events([{**step, "step": 1, "images_per_s": 1.0}, step, {"kind": "evaluation", "step": steps}])
+    folder.history.append([{**step, "step": 1, "images_per_s": 1.0}, step, {"kind": "evaluation", "step": steps}])
 
 
 def actions(result: Plan) -> dict[str, str]:
@@ -127,8 +128,10 @@ def test_nothing_is_there_and_nothing_is_made(capsys: pytest.CaptureFixture[str]
     assert set(actions(result).values()) == {"run"}
     assert result.stages[0]["why"] == "scenes are not generated yet"
     assert result.steps == {"total": 512 * 12 // 16, "left": 384}
-    assert (result.hours, result.cost, result.peak_memory_gb, result.refused) == (None, None, None, [])
-    assert "no earlier run" in result.notes[0]
+    assert (result.hours, result.cost, result.refused) == (None, None, [])
+    assert "no earlier run" in result.notes[0] and "memory: predicted, weights 0.05 + " in result.notes[1]
+    assert result.peak_memory_gb == pytest.approx(1.5, abs=0.2)
+    assert result.bytes["checkpoint"] == pytest.approx(203e6, rel=0.01) and result.bytes["read"] is None
     assert result.resources == {"where": "this machine", "CPU": 2, "GPU": 0}
     assert "scenes are not generated yet" in capsys.readouterr().err
     assert not Path(os.environ["AUNET_STORE"]).exists()
@@ -138,9 +141,7 @@ def test_each_stage_that_is_done_is_skipped(config: RunConfig, mlflow_store: Pat
     assert actions(plan(config)) == {"preprocess": "run", "train": "run", "evaluate": "run", "register": "run"}
     prepared = prepare(config)
     assert actions(plan(config)) == {"preprocess": "skip", "train": "run", "evaluate": "run", "register": "run"}
-    newest = {"checkpoint_dir_name": "checkpoint_1", "metrics": {"step": 12}}
-    snapshot = {"checkpoint_results": [newest], "latest_checkpoint_result": newest}
-    write(run_folder(config, prepared).snapshot_uri, snapshot)
+    write(storage.join(run_folder(config, prepared).checkpoints.new(12).uri, HASHES), {})
     resumed = plan(config)
     assert actions(resumed) == {"preprocess": "skip", "train": "resume", "evaluate": "run", "register": "run"}
     assert resumed.steps == {"total": 30, "left": 18} and "step 12" in resumed.stages[1]["why"]
@@ -187,6 +188,36 @@ def test_hours_and_memory_are_those_of_an_earlier_run(config: RunConfig) -> None
     assert result.cost == pytest.approx(10.0 * hours)
     assert result.peak_memory_gb == 1.5
     assert "camvid_small-1: 4.0 images per second" in result.notes[0]
+
+
+def on_gpus(config: RunConfig, **train: Any) -> RunConfig:
+    return replace(config, train=replace(config.train, use_gpu=True, **train))
+
+
+def test_a_gpu_gives_time_and_scale_before_anything_has_run(config: RunConfig) -> None:
+    prepare(config)
+    result = plan(on_gpus(config), gpu="T4", price=2.0)
+    assert result.hours is not None and 0 < result.hours < 1 and result.cost == pytest.approx(2 * result.hours)
+    slow = plan(on_gpus(config), gpu="T4", network_gbit_per_s=1.0).scale
+    assert [row["gpus"] for row in slow] == [8, 64, 256]
+    assert slow[1]["efficiency"] < result.scale[1]["efficiency"] < result.scale[0]["efficiency"] < 1
+    assert result.bytes["read"] == 12 * 1  # epochs × the one shard's bytes
+    unknown = plan(on_gpus(config))
+    assert unknown.hours is None and any("memory of the GPUs: unknown" in note for note in unknown.notes)
+
+
+def test_a_network_that_does_not_fit_is_refused(config: RunConfig) -> None:
+    wide = replace(config, augment=replace(config.augment, crop=(8192, 8192)))
+    refused = plan(on_gpus(wide), gpu="T4").refused
+    assert any("8192 × 8192 pixels needs weights 0.05 + " in r and "the GPU has 16 GB" in r for r in refused)
+
+
+def test_failures_have_a_price(config: RunConfig) -> None:
+    measure(config, "camvid_small-1", steps=20, images_per_s=4.0, memory_gb=1.5)
+    result = plan(config, mtbf_hours=1.0, price=10.0)
+    assert result.hours is not None and result.checkpoints is not None
+    assert result.cost == pytest.approx(10 * result.hours / result.checkpoints["goodput"])
+    assert plan(config).checkpoints is None
 
 
 def test_incomplete_data_is_refused(config: RunConfig, raw: Path) -> None:
@@ -243,9 +274,13 @@ def test_the_command_exits_with_3_and_still_prints_the_plan(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("price", [float("nan"), float("inf"), -1.0])
-def test_a_price_that_is_none_is_refused(price: float) -> None:
+def test_options_that_are_none_are_refused(price: float) -> None:
     with pytest.raises(InputError, match=r"--price = .*use 0 or more"):
         plan(presets.shapes_smoke(), price=price)
+    with pytest.raises(InputError, match=r"--mtbf-hours = .*: use a number above 0"):
+        plan(presets.shapes_smoke(), mtbf_hours=price)
+    with pytest.raises(InputError, match="--gpu 'H9': not known; use one of 'V100-SXM2-16GB'"):
+        plan(presets.shapes_smoke(), gpu="H9")
 
 
 @pytest.mark.parametrize("shape", URIS)

@@ -1,20 +1,24 @@
-"""A run that is watched can be ended early: all it held is free at once, and the same call goes on."""
+"""A run that is watched can be ended early, and goes on; one that is measured beside releases its best checkpoint."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from pipelines import presets
 from pipelines.preprocess import preprocess
-from pipelines.runtime.progress import Stopped
+from pipelines.runtime.interruption import Stopped
 from pipelines.settings.overrides import override
+from pipelines.store import storage
+from pipelines.store.run_folder import RunFolder
 from pipelines.tracking import runs as tracking
+from pipelines.training.checkpoint import read_checkpoint
 from pipelines.training.driver import train_run
 from pipelines.training.identity import run_folder
 
@@ -63,9 +67,37 @@ def test_a_stopped_run_frees_its_workers_and_can_go_on(ray_cluster: None, mlflow
         time.sleep(0.2)
 
     finished = train_run(CONFIG, prepared, listeners=[], stop=stop)
-    events = [json.loads(line) for line in (uri / "events.jsonl").read_text().splitlines()]
+    events = RunFolder(str(uri)).history.events()
     assert [event["epoch"] for event in events if event["kind"] == "evaluation"] == [1.0, 2.0]
     assert asked == [1.0, 2.0]
     assert finished.mlflow_run_id == run.info.run_id
     assert tracking.client().get_run(run.info.run_id).info.status == "FINISHED"
     assert os.path.isdir(finished.model_uri)
+
+
+def test_measured_beside_the_training_the_best_is_released(ray_cluster: None, mlflow_store: Path) -> None:
+    """One CPU trains, the other one measures."""
+    changes = {
+        "train.num_workers": 1,
+        "train.validate": "beside",
+        "train.release": "best",
+        "train.keep_last": 1,
+        "train.epochs": 4,
+        "train.checkpoint_every": 0,
+    }
+    config = override(CONFIG, changes)
+    prepared = preprocess(config)
+    shown: list[dict[str, Any]] = []
+    run = train_run(config, prepared, listeners=[shown.append])
+    folder = RunFolder(run.uri)
+    measured = {event["step"]: event["PQ"] for event in folder.history.events() if event["kind"] == "evaluation"}
+    assert sorted(measured) == [2, 4, 6, 8] and run.steps == max(measured, key=lambda step: (measured[step], -step))
+    assert {checkpoint.step for checkpoint in folder.checkpoints.complete()} >= {run.steps, 8}
+    (chosen,) = [checkpoint for checkpoint in folder.checkpoints.complete() if checkpoint.step == run.steps]
+    with storage.local_folder(chosen.uri) as local:
+        _, state = read_checkpoint(local)
+    weights = load_file(Path(run.model_uri) / "model.safetensors")
+    averaged = state["average"]
+    assert all(torch.equal(weights[name], averaged[f"module.{name}"]) for name in weights)
+    assert [event["kind"] for event in shown].count("evaluation") == 4
+    assert train_run(config, prepared, listeners=[]) == run

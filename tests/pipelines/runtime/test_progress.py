@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipelines.runtime.progress import Board, Console, describe_step
+from pipelines.runtime.progress import Console, describe_step
 
 STEP = {
     "kind": "step",
@@ -21,12 +21,14 @@ STEP = {
     "lr": 1e-3,
     "images_per_s": 12.0,
     "eta_s": 75.4,
+    "unsaved_s": 185.0,
 }
 
 
 def test_a_step_in_one_line() -> None:
     line = describe_step(STEP)
-    for words in ("step 10/20", "epoch 1.5", "loss 2.500", "semantic 0.400", "12.0 img/s", "0:01:15 left"):
+    expected = "step 10/20", "epoch 1.5", "loss 2.500", "semantic 0.400", "12.0 img/s", "0:01:15 left"
+    for words in (*expected, "0:03:05 lost if killed now"):
         assert words in line
 
 
@@ -51,13 +53,9 @@ def test_evaluations_and_failures_always_show(capsys: pytest.CaptureFixture[str]
     console = Console("train x")
     console({"kind": "evaluation", "epoch": 5.0, "PQ": 39.62, "PQ_th": 49.1, "PQ_st": 25.2, "AP": 34.7, "mIoU": 45.1})
     console({"kind": "failure", "rank": 1, "error": "ValueError: no"})
-    first, second = capsys.readouterr().err.splitlines()
+    console({"kind": "checkpoint", "step": 3, "name": "a"})
+    console({"kind": "restart", "step": 3, "text": "rank 1 was killed"})
+    first, second, third = capsys.readouterr().err.splitlines()
     assert "epoch 5 · PQ 39.6 · PQ_th 49.1" in first
     assert "rank 1 failed: ValueError: no" in second
-
-
-def test_the_board_keeps_its_order() -> None:
-    board = Board()
-    for number in range(5):
-        board.post({"step": number})
-    assert [event["step"] for event in board.since(3)] == [3, 4]
+    assert third == "train x · rank 1 was killed"

@@ -1,4 +1,4 @@
-"""A delivery never waits, never raises, keeps the order, and counts what it loses."""
+"""A delivery never waits, never raises, keeps the order, and loses nothing while it lives."""
 
 import threading
 import time
@@ -6,22 +6,23 @@ from collections.abc import Callable
 
 import pytest
 
-from pipelines.tracking import delivery
-from pipelines.tracking.delivery import Delivery
+from aunet.errors import InputError, Unavailable
+from pipelines.tracking.delivery import Delivery, answer_within
+
+QUICK = (0.01, 0.02)
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "RETRY_SECONDS", (0.01, 0.02))
+def nothing() -> None:
+    """The end of a delivery."""
 
 
-def test_everything_arrives_in_order() -> None:
+def test_everything_arrives_in_order_and_then_the_end() -> None:
     got: list[int] = []
     line = Delivery(got.extend, "numbers")
     for number in range(5000):
         line.put(number)
-    line.close()
-    assert got == list(range(5000)) and line.dropped == 0
+    assert line.close(lambda: got.append(-1), 30)
+    assert got == [*range(5000), -1] and line.waiting == 0 and line.problem is None
 
 
 def test_an_outage_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,14 +34,11 @@ def test_an_outage_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
             raise ConnectionError("no answer")
         got.extend(batch)
 
-    line = Delivery(receive, "numbers")
-    for number in range(100):
+    line = Delivery(receive, "numbers", QUICK)
+    for number in range(100_000):
         line.put(number)
-    deadline = time.monotonic() + 10
-    while len(got) < 100 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    line.close()
-    assert got == list(range(100)) and line.dropped == 0
+    assert line.close(nothing, 10)
+    assert got == list(range(100_000))
     assert capsys.readouterr().err == "numbers: ConnectionError: no answer; trying again\n"
 
 
@@ -53,17 +51,16 @@ def waiting_for(event: threading.Event) -> Callable[[list[int]], None]:
     return receive
 
 
-def test_a_full_queue_drops_and_does_not_wait(capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_puts_never_waits() -> None:
     blocked = threading.Event()
-    line = Delivery(waiting_for(blocked), "numbers", capacity=10)
+    line = Delivery(waiting_for(blocked), "numbers")
     started = time.monotonic()
-    for number in range(1000):
+    for number in range(100_000):
         line.put(number)
     assert time.monotonic() - started < 2
-    assert line.dropped >= 1000 - 10 - 500
+    assert line.waiting == 100_000
     blocked.set()
-    line.close()
-    assert capsys.readouterr().err.count("the queue is full") == 1
+    assert line.close(nothing, 30)
 
 
 def test_closing_does_not_wait_for_a_stuck_receiver() -> None:
@@ -71,6 +68,43 @@ def test_closing_does_not_wait_for_a_stuck_receiver() -> None:
     line = Delivery(waiting_for(stuck), "numbers")
     line.put(1)
     started = time.monotonic()
-    line.close(timeout=0.3)
-    assert time.monotonic() - started < 2
+    assert not line.close(nothing, 0.3)
+    assert time.monotonic() - started < 2 and line.waiting == 1
     stuck.set()
+
+
+@pytest.mark.parametrize("error", [InputError("it was deleted"), Unavailable("no answer")])
+def test_what_is_final_is_not_waited_for(error: Exception) -> None:
+    def refuse(batch: list[int]) -> None:
+        raise error
+
+    line = Delivery(refuse, "numbers", QUICK)
+    line.put(1)
+    started = time.monotonic()
+    assert not line.close(nothing, 2)
+    seconds = time.monotonic() - started
+    assert seconds < 1 if isinstance(error, InputError) else 2 <= seconds < 4
+    assert line.problem == str(error)
+
+
+def test_an_end_that_fails_is_tried_again() -> None:
+    failures = iter(range(3))
+
+    def end() -> None:
+        if next(failures, None) is not None:
+            raise ConnectionError("no answer")
+
+    assert Delivery(lambda _: None, "numbers", QUICK).close(end, 10)
+
+
+def test_an_answer_in_time_and_none() -> None:
+    def refuse() -> None:
+        raise InputError("no such run")
+
+    assert answer_within(5, lambda: 7, "MLflow") == 7
+    with pytest.raises(InputError, match="no such run"):
+        answer_within(5, refuse, "MLflow")
+    never = threading.Event()
+    with pytest.raises(Unavailable, match="MLflow: no answer within 0 s"):
+        answer_within(0.1, lambda: never.wait(20), "MLflow")
+    never.set()

@@ -7,8 +7,8 @@ import pytest
 from aunet.errors import InputError
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.address import is_registered
-from pipelines.tracking.database import client
-from pipelines.tracking.registry import PAGE, alias_holder, resolve_model, version_of, versions_of
+from pipelines.tracking.database import PAGE, client
+from pipelines.tracking.registry import alias_holder, resolve_model, version_of, versions_of
 from tests.canaries import URIS, leaks
 
 

@@ -1,4 +1,4 @@
-"""MLflow on a fresh SQLite file: runs, tables, artifacts, and a tracker that survives a dead server."""
+"""MLflow on a fresh SQLite file: runs, tables, artifacts; one run per training, whatever becomes of it in MLflow."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from requests.exceptions import HTTPError
@@ -18,12 +19,12 @@ ROOT = Path(__file__).parents[3]
 START = """
 import sys
 from pipelines.tracking import runs as tracking
+from pipelines.tracking.tracker import Tracker
 run = tracking.start_run(f"process {sys.argv[1]}", {"train.lr": 0.1})
-tracker = tracking.Tracker(run)
+tracker = Tracker(run)
 for step in range(20):
-    tracker.log_metrics({"loss": 1 / (step + 1)}, step)
-tracker.close()
-assert tracker.dropped == 0
+    tracker.log_event({"kind": "step", "step": step, "at": step, "loss": 1 / (step + 1)})
+assert tracker.conclude("FINISHED") == []
 print(run)
 """
 
@@ -48,10 +49,6 @@ def test_a_run_with_its_figures_tables_and_pictures(mlflow_store: Path) -> None:
     params = {"train.lr": 0.1, "augment.crop": None, "long": "x" * 10_000, **{f"p{n}": n for n in range(250)}}
     parent = tracking.start_run("search", {})
     run = tracking.start_run("shapes", params, {"data_fingerprint": "abc"}, parent=parent)
-    tracker = tracking.Tracker(run)
-    for step in range(1500):
-        tracker.log_metrics({"loss": 1 / (step + 1), "lr": 0.1}, step)
-    tracker.close()
     tracking.log_evaluation(run, {"PQ": 61.5, "PQ_th": float("nan")}, step=1500)
     rows = [{"name": "disc", "PQ": 50.0}, {"name": "sky", "PQ": None}]
     tracking.log_table(run, "per_class.json", rows)
@@ -61,8 +58,6 @@ def test_a_run_with_its_figures_tables_and_pictures(mlflow_store: Path) -> None:
 
     client = tracking.client()
     kept = client.get_run(run)
-    assert tracker.dropped == 0
-    assert len(client.get_metric_history(run, "loss")) == 1500
     assert kept.data.metrics["PQ"] == 61.5
     assert (kept.data.params["train.lr"], kept.data.params["p249"], len(kept.data.params)) == ("0.1", "249", 253)
     assert (kept.data.tags["mlflow.parentRunId"], kept.data.tags["data_fingerprint"]) == (parent, "abc")
@@ -100,18 +95,6 @@ def test_a_file_left_half_made_does_not_matter(tmp_path: Path) -> None:
     assert tracking.start_run("after", {})
 
 
-def test_a_tracker_without_its_server_never_raises(dead_server: str, capsys: pytest.CaptureFixture[str]) -> None:
-    tracker = tracking.Tracker("0" * 32)
-    for step in range(50):
-        tracker.log_metrics({"loss": 1.0}, step)
-    tracker.close(timeout=20)
-    tracker.log_metrics({"loss": 1.0}, 50)
-    lines = capsys.readouterr().err.splitlines()
-    assert tracker.dropped == 51
-    assert len(lines) == 2, "one warning, one count"
-    assert "trying again" in lines[0] and "50 dropped" in lines[1]
-
-
 def test_a_dead_server_is_named_before_training_starts(dead_server: str) -> None:
     with pytest.raises(Unavailable, match=r"MLFLOW_TRACKING_URI = .*start the server, or correct or unset"):
         tracking.start_run("x", {})
@@ -121,6 +104,90 @@ def test_a_refused_upload_is_one_line_without_a_password(dead_server: str) -> No
     message = r"MLFLOW_TRACKING_URI = .*: 500 for http://\*\*\*@host/a; start the server"
     with pytest.raises(Unavailable, match=message), answering():
         raise HTTPError("500 for\nhttp://me:secret@host/a")
+
+
+@pytest.fixture
+def once(mlflow_store: Path) -> Any:
+    """Calls `run_once` as a training does."""
+
+    def call(**changes: Any) -> str:
+        arguments = {"params": {"train.lr": 0.1}, "tags": {"code_version": "abc"}, **changes}
+        return tracking.run_once(str(mlflow_store / "run/mlflow_run_id"), "shapes", **arguments)
+
+    return call
+
+
+def all_runs() -> set[str]:
+    experiment = tracking.find_experiment()
+    assert experiment is not None
+    return {run.info.run_id for run in tracking.client().search_runs([experiment])}
+
+
+def test_a_training_has_one_run(once) -> None:
+    run = once()
+    assert once() == run and all_runs() == {run}
+
+
+def test_what_a_killed_driver_did_not_write_is_written(once) -> None:
+    run = once(params={})
+    parent = tracking.start_run("study", {})
+    assert once(parent=parent) == run
+    kept = tracking.client().get_run(run).data
+    assert kept.params == {"train.lr": "0.1"}
+    assert (kept.tags["mlflow.parentRunId"], kept.tags["code_version"]) == (parent, "abc")
+    other = tracking.start_run("study", {})
+    once(parent=other)
+    assert tracking.client().get_run(run).data.tags["mlflow.parentRunId"] == other
+
+
+def test_a_run_that_was_deleted_is_replaced(once, capsys: pytest.CaptureFixture[str]) -> None:
+    run = once()
+    tracking.client().delete_run(run)
+    new = once()
+    assert new != run and once() == new and all_runs() == {new}
+    line = f"MLflow run {run} does not exist at {tracking.shown_uri()}, or was deleted there; {new} replaces it"
+    assert capsys.readouterr().err.count(line) == 1
+
+
+@pytest.mark.parametrize("content", [b"0" * 32, b"", b"\xff\x1b[2J", b"../x"])
+def test_an_id_that_mlflow_does_not_know_is_replaced(
+    content: bytes, once, mlflow_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    once()
+    (mlflow_store / "run/mlflow_run_id").write_bytes(content)
+    new = once()
+    assert (mlflow_store / "run/mlflow_run_id").read_text() == new
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_an_experiment_that_was_deleted_is_restored(once) -> None:
+    once()
+    tracking.client().delete_experiment(str(tracking.find_experiment()))
+    run = once()
+    assert tracking.client().get_run(run).info.lifecycle_stage == "active"
+
+
+def test_a_known_run_needs_no_server(once, dead_server: str, mlflow_store: Path, capsys) -> None:
+    (mlflow_store / "run").mkdir()
+    (mlflow_store / "run/mlflow_run_id").write_text("0" * 32)
+    assert once() == "0" * 32
+    assert capsys.readouterr().err.endswith("; going on without asking\n")
+
+
+def test_the_end_of_a_run_raises_nothing(dead_server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tracking.finish_run("0" * 32)
+    assert f"MLflow run {'0' * 32} lacks its status FINISHED: " in capsys.readouterr().err
+
+
+def test_an_evaluation_that_is_repeated_is_logged_once(mlflow_store: Path) -> None:
+    run = tracking.start_run("x", {})
+    for metrics in ({"PQ": 0.0}, {"PQ": 0.0, "AP": float("nan")}, {"PQ": 0.0, "AP": float("nan")}):
+        tracking.log_evaluation(run, metrics, step=10)
+    tracking.log_evaluation(run, {"PQ": 0.0}, step=20)
+    tracking.log_evaluation(run, {"PQ": 1.0}, step=20)
+    client = tracking.client()
+    assert [(m.step, m.value) for m in client.get_metric_history(run, "PQ")] == [(10, 0.0), (20, 0.0), (20, 1.0)]
+    assert [m.step for m in client.get_metric_history(run, "AP")] == [10]
 
 
 @pytest.mark.parametrize("content", ["{", "7", "NaN"])

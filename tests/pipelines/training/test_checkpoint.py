@@ -15,7 +15,15 @@ from aunet.predictor import Predictor
 from pipelines import presets
 from pipelines.settings.run_config import RunConfig, from_json
 from pipelines.store.hashes import check_hashes, write_hashes
-from pipelines.training.checkpoint import load_checkpoint, save_checkpoint, save_model
+from pipelines.training.checkpoint import (
+    DamagedCheckpoint,
+    Progress,
+    load_state,
+    read_checkpoint,
+    save_checkpoint,
+    save_model,
+    state_of,
+)
 from pipelines.training.optimization import LossScaler, average_weights, build_optimizer
 from tests.hostile_files import Mark, saved
 from tests.tiny import CATEGORIES, TINY
@@ -42,55 +50,65 @@ def train(parts) -> None:
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     config, first = parts()
     train(first)
-    save_checkpoint(tmp_path, 17, first, config)
+    progress = Progress().advanced("first", 9).advanced("second", 17).advanced("third", 17)
+    save_checkpoint(tmp_path, progress, state_of(first), config)
     _, second = parts()
-    assert load_checkpoint(tmp_path, second) == 17
+    loaded, state = read_checkpoint(tmp_path)
+    load_state(state, second, tmp_path)
+    assert loaded == progress == (17, (("first", 0, 9), ("second", 9, 17)))
     for name, one in first.items():
         torch.testing.assert_close(one.state_dict(), second[name].state_dict(), rtol=0, atol=0)
     assert from_json(RunConfig, json.loads((tmp_path / "config.json").read_text())) == config
 
 
 @pytest.mark.parametrize(
-    ("state", "message"),
+    "state",
     [
-        (saved({"step": 1}), r"'model'"),
-        (saved({"step": 1, "model": 3, "average": 3, "optimizer": 3, "scaler": 3}), "not a checkpoint of this run"),
-        (saved([1, 2]), "not a checkpoint of this run"),
-        (b"text", "not a checkpoint of this run"),
-        (b"", "not a checkpoint of this run"),
-        (b"PK\x03\x04", "not a checkpoint of this run"),
+        saved({"step": 1}),
+        saved({"step": 1, "lineage": [["a", 0]]}),
+        saved({"step": 1, "lineage": [["a", 0, "x"]]}),
+        saved([1, 2]),
+        b"text",
+        b"",
+        b"PK\x03\x04",
     ],
-    ids=["empty", "of other objects", "a list", "text", "no bytes", "half an archive"],
+    ids=["no lineage", "half a lineage", "a lineage of text", "a list", "text", "no bytes", "half an archive"],
 )
-def test_what_is_not_a_checkpoint_is_one_line(tmp_path: Path, state: bytes, message: str) -> None:
+def test_what_is_not_a_checkpoint_is_one_line(tmp_path: Path, state: bytes) -> None:
     config, objects = parts()
-    save_checkpoint(tmp_path, 1, objects, config)
+    save_checkpoint(tmp_path, Progress(1), state_of(objects), config)
     (tmp_path / "state.pt").write_bytes(state)
     write_hashes(tmp_path)
-    with pytest.raises(InputError, match=message) as caught:
-        load_checkpoint(tmp_path, objects)
-    assert caught.value.problems[0].endswith("delete its folder, and the run resumes from the one before")
-    assert "\n" not in caught.value.problems[0]
+    with pytest.raises(DamagedCheckpoint, match="not a checkpoint of this run") as caught:
+        read_checkpoint(tmp_path)
+    assert caught.value.problems[0].endswith("remove its folder") and "\n" not in caught.value.problems[0]
+
+
+def test_a_checkpoint_of_other_objects_is_one_line(tmp_path: Path) -> None:
+    _, objects = parts()
+    for state in ({}, {"model": 3, "average": 3, "optimizer": 3, "scaler": 3}):
+        with pytest.raises(InputError, match="not a checkpoint of this run"):
+            load_state(state, objects, tmp_path)
 
 
 @pytest.mark.parametrize("step", [-1, 1.5, "1", None, True])
 def test_a_step_is_a_number(tmp_path: Path, step: object) -> None:
     config, objects = parts()
-    save_checkpoint(tmp_path, step, objects, config)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=re.escape(f"(step {step!r})")):
-        load_checkpoint(tmp_path, objects)
+    save_checkpoint(tmp_path, Progress(step), state_of(objects), config)  # type: ignore[arg-type]
+    with pytest.raises(DamagedCheckpoint, match=re.escape(f"(step {step!r})")):
+        read_checkpoint(tmp_path)
 
 
 def test_a_pickle_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     """Though its hash is right: whoever may write to the store can change both."""
     config, objects = parts()
-    save_checkpoint(tmp_path, 1, objects, config)
+    save_checkpoint(tmp_path, Progress(1), state_of(objects), config)
     (tmp_path / "state.pt").write_bytes(saved({"step": Mark(tmp_path / "mark"), "model": {}}))
     write_hashes(tmp_path)
     with pytest.raises(
         InputError, match=r"state\.pt: not a checkpoint of this run \(not a pickle of tensors and plain"
     ):
-        load_checkpoint(tmp_path, objects)
+        read_checkpoint(tmp_path)
     assert not (tmp_path / "mark").exists()
     torch.load(tmp_path / "state.pt", weights_only=False)
     assert (tmp_path / "mark").exists(), "it would have been"
@@ -99,12 +117,12 @@ def test_a_pickle_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["state.pt", "config.json"])
 def test_one_flipped_bit_is_named(tmp_path: Path, name: str) -> None:
     config, objects = parts()
-    save_checkpoint(tmp_path, 1, objects, config)
+    save_checkpoint(tmp_path, Progress(1), state_of(objects), config)
     data = bytearray((tmp_path / name).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=name):
-        load_checkpoint(tmp_path, objects)
+        read_checkpoint(tmp_path)
 
 
 def test_a_folder_without_hashes_is_no_checkpoint(tmp_path: Path) -> None:

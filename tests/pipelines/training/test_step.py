@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, distributed
@@ -20,11 +21,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aunet.data.shapes import CATEGORIES
 from aunet.model import build_model
+from aunet.structures import PackedBatch
 from pipelines import presets
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig, TrainConfig
-from pipelines.training.checkpoint import load_checkpoint, save_checkpoint
+from pipelines.training.checkpoint import Progress, load_state, read_checkpoint, save_checkpoint, state_of
+from pipelines.training.optimization import ddp_settings
 from pipelines.training.step import TrainingStep
+from pipelines.training.timing import exchange_figures
 from tests.feeds import scenes, step_decoder
 from tests.tiny import TINY
 
@@ -54,17 +58,22 @@ def config_of(norm: Any = "gn", **train: Any) -> RunConfig:
 def make(config: RunConfig, rank: int = 0, world_size: int = 1) -> TrainingStep:
     """A rank's step; several ranks have to run at once, in processes of their own."""
     torch.manual_seed(0)
-    model = build_model(config.model, CATEGORIES)
-    replica = DistributedDataParallel(model) if world_size > 1 else model
+    model: Any = build_model(config.model, CATEGORIES).to(memory_format=torch.channels_last)
+    replica = DistributedDataParallel(model, **ddp_settings(model)) if world_size > 1 else model
     return TrainingStep(config, model, replica, torch.device("cpu"), rank, world_size, num_steps=100)
 
 
 def run(step: TrainingStep, steps: range) -> list[float]:
     """Take these steps; the total losses."""
-    passes = step.train.accumulate
     decoder = step_decoder(
-        scenes(16), batch_size=BATCH, epochs=9, rank=step.rank, world_size=step.world_size, accumulate=passes
+        scenes(16),
+        batch_size=BATCH,
+        epochs=9,
+        rank=step.rank,
+        world_size=step.world_size,
+        micro_batches=step.train.micro_batches,
     )
+    passes = decoder.accumulate
     return [
         float(step(number, [decoder[number * passes + turn] for turn in range(passes)]).total(step.loss))
         for number in steps
@@ -84,8 +93,17 @@ def counted(exchanges, bucket):  # annotated, it would be refused
     return allreduce_hook(None, bucket)  # type: ignore[arg-type]
 
 
+def without_things(batch: PackedBatch) -> PackedBatch:
+    """The same images, of which nobody annotated a thing."""
+    none = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64), "numbers": np.zeros(0, np.int64)}
+    return dataclasses.replace(batch, targets=[dataclasses.replace(target, **none) for target in batch.targets])
+
+
 def two_ranks(rank: int, folder: str, micro_batch_sizes: list[int]) -> list[tuple[dict[str, Tensor], int]]:
-    """Per size: the weights after all steps, and how often gradients were exchanged."""
+    """Per size: the weights after all steps, and how often gradients were exchanged.
+
+    A last step, which is not among them, has images without things on rank 0.
+    """
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     outcomes = []
@@ -97,6 +115,15 @@ def two_ranks(rank: int, folder: str, micro_batch_sizes: list[int]) -> list[tupl
             step.replica.register_comm_hook(exchanges, counted)
             run(step, range(STEPS))
             outcomes.append((weights(step), sum(exchanges)))
+            assert exchange_figures(step.replica)["all_reduce_ms"] > 0
+            decoder = step_decoder(scenes(16), batch_size=BATCH, epochs=9, rank=rank, world_size=2, micro_batches=2)
+            step.add_up_gradients(STEPS, [without_things(decoder[0]) if rank == 0 else decoder[0]])
+            for name, parameter in step.model.named_parameters():
+                gradient = parameter.grad
+                assert gradient is not None, name
+                other = gradient.clone()
+                distributed.broadcast(other, 0)
+                assert torch.equal(gradient, other), name
     finally:
         distributed.destroy_process_group()
     return outcomes
@@ -123,6 +150,31 @@ def test_workers_and_passes_make_the_same_step(tmp_path: Path) -> None:
     assert apart(alone[2], alone[None]) > 1e-4  # other random numbers: another, equally good step
 
 
+def test_every_parameter_has_a_gradient_where_no_image_has_things() -> None:
+    """So that DDP need not look for parameters without one."""
+    step = make(config_of())
+    decoder = step_decoder(scenes(16), batch_size=BATCH, epochs=9)
+    step.add_up_gradients(0, [without_things(decoder[0])])
+    assert [name for name, parameter in step.model.named_parameters() if parameter.grad is None] == []
+
+
+def test_ddp_looks_for_no_unused_parameters_and_broadcasts_only_what_changes() -> None:
+    for norm in ("gn", "bn"):
+        settings = ddp_settings(build_model(config_of(norm=norm).model, CATEGORIES))
+        assert settings == {
+            "find_unused_parameters": False,
+            "gradient_as_bucket_view": True,
+            "forward_sync_buffers": norm == "bn",
+        }
+
+
+def test_the_phases_of_a_step_are_timed() -> None:
+    step = make(config_of(micro_batch_size=2))
+    run(step, range(2))
+    figures = step.watch.figures(2)
+    assert figures.keys() == {"forward_ms", "backward_ms", "optimizer_ms"} and min(figures.values()) > 0
+
+
 def test_batch_norm_learns_its_statistics_from_every_pass() -> None:
     """More passes, more updates of the running statistics."""
     config = config_of(norm="bn", micro_batch_size=1)
@@ -140,8 +192,10 @@ def test_a_checkpoint_between_steps_changes_nothing(precision: str, optimizer: s
         step.scaler.update(2.0**40)  # the first steps overflow in fp16
     losses = run(unbroken, range(4))
     run(first, range(2))
-    save_checkpoint(tmp_path, 2, first.state(), config)
-    assert load_checkpoint(tmp_path, second.state()) == 2
+    save_checkpoint(tmp_path, Progress(2), state_of(first.state()), config)
+    progress, state = read_checkpoint(tmp_path)
+    load_state(state, second.state(), tmp_path)
+    assert progress.step == 2
     assert run(second, range(2, 4)) == losses[2:]
     assert apart(weights(unbroken), weights(second)) == 0
     assert second.scaler.state_dict() == unbroken.scaler.state_dict()
@@ -222,4 +276,5 @@ def test_presets_keep_the_papers_step_on_fewer_workers() -> None:
     for name in ("coco_r50", "cityscapes_r50"):
         for workers, passes in ((16, 1), (8, 1), (4, 2), (1, 8)):
             train = override(getattr(presets, name)(), {"train.num_workers": workers}).train
-            assert (train.batch_size, train.micro_batch_size, train.accumulate) == (16, 2, passes)
+            assert (train.batch_size, train.micro_batch_size) == (16, 2)
+            assert train.micro_batches == max(workers * passes, 8)

@@ -1,0 +1,40 @@
+"""The nodes of the cluster that this process is connected to, and what runs on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import Any
+
+import ray
+from ray._private.state import state
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+
+def healthy_resources() -> dict[str, float]:
+    """CPUs and GPUs of the nodes that are alive and are not about to be taken away."""
+    leaving = draining_nodes()
+    staying = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+    return {kind: sum(node.get(kind, 0) for node in staying) for kind in ("CPU", "GPU")}
+
+
+def draining_nodes() -> set[str]:
+    """Ray's ids of the nodes that are about to be taken away, such as spot nodes; as Ray Train itself asks."""
+    return set(state.get_draining_nodes())
+
+
+def living_nodes() -> set[str]:
+    """Ray's ids of the nodes that are alive."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def end_process(pid: int, node: str) -> None:
+    """Kill a process on a node, whatever state it is in; does not wait. Ray itself would wait for it to answer."""
+    on_node: Any = NodeAffinitySchedulingStrategy(node, soft=False)
+    ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_node)(_kill).remote(pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
