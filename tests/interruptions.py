@@ -19,9 +19,10 @@ from pipelines.settings.run_config import RunConfig
 from pipelines.store.artifacts import PreparedData
 from pipelines.store.run_folder import RunFolder
 from pipelines.training.assignment import Assignment
+from pipelines.training.checkpoint import stored_state
 from pipelines.training.group import Group
 from pipelines.training.proving.audit import computed, consumed, lost_and_doubled, planned
-from pipelines.training.proving.states import hashes_of, state_at
+from pipelines.training.proving.states import hashes_of
 from pipelines.training.worker import Worker
 from tests.crashes import Crash, Killed
 
@@ -139,8 +140,8 @@ class Runs:
 
     def _result(self, name: str, result: Interrupted) -> Interrupted:
         *_, earlier, last = RunFolder(str(self.root / name)).checkpoints.complete()
-        progress, state = state_at(last)
-        result.hashes, result.earlier = hashes_of(state), hashes_of(state_at(earlier)[1])
+        progress, state = stored_state(last)
+        result.hashes, result.earlier = hashes_of(state), hashes_of(stored_state(earlier)[1])
         entries = computed(str(self.root / "audit" / name))
         result.lost, result.doubled = lost_and_doubled(
             planned(self.config, self.prepared.uri), consumed(entries, progress)

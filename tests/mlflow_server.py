@@ -8,13 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.fault_proxy import FaultProxy
+from tests.fault_proxy import FaultProxy, running
 
 MOODS = {
     "well": ("passed", True),
@@ -78,13 +77,5 @@ class MoodyProxy(FaultProxy):
 @contextlib.contextmanager
 def moody(upstream: str, stall: float) -> Iterator[MoodyProxy]:
     """A proxy before a server, until the block ends."""
-    proxy = MoodyProxy(upstream, 0, stall=stall)
-    thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with running(MoodyProxy(upstream, 0, stall=stall)) as proxy:
         yield proxy
-    finally:
-        proxy.over.set()
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()

@@ -49,16 +49,19 @@ class Checkpoints(Folder):
 
     def new(self, step: int) -> Checkpoint:
         """A checkpoint that is not written yet."""
-        return Checkpoint(storage.join(self.uri, f"{step:010d}-{uuid.uuid4().hex[:8]}"))
+        return self.named(f"{step:010d}-{uuid.uuid4().hex[:8]}")
+
+    def named(self, name: str) -> Checkpoint:
+        """The one in the folder of that name."""
+        return Checkpoint(storage.join(self.uri, name))
 
     def complete(self) -> list[Checkpoint]:
         """Those that count, the newest last."""
-        return [checkpoint for checkpoint, names in self._listed().items() if HASHES in names and DAMAGED not in names]
+        return [checkpoint for checkpoint, names in self._listed().items() if _counts(names)]
 
     def others(self) -> list[Checkpoint]:
         """Those that were never completed, or were found damaged; no links."""
-        complete = self.complete()
-        return [checkpoint for checkpoint in self._listed() if checkpoint not in complete]
+        return [checkpoint for checkpoint, names in self._listed().items() if not _counts(names)]
 
     def _listed(self) -> dict[Checkpoint, set[str]]:
         """Every folder with the name of a checkpoint, and the names of its files."""
@@ -66,8 +69,13 @@ class Checkpoints(Folder):
         for file in storage.list_files(self.uri, follow_links=False) if self.exists() else []:
             folder, _, name = file.path.partition("/")
             if NAME.fullmatch(folder):
-                names.setdefault(Checkpoint(storage.join(self.uri, folder)), set()).add(name)
+                names.setdefault(self.named(folder), set()).add(name)
         return names
+
+
+def _counts(names: set[str]) -> bool:
+    """Whether a checkpoint with files of these names is complete, and was not found damaged."""
+    return HASHES in names and DAMAGED not in names
 
 
 def superseded(checkpoints: Sequence[Checkpoint], keep_last: int, is_needed: Callable[[int], bool]) -> list[Checkpoint]:

@@ -108,6 +108,12 @@ class RunFolder(Folder):
         """Id of the run in MLflow."""
         return join(self.uri, "mlflow_run_id")
 
+    def mlflow_id(self) -> str | None:
+        """Id of the run in MLflow; None: it has none yet."""
+        if not storage.exists(self.mlflow_id_uri):
+            return None
+        return storage.read_bytes(self.mlflow_id_uri).decode(errors="replace")
+
     @property
     def model_uri(self) -> str:
         """Folder of the model, written when the run is finished."""
@@ -155,8 +161,8 @@ class RunFolder(Folder):
             return None
         plain = read_stored(self.artifact_uri, "delete it and train again")
         run = TrainedRun.from_fields(plain, self.artifact_uri)
-        is_known = storage.exists(self.mlflow_id_uri)  # by another id since, where the first was deleted in MLflow
-        return replace(run, mlflow_run_id=storage.read_bytes(self.mlflow_id_uri).decode()) if is_known else run
+        # It has another id since where the first was deleted in MLflow.
+        return replace(run, mlflow_run_id=self.mlflow_id() or run.mlflow_run_id)
 
     def finish(self, run: TrainedRun) -> None:
         """Write the artifact: the run is finished."""

@@ -68,7 +68,7 @@ def _is_begun(folder: RunFolder) -> bool:
 
 
 def _id(folder: RunFolder) -> str:
-    return storage.read_bytes(folder.mlflow_id_uri).decode(errors="replace")
+    return folder.mlflow_id() or ""
 
 
 def _runs():  # noqa: ANN202 - the module, which takes seconds to import

@@ -15,6 +15,8 @@ from aunet.errors import InputError
 from aunet.model_files import CONFIG, WEIGHTS
 from aunet.torch_files import read_state
 from pipelines.settings.run_config import RunConfig, to_json
+from pipelines.store import storage
+from pipelines.store.checkpoints import Checkpoint
 from pipelines.store.hashes import STATE, check_hashes, write_hashes
 
 
@@ -79,8 +81,21 @@ def read_checkpoint(folder: Path) -> tuple[Progress, dict[str, Any]]:
     return progress, state
 
 
-def load_state(state: Mapping[str, Any], components: Mapping[str, Stateful | None], source: Path) -> None:
-    """Load what `read_checkpoint` returned from `source` into the given objects.
+def stored_state(checkpoint: Checkpoint) -> tuple[Progress, dict[str, Any]]:
+    """`read_checkpoint` of one in the store.
+
+    Raises:
+        DamagedCheckpoint: it is not what was written.
+    """
+    with storage.local_folder(checkpoint.uri) as local:
+        return read_checkpoint(local)
+
+
+def load_state(state: Mapping[str, Any], components: Mapping[str, Stateful | None], source_name: str | Path) -> None:
+    """Load what was read from a checkpoint into the given objects.
+
+    Args:
+        source_name: of the checkpoint, for messages.
 
     Raises:
         InputError: it is not a checkpoint of such objects.
@@ -90,12 +105,12 @@ def load_state(state: Mapping[str, Any], components: Mapping[str, Stateful | Non
             if component is not None:
                 component.load_state_dict(state[name])
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-        raise InputError(_not_a_checkpoint(source, error)) from error
+        raise InputError(_not_a_checkpoint(source_name, error)) from error
 
 
-def _not_a_checkpoint(folder: Path, error: Exception) -> str:
+def _not_a_checkpoint(folder: str | Path, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{folder / STATE}: not a checkpoint of this run ({reason:.160}); remove its folder"
+    return f"{folder}/{STATE}: not a checkpoint of this run ({reason:.160}); remove its folder"
 
 
 def save_model(folder: Path, weights: dict[str, Tensor], settings: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ from pipelines.training.assignment import Assignment
 from pipelines.training.attempt import Attempt
 from pipelines.training.checkpoint import DamagedCheckpoint
 from pipelines.training.following import drive_or_follow
-from pipelines.training.identity import num_steps, run_folder
+from pipelines.training.identity import plan_of, run_folder
 from pipelines.training.record import RunRecord
 from pipelines.training.release import publish, released
 from pipelines.training.supervision import AttemptOutcome, Supervisor
@@ -101,8 +101,8 @@ class Driver:
         self.config, self.prepared, self.folder = config, prepared, folder
         self.lease, self.signals, self.stop = lease, signals, stop
         self.listeners, self.parent, self.audit_uri = listeners, parent, audit_uri
-        self.steps = num_steps(config, prepared.num_images["train"])
-        self.validations = Validations(config, prepared.uri, prepared.num_images["train"])
+        self.plan = plan_of(config, prepared.num_images["train"])
+        self.validations = Validations(config, prepared.uri, self.plan)
 
     def run(self) -> TrainedRun:
         """Train what is left, and commit the run."""
@@ -213,7 +213,7 @@ class Driver:
     def _release(self, record: RunRecord) -> Checkpoint | None:
         """Publish the model if all is trained and measured; None: there is something left to train."""
         while checkpoints := self.folder.checkpoints.complete():
-            if not (checkpoints[-1].step >= self.steps or record.is_exhausted(self.config.train.patience)):
+            if not (checkpoints[-1].step >= self.plan.num_steps or record.is_exhausted(self.config.train.patience)):
                 return None
             while self.validations.waiting:
                 for event in self.validations.poll(1.0):

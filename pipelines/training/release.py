@@ -15,7 +15,7 @@ from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
 from pipelines.store.checkpoints import Checkpoint
 from pipelines.store.hashes import upload_hashed
-from pipelines.training.checkpoint import read_checkpoint, save_model
+from pipelines.training.checkpoint import save_model, stored_state
 
 
 def released(config: RunConfig, checkpoints: Sequence[Checkpoint], quality: Mapping[int, float]) -> Checkpoint:
@@ -52,8 +52,7 @@ def write_model(config: RunConfig, prepared_uri: str, checkpoint: Checkpoint, fo
         "categories": Manifest.load(prepared_uri).categories.to_json(),
         "run": to_json(config),
     }
-    with storage.local_folder(checkpoint.uri) as local:
-        _, state = read_checkpoint(local)
+    _, state = stored_state(checkpoint)
     averaged, prefix = state["average"] or {}, "module."
     weights = {name.removeprefix(prefix): t for name, t in averaged.items() if name.startswith(prefix)}
     save_model(folder, weights or state["model"], settings)

@@ -17,7 +17,6 @@ from pipelines.runtime.events import Event
 from pipelines.runtime.interruption import Preempted, Signals
 from pipelines.runtime.nodes import draining_nodes, end_process, healthy_resources
 from pipelines.settings.run_config import RunConfig
-from pipelines.store.checkpoints import Checkpoint
 from pipelines.store.lease import Lease
 from pipelines.store.run_folder import RunFolder
 from pipelines.training.attempt import Attempt, cause_of_failure, end_workers, is_echo
@@ -139,7 +138,7 @@ class Supervisor:
         if event["kind"] == "checkpoint":
             self.has_saved = True
             if self.config.train.validate == "beside":
-                self.validations.add(Checkpoint(f"{self.folder.checkpoints.uri}/{event['name']}"))
+                self.validations.add(self.folder.checkpoints.named(event["name"]))
             self._keep()
         elif event["kind"] == "evaluation":
             self._answer(event)

@@ -7,10 +7,10 @@ from typing import Any
 
 import ray
 
+from pipelines.data.sample_plan import SamplePlan
 from pipelines.runtime.events import Event
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.checkpoints import Checkpoint
-from pipelines.training.identity import plan_of
 from pipelines.training.remote import measure_checkpoint
 
 
@@ -18,12 +18,11 @@ class Validations:
     """The checkpoints of a run that are to be measured.
 
     Args:
-        num_images: of the training split.
+        plan: of the run's steps.
     """
 
-    def __init__(self, config: RunConfig, prepared_uri: str, num_images: int) -> None:
-        self.config, self.prepared_uri = config, prepared_uri
-        self.plan = plan_of(config, num_images)
+    def __init__(self, config: RunConfig, prepared_uri: str, plan: SamplePlan) -> None:
+        self.config, self.prepared_uri, self.plan = config, prepared_uri, plan
         self.waiting: list[Checkpoint] = []
         self._last = 0
         self._task: Any = None

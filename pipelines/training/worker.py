@@ -23,9 +23,10 @@ from pipelines.measuring.measurement import Measurement, measure
 from pipelines.runtime.board import Link
 from pipelines.runtime.events import Event
 from pipelines.store import storage
+from pipelines.store.checkpoints import Checkpoint
 from pipelines.store.run_folder import RunFolder
 from pipelines.training.assignment import Assignment
-from pipelines.training.checkpoint import DamagedCheckpoint, Progress, load_state, read_checkpoint, state_of
+from pipelines.training.checkpoint import DamagedCheckpoint, Progress, load_state, state_of, stored_state
 from pipelines.training.finite_losses import FiniteLosses
 from pipelines.training.group import Group
 from pipelines.training.optimization import learning_rate
@@ -64,7 +65,9 @@ class Worker:
         )
         self.watch, self.watched = self.update.watch, 0
         """Times the phases of steps, since that step."""
-        self.flops = flops_per_image(config, self.categories) if group.device.type == "cuda" else 0.0
+        self.flops = (
+            flops_per_image(config, self.categories) if group.rank == 0 and group.device.type == "cuda" else 0.0
+        )
         self.profiler = StepProfiler(config.train.profile if group.rank == 0 else None, group.device)
         self.finite = FiniteLosses(self.folder.not_finite_uri(group.rank), group.rank, group.device)
         self.resumed = Progress()
@@ -229,28 +232,28 @@ class Worker:
 
     def resume(self) -> None:
         """Continue from the newest checkpoint that is whole, if there is one."""
-        name = self.group.broadcast(self._choose() if self.group.rank == 0 else "")
-        for checkpoint in self.folder.checkpoints.complete():
-            if checkpoint.name == name:
-                with storage.local_folder(checkpoint.uri) as local:
-                    self.resumed, state = read_checkpoint(local)
-                    load_state(state, self.update.state(), local)
+        chosen = self._choose() if self.group.rank == 0 else None
+        name = self.group.broadcast(chosen[0].name if chosen else "")
+        if name and chosen is None:
+            checkpoint = self.folder.checkpoints.named(name)
+            chosen = (checkpoint, *stored_state(checkpoint))
+        if chosen:
+            checkpoint, self.resumed, state = chosen
+            load_state(state, self.update.state(), checkpoint.uri)
         self.step = self.resumed.step
         if self.group.rank == 0:
             self.link.post({"kind": "resume", "step": self.step})
 
-    def _choose(self) -> str:
-        """Name of the newest checkpoint that is whole; empty: there is none. The others no longer count."""
+    def _choose(self) -> tuple[Checkpoint, Progress, dict[str, Any]] | None:
+        """The newest checkpoint that is whole, and what it holds; None: there is none. The others no longer count."""
         for checkpoint in reversed(self.folder.checkpoints.complete()):
             try:
-                with storage.local_folder(checkpoint.uri) as local:
-                    read_checkpoint(local)
-                return checkpoint.name
+                return (checkpoint, *stored_state(checkpoint))
             except DamagedCheckpoint as error:
                 checkpoint.mark_damaged(str(error))
                 text = f"checkpoint of step {checkpoint.step} is damaged ({error}); using the one before"
                 self.link.post({"kind": "warning", "step": checkpoint.step, "text": text})
-        return ""
+        return None
 
     def _is_needed(self, step: int) -> bool:
         """Whether the checkpoint of a step is kept: for good, for its PQ, or because it is still to be measured."""

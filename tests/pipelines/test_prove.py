@@ -18,14 +18,14 @@ from pipelines.data.sample_plan import SamplePlan
 from pipelines.pages.certificate import render_certificate
 from pipelines.prove import prove, shortened
 from pipelines.store.artifacts import PreparedData
-from pipelines.training.checkpoint import DamagedCheckpoint, Progress
+from pipelines.training.checkpoint import DamagedCheckpoint, Progress, stored_state
 from pipelines.training.identity import num_steps
 from pipelines.training.proving.audit import computed, consumed, lost_and_doubled, note
 from pipelines.training.proving.campaign import KINDS, Fault, schedule
 from pipelines.training.proving.certificate import Certificate, FaultRecord, num_recomputed, records_of, totals_of
 from pipelines.training.proving.damaging import degrade, flip_a_bit
 from pipelines.training.proving.proof import in_turn
-from pipelines.training.proving.states import deviation, hashes_of, state_at
+from pipelines.training.proving.states import deviation, hashes_of
 from tests.checkpointing import small_config, small_state, with_checkpoints
 
 
@@ -110,7 +110,7 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
     newest = folder.checkpoints.complete()[-1]
     assert "in the checkpoint of step 2" in flip_a_bit(newest, random.Random(0))
     with pytest.raises(DamagedCheckpoint):
-        state_at(newest)
+        stored_state(newest)
 
 
 def test_a_degraded_checkpoint_loads_and_doubles_steps(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_degraded_checkpoint_loads_and_doubles_steps(tmp_path: Path) -> None:
     folder = with_checkpoints(tmp_path / "run", 5, 6)
     text = degrade(folder.checkpoints, small_config(), SamplePlan(7, 2, 4, 0))
     (only,) = folder.checkpoints.complete()
-    progress, state = state_at(only)
+    progress, state = stored_state(only)
     assert (only.step, progress.step) == (4, 4) and "cursor at step 4" in text
     assert progress.lineage == (("attempt", 0, 6),) and state["optimizer"]["state"] == {}
     assert torch.equal(state["model"]["weight"], small_state(6)["model"]["weight"])

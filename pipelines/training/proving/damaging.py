@@ -11,8 +11,7 @@ from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.checkpoints import Checkpoint, Checkpoints
 from pipelines.store.hashes import upload_hashed
-from pipelines.training.checkpoint import save_checkpoint
-from pipelines.training.proving.states import state_at
+from pipelines.training.checkpoint import save_checkpoint, stored_state
 
 
 def flip_a_bit(checkpoint: Checkpoint, dice: random.Random) -> str:
@@ -35,7 +34,7 @@ def degrade(checkpoints: Checkpoints, config: RunConfig, plan: SamplePlan) -> st
     complete = checkpoints.complete()
     if not complete:
         return "no checkpoint"
-    progress, state = state_at(complete[-1])
+    progress, state = stored_state(complete[-1])
     first = -(-int(plan.epoch_of(progress.step)) * plan.num_samples // plan.batch_size)
     state["optimizer"] = {**state["optimizer"], "state": {}}
     with tempfile.TemporaryDirectory() as scratch:

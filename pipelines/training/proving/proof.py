@@ -18,6 +18,7 @@ from pipelines.store.artifacts import PreparedData
 from pipelines.store.layout import Store
 from pipelines.store.proof_folder import ProofFolder
 from pipelines.tracking.address import VARIABLE, sqlite_uri
+from pipelines.training.checkpoint import stored_state
 from pipelines.training.identity import plan_of, run_id
 from pipelines.training.proving.audit import computed, consumed, lost_and_doubled, planned
 from pipelines.training.proving.campaign import KINDS, Campaign, Kind, possible_kinds, schedule
@@ -31,7 +32,7 @@ from pipelines.training.proving.certificate import (
 )
 from pipelines.training.proving.damaging import degrade
 from pipelines.training.proving.driving import Task
-from pipelines.training.proving.states import deviation, hashes_of, state_at
+from pipelines.training.proving.states import deviation, hashes_of
 
 WITHOUT_PROTECTION: tuple[Kind, ...] = ("driver",)
 """What can be done where a checkpoint must be spoiled while nobody runs."""
@@ -101,10 +102,10 @@ class Proof:
 
     def _compare(self, undisturbed: Campaign, disturbed: Campaign, requested: int) -> Certificate:
         *earlier, last = undisturbed.checkpoints.complete()
-        expected, before = state_at(last)[1], state_at(earlier[-1])[1]
+        expected, before = stored_state(last)[1], stored_state(earlier[-1])[1]
         if not (stored := disturbed.checkpoints.complete()):
             raise Unavailable(f"{disturbed.checkpoints.uri}: no checkpoint is left; {disturbed.error}")
-        progress, state = state_at(stored[-1])
+        progress, state = stored_state(stored[-1])
         entries, quiet = computed(disturbed.task.audit_uri), computed(undisturbed.task.audit_uri)
         records = records_of(disturbed.faults, entries, not disturbed.error and progress.step == last.step)
         lost, doubled = lost_and_doubled(planned(self.config, self.prepared.uri), consumed(entries, progress))
@@ -146,4 +147,4 @@ def in_turn(kills: int, kinds: tuple[Kind, ...], seed: int) -> dict[Kind, int]:
 
 def _final(campaign: Campaign) -> dict[str, Any]:
     """The state at the end of a run."""
-    return state_at(campaign.checkpoints.complete()[-1])[1]
+    return stored_state(campaign.checkpoints.complete()[-1])[1]

@@ -9,20 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.store import storage
-from pipelines.store.checkpoints import Checkpoint
-from pipelines.training.checkpoint import Progress, read_checkpoint
-
-
-def state_at(checkpoint: Checkpoint) -> tuple[Progress, dict[str, Any]]:
-    """Progress and state of a checkpoint.
-
-    Raises:
-        DamagedCheckpoint: it is not what was written.
-    """
-    with storage.local_folder(checkpoint.uri) as local:
-        return read_checkpoint(local)
-
 
 def hashes_of(state: dict[str, Any]) -> dict[str, str]:
     """SHA-256 of each component (`model`, `average`, `optimizer`, `scaler`): names, types, shapes and bits."""

@@ -18,6 +18,7 @@ from pipelines.store.history import History
 from pipelines.store.lease import acquire
 from pipelines.store.run_folder import RunFolder
 from pipelines.training import attempt as attempts, supervision
+from pipelines.training.identity import plan_of
 from pipelines.training.record import RunRecord
 from pipelines.training.supervision import AttemptOutcome, Supervisor
 from pipelines.training.validation import Validations
@@ -57,7 +58,7 @@ class Watch:
         self.record = RunRecord(History(self.run.uri), [self.shown.append])
         self.board, self.signals = Direct(), Signals()
         self.lease = acquire(self.run.in_use_uri, 60)
-        validations = Validations(config, "prepared", 16)
+        validations = Validations(config, "prepared", plan_of(config, 16))
         self.supervisor = Supervisor(config, self.run, self.board, self.record, validations, self.lease, self.signals)
 
     def watch(self, *ticks: Any, error: Exception | None = None) -> AttemptOutcome:
