@@ -27,7 +27,8 @@ GPUS = {
     "H200": Gpu(989e12, 141),
     "B200": Gpu(2250e12, 180),
 }
-"""From NVIDIA's data sheets (of the A10G: from AWS's description of its G5 machines), without sparsity."""
+"""Without sparsity. Written down from memory of NVIDIA's data sheets and AWS's description of its G5 machines (A10G),
+and not compared with them since."""
 
 GPUS_PER_MACHINE = 8
 UTILISATION = 0.2
