@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from pipelines.settings.run_config import TrainConfig
 
 LEAST_SCALE = 1e-4
 """Loss scale below which fp16 training is given up."""
+SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")  # torch 2.13 renamed it
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+"""Argument of DistributedDataParallel: whether rank 0's buffers are sent to the others before every pass."""
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -38,7 +46,7 @@ def ddp_settings(model: nn.Module) -> dict[str, Any]:
     The gradients are views of the buffers that travel. Buffers are broadcast only where batch norm changes them.
     """
     collects = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return {"find_unused_parameters": False, "gradient_as_bucket_view": True, "forward_sync_buffers": collects}
+    return {"find_unused_parameters": False, "gradient_as_bucket_view": True, SYNC_BUFFERS: collects}
 
 
 def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
