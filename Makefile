@@ -13,17 +13,18 @@ READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 HOOKS_READY := .venv/.hooks-ready
 FUZZ_READY := .venv/.fuzz-ready
+BROWSER_READY := .venv/.browser-ready
 FUZZ_SECONDS ?= 60
 OPS_SOURCES := $(shell find ops -path ops/build -prune -o -type f \
 	\( -name '*.toml' -o -name 'setup.py' -o -name 'build.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print 2>/dev/null)
 CPP_SOURCES := $(shell find ops/csrc tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py
+BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py benchmarks/serving.py
 TEST_ARGS ?=
 
-.PHONY: help demo test test-slow certificate check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests setup
+.PHONY: help demo test test-slow test-browser image-test certificate check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests kind setup
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## the main job on generated scenes: data, training, evaluation, registered model, pictures
 	@$(BIN)/python -m jobs run shapes_smoke
@@ -33,6 +34,15 @@ test: $(READY)  ## the test suite, in two processes (TEST_ARGS="tests/aunet -k f
 
 test-slow: $(READY)  ## the tests that train for minutes; AUNET_SAMPLE_DATA names the folder of real images
 	@$(BIN)/python -m pytest -q -m slow $(TEST_ARGS)
+
+test-browser: $(READY) $(BROWSER_READY)  ## the report in headless Chromium: keyboard, gallery, accessibility
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ echo "no Chromium on this machine; on Debian: apt-get install chromium" >&2; exit 1; }
+	@$(BIN)/python -m pytest -q tests/pipelines/pages/test_in_a_browser.py $(TEST_ARGS)
+
+image-test: $(READY)  ## build the image with buildah and use it: root, a network, 25 GB, half an hour
+	@AUNET_IMAGE_TEST=1 AUNET_IMAGE_RESULT=benchmarks/results/image.json \
+		$(BIN)/python -m pytest -q -s -m slow tests/end_to_end/test_image.py
 
 certificate: $(READY)  ## 43 faults, 200 interruptions, and a run without protections: an hour or two, to benchmarks/results
 	@$(BIN)/python benchmarks/certificate.py
@@ -79,7 +89,7 @@ clean:  ## remove caches and build products; keep .venv and the store
 
 lock: $(READY)  ## resolve constraints.txt again, to the newest versions that fit together, with their hashes
 	@{ sed '/^[^#]/,$$d' constraints.txt; printf 'setuptools\nuv\n' | $(UV) pip compile -q --upgrade \
-		--all-extras --group docs --group fuzz --group hooks --excludes <(echo aunet-ops) --fork-strategy fewest --universal \
+		--all-extras --group browser --group docs --group fuzz --group hooks --excludes <(echo aunet-ops) --fork-strategy fewest --universal \
 		--python-version 3.11 --no-annotate --no-header --generate-hashes pyproject.toml -; } > constraints.new
 	@mv constraints.new constraints.txt
 
@@ -90,6 +100,15 @@ digests:  ## pin the Dockerfile's base images to what their tags are today (need
 	version() { sed -n "s/^ARG $$1_VERSION=//p" Dockerfile; }; \
 	pin CUDA "nvidia/cuda:$$(version CUDA)-devel-ubuntu24.04"; \
 	pin PYTHON "python:$$(version PYTHON)-slim"
+
+kind:  ## a cluster of kind with KubeRay for shapes_smoke (needs docker, kind, helm, kubectl; this recipe has not been run)
+	@kind create cluster --name aunet
+	@helm repo add kuberay https://ray-project.github.io/kuberay-helm/ && helm repo update kuberay
+	@helm install kuberay-operator kuberay/kuberay-operator --version 1.7.0 --wait
+	@docker build -t aunet:kind . && kind load docker-image aunet:kind --name aunet
+	@kubectl apply -k deploy/overlays/kind
+	@echo "kind: next, AUNET_STORE=s3://… python -m jobs submit run shapes_smoke --target kuberay --wait \"
+	@echo "  --cluster.namespace aunet --cluster.image aunet:kind"
 
 setup: $(READY)  ## the virtual environment, pinned dependencies and the compiled operator, nothing else
 
@@ -124,6 +143,10 @@ $(DOCS_READY): pyproject.toml constraints.txt | $(UV)
 
 $(FUZZ_READY): pyproject.toml constraints.txt | $(UV)
 	@$(INSTALL) --group fuzz
+	@touch $@
+
+$(BROWSER_READY): pyproject.toml constraints.txt | $(UV)
+	@$(INSTALL) --group browser
 	@touch $@
 
 $(HOOKS_READY): pyproject.toml constraints.txt | $(UV)

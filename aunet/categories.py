@@ -97,6 +97,11 @@ class Categories:
         return {c.id: c for c in self.entries}
 
     @cached_property
+    def index_of(self) -> dict[int, int]:
+        """category_id → index in `entries`."""
+        return {c.id: n for n, c in enumerate(self.entries)}
+
+    @cached_property
     def by_name(self) -> dict[str, Category]:
         return {c.name: c for c in self.entries}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -17,6 +18,11 @@ Side = Annotated[int, Range(at_least=1, at_most=65_536)]
 """Pixels."""
 InputSide = Annotated[int, Range(at_least=32, at_most=65_536)]
 """Pixels that leave something at the coarsest level."""
+Geometry = Literal["exact", "unaligned", "torchvision"]
+Pixel = Annotated[float, Range(above=0, at_most=1)]
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext152_64x4d_dcn_nl")
+TIMM = "timm:"
+TIMM_NAME = re.compile(r"timm:[\w.-]{1,100}")
 PositiveShare = Annotated[float, Range(above=0, at_most=1)]
 Factor = Annotated[float, Range(above=0, at_most=100)]
 Weight = Annotated[float, Range(at_least=0, at_most=1e6)]
@@ -24,23 +30,35 @@ Weight = Annotated[float, Range(at_least=0, at_most=1e6)]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackboneConfig:
-    """ResNet-FPN shared by all branches."""
+    """Backbone with a feature pyramid, shared by all branches."""
 
-    name: Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext152_64x4d_dcn_nl"] = "resnet50"
-    """The last one has deformable convolutions and a non-local block (Table 2)."""
+    name: str = "resnet50"
+    """`resnet18`, `resnet34`, `resnet50`, `resnet101`, `resnet152`; `resnext152_64x4d_dcn_nl`, with deformable
+    convolutions and a non-local block (Table 2); or `timm:NAME`, a network of timm with features at strides 4 … 32."""
     norm: Literal["frozen_bn", "bn", "gn"] = "frozen_bn"
     """`frozen_bn` with pretrained weights (section 3.4); `gn` or `bn` from scratch, where a frozen random batch
-    norm does not learn."""
+    norm does not learn. A network of timm has norms of its own: `frozen_bn` freezes those that are batch norms."""
     weights: str | None = None
-    """A torchvision weight name (`IMAGENET1K_V1`), or a state dict in torchvision's names: a path, or in the pipelines
-    an object-store URI. A file name such as `resnet50-0676ba61.pth` carries the first digits of the content's SHA-256,
-    which is checked; a URI needs them. None: random (He) initialisation."""
+    """A torchvision weight name (`IMAGENET1K_V1`); `timm`: what timm publishes for its network; `pip:PACKAGE`: the file
+    in an installed package; or a state dict in the library's names: a path, or in the pipelines an object-store URI. A
+    file name such as `resnet50-0676ba61.pth` carries the first digits of the content's SHA-256, which is checked; a URI
+    needs them. None: random (He) initialisation."""
     trainable_stages: Annotated[int, Range(at_least=0, at_most=5)] = 3
     """How many of the five stages are trained, counted from the top; the others are frozen. 5 from scratch."""
     fpn_channels: Channels = 256
+    pixel_mean: tuple[Pixel, Pixel, Pixel] | None = None
+    """Mean of red, green and blue, 0 … 1, that is taken out of the images. None: as the backbone's weights were
+    trained, ImageNet's for torchvision, its own for timm."""
+    pixel_std: tuple[Pixel, Pixel, Pixel] | None = None
+    """Their deviation, by which they are divided; None: likewise."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "model.backbone")
+        is_timm = TIMM_NAME.fullmatch(self.name) is not None
+        known = f"use one of {', '.join(RESNETS)}, or {TIMM}NAME with a name of timm"
+        check(is_timm or self.name in RESNETS, "model.backbone.name", self.name, known)
+        own_norms = "a network of timm has norms of its own; use frozen_bn, or bn to train them"
+        check(not (is_timm and self.norm == "gn"), "model.backbone.norm", self.norm, own_norms)
         check(
             not (self.norm == "frozen_bn" and self.weights is None and self.trainable_stages == 5),
             "model.backbone.norm",
@@ -82,6 +100,10 @@ class ForegroundConfig:
     box_channels: Channels = 1024
     mask_convs: Convolutions = 4
     mask_channels: Channels = 256
+    geometry: Geometry = "exact"
+    """Where a pixel is. `exact`: centres at halves everywhere; masks are enlarged without rounding their boxes.
+    `unaligned`: RoIAlign reads half a pixel off, as in networks trained without this setting, and masks are enlarged to
+    where they were learned. `torchvision`: the same RoIAlign, and masks in boxes rounded to whole pixels."""
     score_threshold: Share = 0.05
     nms_threshold: Share = 0.5
     max_detections: Number = 100
@@ -100,6 +122,9 @@ class BackgroundConfig:
     """3×3 convolutions on P2, P3, P4 and P5, each at its own resolution."""
     thing_labels: ThingLabels = "one"
     """One label for all things (COCO) or one for each (Cityscapes); section 4.3."""
+    final_conv: bool = False
+    """Beyond the paper: a 3×3 convolution, norm and ReLU between MAM and the classifier, which without them only see
+    attention as a factor."""
     hard_pixels: PositiveShare = 1.0
     """Share of the pixels, those with the highest loss, that L_Seg averages; 1: all, as in the paper. Less than 1 helps
     rare and thin categories."""
@@ -122,11 +147,24 @@ class AttentionConfig:
     """C'_r, width between the two convolutions of Eq. 1."""
     mask_size: Literal[14, 28] = 28
     """m of the mask features given to RoIUpsample: 14 before the deconvolution, 28 after it."""
-    normalize: Literal["coverage"] | None = None
-    """None: overlapping RoIs sum, as written in the paper; `coverage`: divided by the splat of ones."""
+    normalize: Literal["coverage"] | None = "coverage"
+    """None: overlapping RoIs sum, as written in the paper; `coverage`: divided by the splat of ones, so that what is
+    written stays in the range of the masks."""
+    reweight_start: Literal["identity", "random"] = "identity"
+    """`random`: N = σ(GN(…)), as in the paper: a random factor about .5 for each channel at the start. `identity`:
+    N = 2 σ(GN(…)), whose norm starts with a scale of 0, so that N = 1."""
+    centered: bool = False
+    """Beyond the paper: take the mean over the map out of M before σ, so that M' cannot become a constant."""
+    written: Literal["all", "confident", "by_score"] = "all"
+    """Which detections MAM writes in inference: all, as in the paper; those with a score of at least .5; or all, each
+    mask times its score. In training all sampled positives are written."""
+    gain: bool = False
+    """Control: five learned scalars in place of PAM and MAM, S' = S (1 + σ(a)): what attention's scale does alone."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "model.attention")
+        cure = "it stands in place of attention; switch model.attention.pam and .mam off"
+        check(not (self.gain and (self.pam or self.mam)), "model.attention.gain", self.gain, cure)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +178,9 @@ class AUNetConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     branch_norm: Literal["gn", "none"] = "gn"
     """Group normalisation in all branches (section 3.4)."""
+    init_from: str | None = None
+    """In the pipelines: a trained model to start from, a run, a model folder or models:/NAME/VERSION, also one of other
+    categories: what has another shape there starts anew. It takes the place of `backbone.weights`."""
     shared_backbone: bool = True
     """False: the background branch has a backbone and FPN of its own; without attention these are the two separate
     models of Table 1's first row."""

@@ -52,7 +52,7 @@ def draw_panoptic(
 
     colors, weights = np.zeros((len(order), 3), np.float32), np.zeros((len(order), 1), np.float32)
     edges = np.zeros((len(order), 1), np.float32)
-    for index, color in zip(by_index, _segment_colors(list(by_index.values()), categories), strict=True):
+    for index, color in zip(by_index, segment_colors(list(by_index.values()), categories), strict=True):
         is_thing = by_index[index].is_thing
         colors[index] = color
         weights[index] = 0.62 if is_thing else 0.5
@@ -60,7 +60,7 @@ def draw_panoptic(
     weight = weights[indices]
     grey = canvas.mean(-1, keepdims=True)
     canvas = np.where(indices[..., None] == 0, 0.4 * grey, canvas * (1 - weight) + colors[indices] * weight)
-    edge = _contours(indices) * np.maximum(edges[indices], 0.3)[..., 0]
+    edge = contours(indices) * np.maximum(edges[indices], 0.3)[..., 0]
     canvas += (255 - canvas) * edge[..., None]
 
     picture = Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
@@ -101,7 +101,8 @@ def category_colors(categories: Categories) -> dict[int, Color]:
     }
 
 
-def _segment_colors(segments: Sequence[Segment], categories: Categories) -> list[Color]:
+def segment_colors(segments: Sequence[Segment], categories: Categories) -> list[Color]:
+    """Of each segment: its category's colour, every further instance a shade of it."""
     color_of, num_drawn, colors = category_colors(categories), {}, []
     for segment in segments:
         color = color_of[segment.category_id]
@@ -120,7 +121,7 @@ def _rgb(hue: float, lightness: float, saturation: float) -> Color:
     return red, green, blue
 
 
-def _contours(indices: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+def contours(indices: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     """bool[H, W]: the pixels whose right or lower neighbour belongs to another segment."""
     edge = np.zeros(indices.shape, bool)
     edge[:, :-1] |= indices[:, :-1] != indices[:, 1:]

@@ -14,17 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.export.passes import move_to_device_pass
-from torchvision.ops import MultiScaleRoIAlign, nms, roi_align
+from torchvision.ops import nms
 
 from aunet.data.sample import SIZE_MULTIPLE
 from aunet.errors import InputError
-from aunet.model.aunet import AUNet, Output, as_rois
+from aunet.model.aunet import AUNet, Output
 from aunet.model.background import SemanticOutput
 from aunet.model.foreground import Instances
-from aunet.model.levels import MIN_LEVEL
 from aunet.structures import Batch
 from aunet.torch_files import read_program
-from aunet_ops import assign_levels
 
 SMALLEST = 3 * SIZE_MULTIPLE
 """Least height and width of a program's input: in a smaller one P6 has a side of 1, which torch.export would fix."""
@@ -63,8 +61,8 @@ class InferenceNetwork(nn.Module):
         features = model.backbone(inputs)
         hidden, proposals = self._propose(features, images.shape, size)
         boxes, scores, labels = self._detect(features, proposals, size)
-        mask_features, mask_logits = model.foreground.segment(_pool(model.foreground.mask_roi_pool, features, boxes))
-        semantic = model.label(inputs, features, hidden, mask_features, [boxes])
+        mask_features, mask_logits = model.foreground.segment(model.foreground.mask_roi_pool(features, [boxes]))
+        semantic = model.label(inputs, features, hidden, mask_features, [boxes], scores)
         chosen = torch.arange(labels.shape[0], device=labels.device), labels
         return {
             "boxes": boxes,
@@ -98,7 +96,7 @@ class InferenceNetwork(nn.Module):
     def _detect(self, features: dict[str, Tensor], proposals: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Boxes Tensor[K, 4], scores [K] and labels [K]: `RoIHeads.postprocess_detections`."""
         heads = self.model.foreground
-        logits, regression = heads.classify(_pool(heads.box_roi_pool, features, proposals))
+        logits, regression = heads.classify(heads.box_roi_pool(features, [proposals]))
         boxes = _clip(heads.box_coder.decode_single(regression, proposals).unflatten(1, (-1, 4)), size)[:, 1:]
         scores = logits.softmax(-1)[:, 1:]
         candidates = ((scores > heads.score_thresh) & _has_sides(boxes, 1e-2)).nonzero(as_tuple=True)
@@ -128,20 +126,6 @@ def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor, threshold: float) -
     outside = shifted.new_tensor([[-2, -2, -1, -1], [-4, -4, -3, -3]])
     last = scores.new_full((2,), -1)
     return nms(torch.cat([shifted, outside]), torch.cat([scores, last]).double(), threshold)[:-2]
-
-
-def _pool(pool: MultiScaleRoIAlign, features: dict[str, Tensor], boxes: Tensor) -> Tensor:
-    """What `pool` gives for the boxes Tensor[K, 4] of one image, RoIAlign of each at its level: Tensor[K, C, m, m]."""
-    names, size = pool.featmap_names, pool.output_size
-    max_level = MIN_LEVEL + len(names) - 1
-    rois = as_rois([boxes])
-    levels = assign_levels(boxes, MIN_LEVEL, max_level, pool.canonical_scale, pool.canonical_level)
-    pooled = boxes.new_zeros((boxes.shape[0], features[names[0]].shape[1], *size))
-    for level, name in enumerate(names, start=MIN_LEVEL):
-        (on_level,) = (levels == level).nonzero(as_tuple=True)
-        aligned = roi_align(features[name], rois[on_level], size, 2.0**-level, pool.sampling_ratio)
-        pooled = pooled.index_copy(0, on_level, aligned)
-    return pooled
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,33 +24,56 @@ CHANNELS_TOGETHER = 16
 class InstanceMasks:
     """The masks of K instances as the mask head gives them; each is enlarged to its box when it is asked for.
 
-    Enlarged, they are torchvision's `paste_masks_in_image` > 0.5, bit for bit.
+    Its value at the centre of a pixel is interpolated between those of the mask head's cells, whose centres divide the
+    box evenly; beyond the outermost centres it stays the same up to the edge of the box.
     """
 
     probs: Tensor
     """Tensor[K, 1, m, m] float32 in [0, 1]."""
     boxes: Tensor
-    """Tensor[K, 4], [x1, y1, x2, y2], inside the image in which they were detected."""
+    """Tensor[K, 4], [x1, y1, x2, y2]: where the masks are, in the image in which they were detected."""
     size: tuple[int, int]
     """(height, width) of the image."""
     mirrored: Tensor | None = None
     """Tensor[K] bool: detected in the mirrored image, `boxes` too. None: nowhere."""
+    whole_pixels: bool = False
+    """Boxes are cut to whole pixels: torchvision's `paste_masks_in_image` > 0.5, bit for bit, half a pixel off."""
+    grids: Tensor | None = None
+    """Tensor[K, 4]: the boxes that the cells divide, where they are not quite `boxes`, in which the masks are."""
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def window(self, index: int) -> Window:
         """The extent of a mask, and the mask in it."""
+        rows, columns, mask = self._paste_whole(index) if self.whole_pixels else self._paste(index)
+        if self._is_mirrored[index]:
+            width = self.size[1]
+            columns, mask = slice(width - columns.stop, width - columns.start), mask.flip(-1)
+        return rows, columns, mask
+
+    def _paste(self, index: int) -> Window:
+        x1, y1, x2, y2 = self._edges[index]
+        left, top, right, bottom = self._grid_edges[index]
+        rows, columns = _pixels(y1, y2, self.size[0]), _pixels(x1, x2, self.size[1])
+        row_weights, column_weights = self._shares(rows, top, bottom), self._shares(columns, left, right)
+        return rows, columns, row_weights @ self.probs[index, 0] @ column_weights.T > 0.5
+
+    def _shares(self, pixels: slice, low: float, high: float) -> Tensor:
+        """What each pixel takes of each of the cells that divide (low, high), Tensor[pixels, m]."""
+        cells = self.probs.shape[-1]
+        scale = cells / max(high - low, 1e-9)
+        positions = (self._numbers[pixels] * scale).add_((0.5 - low) * scale - 0.5).clamp_(0, cells - 1)
+        return (1 - (positions[:, None] - self._numbers[:cells]).abs_()).clamp_(min=0)
+
+    def _paste_whole(self, index: int) -> Window:
         height, width = self.size
         x1, y1, x2, y2 = self._corners[index]
         enlarged = F.interpolate(
             self._padded[index][None], size=(y2 - y1 + 1, x2 - x1 + 1), mode="bilinear", align_corners=False
         )[0, 0]
         left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2 + 1, width), min(y2 + 1, height)
-        mask = enlarged[top - y1 : bottom - y1, left - x1 : right - x1] > 0.5
-        if self._is_mirrored[index]:
-            left, right, mask = width - right, width - left, mask.flip(-1)
-        return slice(top, bottom), slice(left, right), mask
+        return slice(top, bottom), slice(left, right), enlarged[top - y1 : bottom - y1, left - x1 : right - x1] > 0.5
 
     def full(self) -> Tensor:
         """All masks, Tensor[K, H, W] bool."""
@@ -61,7 +85,14 @@ class InstanceMasks:
 
     def select(self, indices: Tensor) -> InstanceMasks:
         """The masks at `indices`, Tensor[k] int64."""
-        return replace(self, probs=self.probs[indices], boxes=self.boxes[indices], mirrored=self._mirrored[indices])
+        grids = None if self.grids is None else self.grids[indices]
+        return replace(
+            self,
+            probs=self.probs[indices],
+            boxes=self.boxes[indices],
+            mirrored=self._mirrored[indices],
+            grids=grids,
+        )
 
     def mirror(self) -> InstanceMasks:
         """The masks in the mirrored image."""
@@ -69,10 +100,10 @@ class InstanceMasks:
 
     @staticmethod
     def join(masks: Sequence[InstanceMasks]) -> InstanceMasks:
-        """The masks of several views of one image, one after the other."""
-        parts = [(own.probs, own.boxes, own._mirrored) for own in masks]
-        probs, boxes, mirrored = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        return InstanceMasks(probs, boxes, masks[0].size, mirrored)
+        """The masks of several views of one image by one network, one after the other."""
+        parts = [(own.probs, own.boxes, own._mirrored, own.boxes if own.grids is None else own.grids) for own in masks]
+        probs, boxes, mirrored, grids = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        return replace(masks[0], probs=probs, boxes=boxes, mirrored=mirrored, grids=grids)
 
     @property
     def _mirrored(self) -> Tensor:
@@ -84,12 +115,30 @@ class InstanceMasks:
         return [False] * len(self) if self.mirrored is None else self.mirrored.tolist()
 
     @cached_property
+    def _edges(self) -> list[tuple[float, float, float, float]]:
+        return self.boxes.tolist()
+
+    @cached_property
+    def _grid_edges(self) -> list[tuple[float, float, float, float]]:
+        return self._edges if self.grids is None else self.grids.tolist()
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        return torch.arange(max(*self.size, self.probs.shape[-1]), dtype=self.probs.dtype, device=self.probs.device)
+
+    @cached_property
     def _padded(self) -> Tensor:
         return expand_masks(self.probs, 1)[0]
 
     @cached_property
     def _corners(self) -> list[tuple[int, int, int, int]]:
         return expand_boxes(self.boxes, expand_masks(self.probs, 1)[1]).long().tolist()
+
+
+def _pixels(low: float, high: float, length: int) -> slice:
+    """The pixels of a side of `length` whose centres are in [low, high)."""
+    first = min(max(math.ceil(low - 0.5), 0), length)
+    return slice(first, min(max(math.ceil(high - 0.5), first), length))
 
 
 @dataclass(frozen=True)

@@ -140,21 +140,30 @@ class Predictor:
             "categories": self.categories.to_json(),
         }
 
-    def __call__(self, images: Sequence[ImageLike], *, max_pixels: int = MAX_PIXELS) -> list[Result]:
+    @property
+    def can_ignore_attention(self) -> bool:
+        """Whether there is an attention that `guided=False` leaves out: in a trained network, not in a program."""
+        return isinstance(self.model, AUNet) and self.model.background.has_attention
+
+    def __call__(
+        self, images: Sequence[ImageLike], *, max_pixels: int = MAX_PIXELS, guided: bool = True
+    ) -> list[Result]:
         """Label images; all of them go through the network as one batch.
 
         Args:
             images: of any sizes. The alpha channel and orientation tags are ignored, as in training.
             max_pixels: of an encoded image; larger ones are not decoded.
+            guided: False: the background branch labels without the attention of the foreground, every M' is 1.
 
         Raises:
-            InputError: a file is missing, cannot be decoded, or an array is not an image; every problem is named.
+            InputError: a file is missing, cannot be decoded, or an array is not an image; every problem is named. Or
+                not `guided`, and the model is an exported program.
         """
         arrays = _load_all(images, max_pixels)
         if not arrays:
             return []
         results = []
-        for views in zip(*self._views(arrays), strict=True):
+        for views in zip(*self._views(arrays, guided), strict=True):
             predictions, attention = zip(*views, strict=True)
             prediction = merge_views(
                 predictions, self.config.foreground.nms_threshold, self.config.foreground.max_detections
@@ -169,14 +178,18 @@ class Predictor:
             results.append(Result(panoptic, prediction, attention))
         return results
 
-    def _views(self, arrays: Sequence[NDArray[np.uint8]]) -> Iterator[list[tuple[Prediction, AttentionView]]]:
+    def _views(
+        self, arrays: Sequence[NDArray[np.uint8]], guided: bool
+    ) -> Iterator[list[tuple[Prediction, AttentionView]]]:
         """The predictions for all images, once per scale and mirroring, in pixels of the originals."""
         originals = [(a.shape[0], a.shape[1]) for a in arrays]
         for scale in self.augment.test_scales:
             for flip in (False, True) if self.augment.test_flip else (False,):
                 flipped = [np.ascontiguousarray(a[:, ::-1]) for a in arrays] if flip else arrays
-                output, input_size, image_sizes = self.run(flipped, scale)
-                predictions = to_predictions(output, input_size, image_sizes, originals)
+                output, input_size, image_sizes = self.run(flipped, scale, guided=guided)
+                predictions = to_predictions(
+                    output, input_size, image_sizes, originals, self.config.foreground.geometry
+                )
                 if flip:
                     predictions = [mirror(prediction) for prediction in predictions]
                 attention = attention_views(output, input_size, image_sizes, flip=flip)
@@ -184,13 +197,15 @@ class Predictor:
 
     @torch.inference_mode()
     def run(
-        self, arrays: Sequence[NDArray[np.uint8]], scale: float = 1.0
+        self, arrays: Sequence[NDArray[np.uint8]], scale: float = 1.0, *, guided: bool = True
     ) -> tuple[Output, tuple[int, int], list[tuple[int, int]]]:
         """The network's raw output, the (H, W) of its padded input and the (height, width) of each image inside it."""
+        if not guided and isinstance(self.model, ExportedNetwork):
+            raise InputError("guided = False: an exported program cannot do without attention; use the model's folder")
         resized = [resize(a, evaluation_size(a.shape[0], a.shape[1], self.augment, scale)) for a in arrays]
         batch = collate(resized).to(self.device)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision is not None):
-            output = self.model(batch)
+            output = self.model(batch) if guided else self.model(batch, guided=False)
         return output, (batch.images.shape[2], batch.images.shape[3]), batch.image_sizes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -39,13 +40,25 @@ def read_settings(folder: Path) -> tuple[AUNetConfig, AugmentConfig, FusionConfi
         if not isinstance(document["categories"], list):
             raise InputError(f"categories = {document['categories']!r:.80}: give a list")
         return (
-            from_json(AUNetConfig, document["model"], "model"),
+            from_json(AUNetConfig, _with_earlier_defaults(document["model"]), "model"),
             from_json(AugmentConfig, document["augment"], "augment"),
             from_json(FusionConfig, document["fusion"], "fusion"),
             Categories.from_json(document["categories"], "categories"),
         )
     except InputError as error:
         raise InputError(f"model {folder}: {CONFIG}: {p}; or fetch the folder again" for p in error.problems) from None
+
+
+def _with_earlier_defaults(model: Any) -> Any:
+    """The settings of a network, with what networks were before a setting was written down, where it is missing."""
+    earlier = {"foreground": {"geometry": "unaligned"}, "attention": {"reweight_start": "random"}}
+    if not isinstance(model, dict):
+        return model
+    return model | {
+        section: settings | model[section]
+        for section, settings in earlier.items()
+        if isinstance(model.get(section), dict)
+    }
 
 
 def load_network(folder: Path, config: AUNetConfig, categories: Categories) -> AUNet:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from aunet.categories import Categories, Category
-from aunet.config import AUNetConfig
+from aunet.config import AUNetConfig, BackboneConfig
 from aunet.config_json import to_json
 from aunet.data.augment import evaluation_size
 from aunet.model.costs import costs
@@ -33,6 +34,15 @@ DATA = {
 }
 """By the first word of a preset: numbers of things and stuff, and the usual size of an image."""
 
+TIMM_BACKBONES = (
+    "timm:convnext_tiny",
+    "timm:swin_tiny_patch4_window7_224",
+    "timm:regnety_032",
+    "timm:mobilenetv4_conv_medium",
+    "timm:efficientnet_b0",
+)
+"""In the place of `coco_r50`'s."""
+
 
 def all_costs() -> dict[str, Any]:
     """By preset: input size, parameters, trainable parameters and FLOPs. Presets with one network share an entry."""
@@ -46,6 +56,9 @@ def all_costs() -> dict[str, Any]:
         if key not in counted:
             counted[key] = _entry(config.model, things, stuff, size)
         named[name] = counted[key]
+    for backbone in TIMM_BACKBONES:
+        config = replace(PRESETS["coco_r50"]().model, backbone=BackboneConfig(name=backbone, weights="timm"))
+        named[f"coco_r50 with {backbone}"] = _entry(config, 80, 53, (608, 800))
     return named
 
 

@@ -48,7 +48,7 @@ from pipelines.runtime.board import LocalLink
 from pipelines.settings.run_config import RunConfig, ShapesConfig
 from pipelines.training.assignment import Assignment
 from pipelines.training.group import Group
-from pipelines.training.optimization import ddp_settings, learning_rate
+from pipelines.training.optimization import ddp_settings, group_rate
 from pipelines.training.worker import Worker
 from tests.preparing import preprocess_here
 
@@ -134,7 +134,7 @@ def plain(config: RunConfig, prepared: str, group: Group) -> tuple[Marks, float]
         marks.append(now())
         batch = next(batches)
         for settings in optimizer.param_groups:
-            settings["lr"] = learning_rate(train, step, plan.num_steps)
+            settings["lr"] = group_rate(settings, train, step, plan.num_steps)
         optimizer.zero_grad()
         with torch.autocast("cpu", precision, enabled=precision is not None):
             loss = replica(batch.to("cpu")).total(config.loss)

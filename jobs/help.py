@@ -25,7 +25,7 @@ EXIT_CODES = (
 
 def overview(program: str, verbs: Iterable[Verb]) -> str:
     """All verbs and presets."""
-    lines = _table((" ".join([verb.name, *map(str.upper, verb.options.operands())]), verb.summary) for verb in verbs)
+    lines = _table((" ".join([verb.name, *verb.options.usage().values()]), verb.summary) for verb in verbs)
     return "\n".join(
         (
             f"usage: {program} VERB [PRESET] [--dotted.option value …]",
@@ -39,7 +39,7 @@ def overview(program: str, verbs: Iterable[Verb]) -> str:
 
 def verb_help(program: str, verb: Verb, operands: Mapping[str, str]) -> str:
     """A verb with its options; with a preset among `operands`, also that preset's settings and their values."""
-    usage = " ".join([program, verb.name, *(operands.get(name, name.upper()) for name in verb.options.operands())])
+    usage = " ".join([program, verb.name, *(operands.get(name, usual) for name, usual in verb.options.usage().items())])
     options = "\n".join(_own_options(verb))
     blocks = [f"usage: {usage} [--option value …]" if "--" in options else f"usage: {usage}", verb.summary]
     blocks += [f"options:\n{options}"] if options else []

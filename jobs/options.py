@@ -10,9 +10,10 @@ from pipelines.presets import PRESETS
 from pipelines.settings.run_config import RunConfig
 
 
-def operand(position: int = 1) -> Any:
-    """A field that is given by its position after the verb."""
-    return field(metadata={"operand": position})
+def operand(position: int = 1, *, optional: bool = False) -> Any:
+    """A field that is given by its position after the verb; None where an optional one is left out."""
+    default = None if optional else dataclasses.MISSING
+    return field(default=default, metadata={"operand": position})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,18 @@ class Options:
         """The fields that are given by position, in order."""
         placed = [field for field in dataclasses.fields(cls) if "operand" in field.metadata]
         return [field.name for field in sorted(placed, key=lambda field: field.metadata["operand"])]
+
+    @classmethod
+    def needed(cls) -> list[str]:
+        """The operands that are not optional, which come first."""
+        optional = {field.name for field in dataclasses.fields(cls) if field.default is None}
+        return [name for name in cls.operands() if name not in optional]
+
+    @classmethod
+    def usage(cls) -> dict[str, str]:
+        """The operands as help shows them, by name: `PRESET`, or `[MODEL]` where it is optional."""
+        needed = cls.needed()
+        return {name: name.upper() if name in needed else f"[{name.upper()}]" for name in cls.operands()}
 
     @classmethod
     def named(cls) -> dict[str, dataclasses.Field[Any]]:
@@ -114,7 +127,7 @@ class JobOptions(Options):
 
     id: str
     """Submission id, as returned by submit."""
-    target: Literal["local", "ray", "kuberay"] = "local"
+    target: Literal["local", "ray", "kuberay", "kubeflow"] = "local"
     """Where it was submitted to."""
     logs: bool = False
     """Also print its log so far."""
@@ -148,6 +161,12 @@ class PredictOptions(Options):
     """Pixels that an image may have; None: 89478485. Every million needs about 25 MB of memory."""
     trust_exported: bool = False
     """Also load a program that export wrote, which can run any code: only if you trust whoever made it."""
+    workers: int | None = None
+    """Processes that label at the same time, on the cluster at RAY_ADDRESS or here; run again, it resumes."""
+    submission: str | None = None
+    """Name of the method: also write the zip that a test server wants, after checking it."""
+    submission_kind: Literal["coco", "cityscapes"] = "coco"
+    """Test server: coco (test-dev, with --image-info) or cityscapes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +193,8 @@ class ScoreOptions(Options):
     """Prediction: JSON file."""
     pred_dir: str
     """Prediction: folder of PNGs."""
+    workers: int | None = None
+    """Threads that decode and compare; by default as many as there are CPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +215,32 @@ class LintDataOptions(Options):
     """Panoptic JSON of the other split, if some of those images do not belong to it."""
     out: str | None = None
     """Folder or URI for lint.json and the page lint.html."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageOptions(Options):
+    """A model, or an image."""
+
+    model: str | None = operand(optional=True)
+    """Model: models:/NAME@ALIAS, models:/NAME/VERSION, or the URI of a model folder or a run."""
+    image: str | None = None
+    """Image file, or the first 8 or more hex digits of its SHA-256; tells which models saw it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceOptions(Options):
+    """A model."""
+
+    model: str = operand()
+    """Model: models:/NAME@ALIAS, models:/NAME/VERSION, or the URI of a model folder or a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """A run that was evaluated."""
+
+    run: str = operand()
+    """URI of the run, or its name in the store."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,8 +54,8 @@ def parse(words: Sequence[str], out: TextIO, program: str = PROGRAM) -> tuple[Ve
     if any(word in HELP for word in rest):
         out.write(verb_help(program, verb, operands))
         raise HelpShown
-    if len(operands) < len(names):
-        name = names[len(operands)]
+    if lacking := verb.options.needed()[len(operands) :]:
+        name = lacking[0]
         known = CHOICES.get(name)
         cure = f"choose one of {', '.join(known)}" if known else f"usage: {program} {verb.name} {name.upper()}"
         raise InputError(f"{verb.name}: no {name} given; {cure}")
@@ -153,7 +153,7 @@ def _preset(name: str, overrides: list[str] | None) -> RunConfig:
 def _empty(values: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with options whose value is an empty text: no option of a verb means anything by one."""
     for option, value in values.items():
-        if isinstance(value, str) and not value.strip():
+        if any(isinstance(text, str) and not text.strip() for text in (value if isinstance(value, list) else [value])):
             yield f"{option} is empty; is a variable unset? Give a value, or leave it out"
 
 

@@ -7,21 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.compare_options import CompareOptions
+from jobs.ledger_options import LedgerOptions, PromoteOptions, RollbackOptions
 from jobs.options import (
     ExportOptions,
     GcOptions,
     JobOptions,
+    LineageOptions,
     LintDataOptions,
     Options,
     PlanOptions,
     PredictOptions,
     PresetOptions,
     ProveOptions,
+    ReportOptions,
+    ReproduceOptions,
     RunOptions,
     ScoreOptions,
     SubmitOptions,
     VerifyOptions,
 )
+from jobs.serving_options import ServeOptions
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,19 @@ class Verb:
         return Outcome(result.to_json(), result.text, result.exit_code)
 
 
-STAGES = "jobs.stages"
+STAGES, SUBMITTING = "jobs.stages", "jobs.submitting"
 VERBS = {
     verb.name: verb
     for verb in (
         Verb("preprocess", "raw images and annotations → prepared shards and their manifest", PresetOptions),
         Verb("train", "prepared data → run with checkpoints", PresetOptions, STAGES),
         Verb("evaluate", "run → report: PQ, SQ, RQ, AP, mIoU, per class", RunOptions, STAGES),
+        Verb("report", "the report of a run, in the terminal: verdict, classes, two pictures, its page", ReportOptions),
+        Verb(
+            "compare",
+            "two runs, models or folders of predictions → is the second better, how sure, where",
+            CompareOptions,
+        ),
         Verb("register", "run and report → registered model, if the gate allows it", RunOptions, STAGES),
         Verb("run", "all of the above in order, skipping what already exists", PresetOptions),
         Verb("tune", "prepared data → the best loss weights λ1–λ4, and the study behind them", PresetOptions, STAGES),
@@ -77,12 +89,20 @@ VERBS = {
             ProveOptions,
             "jobs.proving",
         ),
-        Verb("submit", "a verb and a preset → a job on this machine, Ray, KubeRay or Kubeflow", SubmitOptions),
+        Verb(
+            "submit", "a verb and a preset → a job on this machine, Ray, KubeRay or Kubeflow", SubmitOptions, SUBMITTING
+        ),
         Verb("job", "a submitted job → its state and its log", JobOptions),
         Verb("doctor", "this machine and what it can reach; each problem with the line that fixes it", Options),
         Verb("predict", "images → COCO panoptic PNGs and JSON, overlays on request", PredictOptions),
+        Verb("serve", "a model → HTTP: image in, panoptic PNG and JSON out, until it is told to end", ServeOptions),
         Verb("export", "a model → one file for torch.export.load, compared with the original network", ExportOptions),
         Verb("lint-data", "raw images and annotations → every defect, its rule, location and cure", LintDataOptions),
+        Verb("ledger", "who became champion, when and why; --reconcile lets MLflow follow it", LedgerOptions),
+        Verb("promote", "a measured model → champion, if the gate allows it", PromoteOptions),
+        Verb("rollback", "an earlier champion → champion again, in seconds", RollbackOptions),
+        Verb("lineage", "a model → its data, code and promotions; or an image → which models saw it", LineageOptions),
+        Verb("reproduce", "a model → its run once more, and whether the weights are equal", ReproduceOptions),
         Verb("verify", "prepared data, a run, a model or a store → what is damaged", VerifyOptions),
         Verb("gc", "orphaned shards and checkpoints of the store; --dry-run first", GcOptions),
         Verb("score", "two COCO panoptic folders → table of panoptic quality", ScoreOptions),

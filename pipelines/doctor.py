@@ -36,6 +36,7 @@ ALL = {
     "versions": Check(machine.versions, LOCAL, machine.REPAIR),
     "torch": Check(machine.torch_pair, LOCAL, machine.REPAIR),
     "operator": Check(machine.operator, LOCAL, "make setup, or: python -m aunet_ops.build --force"),
+    "map reader": Check(machine.map_reader, REMOTE, "python -m aunet_ops.build --force"),
     "GPU": Check(machine.gpu, LOCAL, "check that `nvidia-smi` answers"),
     "Ray": Check(
         services.ray_cluster,

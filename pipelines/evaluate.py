@@ -1,30 +1,55 @@
-"""`evaluate`: a run and prepared data → report.json, report.html, overlays and pictures of its attention."""
+"""`evaluate`: a run and prepared data → report.json, report.html, what happened to every segment, and pictures."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from aunet.categories import difference
+from aunet.errors import InputError
+from aunet.evaluation.comparison import Comparison, compare
 from pipelines.data.manifest import Manifest
-from pipelines.pages.report import render_report
+from pipelines.measuring.data_card import data_card
+from pipelines.measuring.measured import Measured, read_measured, reports_with_outcomes
+from pipelines.measuring.outcome_table import to_parquet
+from pipelines.pages.report import ReportDocument, render_report
+from pipelines.runtime.code_version import code_version
 from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import Outlook, PreparedData, Report, TrainedRun
-from pipelines.store.run_folder import ATTENTION, OVERLAYS, RunFolder
+from pipelines.store.hashes import digest
+from pipelines.store.layout import Store
+from pipelines.store.origin import Origin
+from pipelines.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from pipelines.measuring.evaluation import Evaluation
 
+REPORT_VERSION = 2
+"""Raised when reports of earlier versions lack something: they are made anew."""
 Measure = Callable[[RunConfig, TrainedRun, PreparedData], "Evaluation"]
 """Measures a run's model on the validation split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The model that the registry's alias names, on the same validation images."""
+
+    name: str
+    measured: Measured
 
 
 def evaluate(
     config: RunConfig, run: TrainedRun, prepared: PreparedData, *, apart: bool = False, measure: Measure | None = None
 ) -> Report:
     """Measure a run's model on the validation split of prepared data and write the report beside the run.
+
+    A killed evaluation goes on where it was: what is measured is in the store.
 
     Args:
         config: gives the fusion, the input size and the workers; the network is the run's own.
@@ -43,17 +68,26 @@ def evaluate(
     if (report := folder.report()) and report.fingerprint == key:
         return report
     from pipelines.measuring.evaluation import measure_split  # an existing report needs no Ray, torch or MLflow
-    from pipelines.tracking import runs as tracking, tracker
+    from pipelines.tracking import notes, runs as tracking, tracker
 
     known = {} if apart else {"data_fingerprint": prepared.fingerprint}
     training = RunFolder(run.uri)
     mlflow_run_id = tracking.run_once(training.mlflow_id_uri, run.fingerprint, params=flatten(config), tags=known)
     tracker.catch_up(mlflow_run_id, training.history.events(), "FINISHED")
     run = replace(run, mlflow_run_id=mlflow_run_id)
-    measured = (measure or measure_split)(config, run, prepared)
+    champion = _champion(config, run, manifest)
+    if measure is None:
+        parts = folder.parts(fingerprint(key, digest(run.model_uri), code_version()))
+        theirs = champion.measured.outcomes if champion else None
+        measured = measure_split(config, run, prepared, parts=parts, champion=theirs)
+    else:
+        measured = measure(config, run, prepared)
     metrics = measured.metrics
+    storage.delete(folder.document_uri)  # of an earlier report, which would stand beside the new outcomes
     for name, picture in measured.pictures.items():
         storage.write_bytes(storage.join(folder.uri, name), picture)
+    outcomes = to_parquet(measured.outcomes, measured.tags, measured.categories)
+    storage.write_bytes(folder.outcomes_uri, outcomes)
     report = Report(
         uri=folder.document_uri,
         fingerprint=key,
@@ -61,12 +95,14 @@ def evaluate(
         html_uri=folder.html_uri,
         overlays_uri=folder.overlays_uri,
     )
-    page = _page(config, run, prepared, measured)
+    comparison = _compare(measured, champion)
+    page = _page(config, run, prepared, measured, comparison, champion)
     storage.write_bytes(report.html_uri, page)
     mark = f"val_{validation}/" if apart else ""
-    tracking.log_evaluation(run.mlflow_run_id, {f"{mark}{name}": m for name, m in metrics.items()}, step=run.steps)
+    figures = {**metrics, **notes.class_figures(measured.per_class)}
+    tracking.log_evaluation(run.mlflow_run_id, {f"{mark}{name}": m for name, m in figures.items()}, step=run.steps)
     tracking.log_table(run.mlflow_run_id, f"{mark}per_class.json", measured.per_class)
-    files = {**measured.pictures, report.html_uri.rpartition("/")[2]: page}
+    files = {**measured.pictures, "outcomes.parquet": outcomes, report.html_uri.rpartition("/")[2]: page}
     tracking.log_artifacts(run.mlflow_run_id, {f"{mark}{name}": content for name, content in files.items()})
     document = {
         **metrics,
@@ -75,10 +111,16 @@ def evaluate(
         "attention": measured.attention,
         "model_uri": run.model_uri,
         "mlflow_run_id": run.mlflow_run_id,
+        "prepared_uri": prepared.uri,
         "data_fingerprint": prepared.fingerprint,
         "val_fingerprint": validation,
+        "images": len(measured.outcomes.images),
+        "champion": champion.name if comparison and champion else None,
+        "comparison": comparison.to_json() if comparison else None,
     }
     folder.write(report, document)
+    for parts in folder.left_parts():
+        parts.delete()
     return report
 
 
@@ -98,6 +140,8 @@ def outlook(config: RunConfig, run: TrainedRun | None, prepared: PreparedData | 
     folder = RunFolder(run.uri).report()
     report = folder.report()
     if report is None:
+        if folder.left_parts():
+            return Outlook(stage="evaluate", action="resume", why="a part of the images is measured")
         return Outlook(stage="evaluate", action="run", why="there is no report yet")
     if report.fingerprint != report_key(config, run, Manifest.load(prepared.uri).split_fingerprint("val")):
         return Outlook(stage="evaluate", action="run", why="the report was made with other settings")
@@ -106,29 +150,82 @@ def outlook(config: RunConfig, run: TrainedRun | None, prepared: PreparedData | 
 
 def report_key(config: RunConfig, run: TrainedRun, validation: str) -> str:
     """Names the report that a configuration makes of a run and a validation split, given by its fingerprint."""
-    return fingerprint(run.fingerprint, validation, config.fusion, config.augment)
+    return fingerprint(run.fingerprint, validation, config.fusion, config.augment, REPORT_VERSION)
 
 
-def _page(config: RunConfig, run: TrainedRun, prepared: PreparedData, measured: Evaluation) -> bytes:
-    galleries: dict[str, list[tuple[str, bytes]]] = {}
-    for path, picture in measured.pictures.items():
-        folder, name = path.split("/")
-        galleries.setdefault(folder, []).append((name, picture))
-    html = render_report(
-        title=f"{config.name} · PQ {measured.metrics['PQ']:.1f}",
-        facts={
-            "run": run.fingerprint,
-            "data": prepared.fingerprint,
-            "steps": str(run.steps),
-            "MLflow run": run.mlflow_run_id,
-            "model": run.model_uri,
-        },
+def _champion(config: RunConfig, run: TrainedRun, manifest: Manifest) -> Champion | None:
+    """The model to compare with, as it was measured on this split; None: there is none, or not yet on this split."""
+    try:
+        head = Store.here().ledger(config.register.model_name, config.register.alias).head()
+        if head is None or head.model_uri == run.model_uri:
+            return None
+        reports = reports_with_outcomes(RunFolder(storage.parent(head.model_uri)))
+        folder = reports.get(manifest.split_fingerprint("val"))
+        measured = read_measured(folder) if folder else None
+        if measured is None or difference(measured.categories.entries, manifest.categories.entries):
+            return None
+        name = f"models:/{config.register.model_name}@{config.register.alias} (version {head.version})"
+        return Champion(name, measured)
+    except InputError as error:  # the report of this model does not depend on it
+        print(f"evaluate · not compared with the champion: {error}", file=sys.stderr)
+        return None
+
+
+def _compare(measured: Evaluation, champion: Champion | None) -> Comparison | None:
+    if champion is None or not np.array_equal(measured.outcomes.images, champion.measured.outcomes.images):
+        return None
+    ours, theirs = (one.outcomes.counts(measured.categories) for one in (measured, champion.measured))
+    return compare(ours, theirs, measured.categories)
+
+
+def _page(
+    config: RunConfig,
+    run: TrainedRun,
+    prepared: PreparedData,
+    measured: Evaluation,
+    comparison: Comparison | None,
+    champion: Champion | None,
+) -> bytes:
+    history = RunFolder(run.uri).history
+    facts = {
+        "run": run.fingerprint,
+        "data": prepared.fingerprint,
+        "steps": str(run.steps),
+        "MLflow run": run.mlflow_run_id,
+        "model": run.model_uri,
+    }
+    document = ReportDocument(
+        title=config.name,
+        facts=facts,
         metrics=measured.metrics,
         per_class=measured.per_class,
-        events=RunFolder(run.uri).history.events(),
-        overlays=galleries.get(OVERLAYS, []),
         attention=measured.attention,
-        attention_pictures=galleries.get(ATTENTION, []),
+        categories=measured.categories,
+        outcomes=measured.outcomes,
+        gallery=measured.gallery,
+        events=history.events(),
         config=to_json(config),
+        comparison=comparison,
+        champion=champion.name if comparison and champion else "",
+        data=data_card(prepared.uri),
+        lineage=_lineage(Origin.of(history), run, prepared),
+        command=f"python -m jobs reproduce {run.uri}",
     )
-    return html.encode()
+    return render_report(document).encode()
+
+
+def _lineage(origin: Origin, run: TrainedRun, prepared: PreparedData) -> dict[str, Any]:
+    """What the model was made from, by name; what is unknown is left out."""
+    known = {
+        "data": origin.prepared_uri,
+        "data fingerprint": origin.data_fingerprint,
+        "validation data": prepared.uri,
+        "code": ", ".join(origin.code),
+        "libraries": ", ".join(origin.libraries),
+        "devices": ", ".join(origin.devices),
+        "base weights": origin.weights,
+        "base weights, SHA-256": origin.weights_sha256,
+        "model": run.model_uri,
+        "model, SHA-256": digest(run.model_uri),
+    }
+    return {name: value for name, value in known.items() if value}

@@ -20,7 +20,7 @@ from aunet.model import AUNet
 from aunet.model_files import CONFIG, PROGRAM
 from aunet.predictor import Predictor
 from pipelines.measuring.images import image_files, read_image
-from pipelines.measuring.models import model_folder
+from pipelines.measuring.named_models import model_folder
 from pipelines.measuring.parity import excesses, measure_parity
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult

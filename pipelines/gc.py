@@ -1,4 +1,4 @@
-"""`gc`: what killed and refused runs have left in the store, and nothing refers to: shards, checkpoints."""
+"""`gc`: what killed and refused work has left in the store: shards, checkpoints, parts of evaluations."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     """Delete what nothing refers to in the store that AUNET_STORE names, and close what nobody drives in MLflow.
 
     Kept are the shards and indexes of every manifest with their receipts, and the checkpoints from which a run resumes.
-    Receipts and shards that no manifest has belong to work that was begun: deleting them costs that work. Left alone,
-    whatever its age, is what somebody is writing, what has not the name of such a file, and what is behind a link.
+    Receipts and shards that no manifest has, and parts of evaluations, belong to work that was begun: deleting them
+    costs that work. Left alone, whatever its age, is what somebody is writing, what has not the name of such a file,
+    and what is behind a link.
 
     Args:
         dry_run: only list what would be deleted.
@@ -67,7 +68,7 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     pools, runs = store.without_links()
     orphans = {
         **{pool.in_use_uri: list(_prepared(pool)) for pool in pools},
-        **{run.in_use_uri: list(_checkpoints(run)) for run in runs},
+        **{run.in_use_uri: [*_checkpoints(run), *_parts(run)] for run in runs},
     }
     old = {marks: [orphan for orphan in some if _is_old(orphan, oldest)] for marks, some in orphans.items()}
     deleted: list[Orphan] = []
@@ -117,3 +118,10 @@ def _checkpoints(run: RunFolder) -> Iterator[Orphan]:
     """Checkpoints that were never completed, or were found damaged."""
     for checkpoint in run.checkpoints.others():
         yield checkpoint.uri, storage.list_files(checkpoint.uri, follow_links=False)
+
+
+def _parts(run: RunFolder) -> Iterator[Orphan]:
+    """What evaluations have measured that never came to an end."""
+    for report in run.reports():
+        for parts in report.left_parts():
+            yield parts.uri, storage.list_files(parts.uri, follow_links=False)

@@ -65,7 +65,7 @@ def preprocess(config: RunConfig, *, run_tasks: RunTasks = in_parallel) -> Prepa
             _write(source, data, folder, run_tasks)
         manifest = Manifest.load(folder.uri)
     _check_budget(manifest, data.max_bad_fraction)
-    return _artifact(manifest, folder)
+    return manifest.artifact(folder.uri)
 
 
 def _write(source: Source, data: DataConfig, folder: PreparedFolder, run_tasks: RunTasks) -> None:
@@ -108,7 +108,7 @@ def outlook(config: RunConfig) -> PreprocessOutlook:
         why = f"{images} of {raw.uri} are not prepared yet"
         return PreprocessOutlook(stage="preprocess", action="run", why=why, **known)
     manifest = Manifest.load(folder.uri)
-    prepared = _artifact(manifest, folder)
+    prepared = manifest.artifact(folder.uri)
     known["num_bytes"] = sum(shard.num_bytes for shard in manifest.splits["train"].shards)
     why = f"{images} are prepared in {folder.uri}"
     return PreprocessOutlook(stage="preprocess", action="skip", why=why, prepared=prepared, **known)
@@ -148,15 +148,6 @@ def _generate(shapes: ShapesConfig, raw: RawFolder) -> None:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _artifact(manifest: Manifest, folder: PreparedFolder) -> PreparedData:
-    return PreparedData(
-        uri=folder.uri,
-        fingerprint=manifest.fingerprint,
-        num_images={name: split.num_images for name, split in manifest.splits.items()},
-        num_quarantined={name: split.num_quarantined for name, split in manifest.splits.items()},
-    )
 
 
 def _complete_manifest(folder: PreparedFolder) -> Manifest | None:

@@ -15,9 +15,18 @@ from aunet.config import (
     FusionConfig,
     LossWeights,
 )
-from pipelines.settings.recipes import cityscapes_split, coco_split, from_scratch, overfit, sample_folder, small_network
+from pipelines.settings.recipes import (
+    cityscapes_split,
+    coco_split,
+    from_scratch,
+    laptop,
+    lite0,
+    overfit,
+    sample_folder,
+    small_network,
+)
 from pipelines.settings.run_config import DataConfig, RegisterConfig, RunConfig, ShapesConfig, TrainConfig
-from pipelines.settings.variants import equal_things, multi_scale, plus, table_1_row, with_backbone
+from pipelines.settings.variants import CONTROLS, TABLE_1, equal_things, multi_scale, plus, table_1_row, with_backbone
 
 
 def shapes_smoke() -> RunConfig:
@@ -31,6 +40,7 @@ def shapes_smoke() -> RunConfig:
         fusion=FusionConfig(stuff_area=64),
         train=from_scratch(epochs=12, batch_size=16, ema=0.99),
         register=RegisterConfig(model_name="aunet-shapes"),
+        cluster=laptop(),
     )
 
 
@@ -50,7 +60,18 @@ def camvid_small() -> RunConfig:
         fusion=FusionConfig(stuff_area=800),
         train=from_scratch(epochs=50, batch_size=16, ema=0.998, weight_decay=0.03),
         register=RegisterConfig(model_name="aunet-camvid"),
+        cluster=laptop(),
     )
+
+
+def shapes_lite0() -> RunConfig:
+    """shapes_smoke with EfficientNet-Lite0 and its ImageNet weights, from the extra `samples`."""
+    return with_backbone(shapes_smoke(), "shapes_lite0", lite0(), backbone_lr_factor=0.5)
+
+
+def camvid_lite0() -> RunConfig:
+    """camvid_small with EfficientNet-Lite0 and its ImageNet weights, from the extra `samples`."""
+    return with_backbone(camvid_small(), "camvid_lite0", lite0(), epochs=24, lr=6e-4)
 
 
 def coco_r50() -> RunConfig:
@@ -157,76 +178,6 @@ def coco_x152_ms() -> RunConfig:
     return multi_scale(coco_x152())
 
 
-def coco_r50_sep() -> RunConfig:
-    """coco_r50 as Table 1's row sep: two separate networks."""
-    return table_1_row(coco_r50(), "sep")
-
-
-def coco_r50_e2e() -> RunConfig:
-    """coco_r50 as Table 1's row e2e: one network, no attention."""
-    return table_1_row(coco_r50(), "e2e")
-
-
-def coco_r50_pam() -> RunConfig:
-    """coco_r50 as Table 1's row pam: PAM."""
-    return table_1_row(coco_r50(), "pam")
-
-
-def coco_r50_pam_r() -> RunConfig:
-    """coco_r50 as Table 1's row pam_r: PAM and reweight."""
-    return table_1_row(coco_r50(), "pam_r")
-
-
-def coco_r50_mam() -> RunConfig:
-    """coco_r50 as Table 1's row mam: MAM."""
-    return table_1_row(coco_r50(), "mam")
-
-
-def coco_r50_mam_r() -> RunConfig:
-    """coco_r50 as Table 1's row mam_r: MAM and reweight."""
-    return table_1_row(coco_r50(), "mam_r")
-
-
-def coco_r50_aunet() -> RunConfig:
-    """coco_r50 as Table 1's row aunet: PAM, MAM and reweight."""
-    return table_1_row(coco_r50(), "aunet")
-
-
-def camvid_small_sep() -> RunConfig:
-    """camvid_small as Table 1's row sep: two separate networks."""
-    return table_1_row(camvid_small(), "sep")
-
-
-def camvid_small_e2e() -> RunConfig:
-    """camvid_small as Table 1's row e2e: one network, no attention."""
-    return table_1_row(camvid_small(), "e2e")
-
-
-def camvid_small_pam() -> RunConfig:
-    """camvid_small as Table 1's row pam: PAM."""
-    return table_1_row(camvid_small(), "pam")
-
-
-def camvid_small_pam_r() -> RunConfig:
-    """camvid_small as Table 1's row pam_r: PAM and reweight."""
-    return table_1_row(camvid_small(), "pam_r")
-
-
-def camvid_small_mam() -> RunConfig:
-    """camvid_small as Table 1's row mam: MAM."""
-    return table_1_row(camvid_small(), "mam")
-
-
-def camvid_small_mam_r() -> RunConfig:
-    """camvid_small as Table 1's row mam_r: MAM and reweight."""
-    return table_1_row(camvid_small(), "mam_r")
-
-
-def camvid_small_aunet() -> RunConfig:
-    """camvid_small as Table 1's row aunet: PAM, MAM and reweight."""
-    return table_1_row(camvid_small(), "aunet")
-
-
 def cityscapes_r101() -> RunConfig:
     """Cityscapes as in the paper: ResNet-101."""
     return with_backbone(cityscapes_r50(), "cityscapes_r101", BackboneConfig(name="resnet101", weights="IMAGENET1K_V1"))
@@ -237,36 +188,46 @@ def cityscapes_r50_equ() -> RunConfig:
     return equal_things(cityscapes_r50())
 
 
-PRESETS: dict[str, Callable[[], RunConfig]] = {
-    "shapes_smoke": shapes_smoke,
-    "camvid_small": camvid_small,
-    "coco_r50": coco_r50,
-    "cityscapes_r50": cityscapes_r50,
-    "coco_r50_plus": coco_r50_plus,
-    "cityscapes_r50_plus": cityscapes_r50_plus,
-    "coco_overfit": coco_overfit,
-    "coco_overfit_val": coco_overfit_val,
-    "coco_r101": coco_r101,
-    "coco_r152": coco_r152,
-    "coco_x152": coco_x152,
-    "coco_r101_ms": coco_r101_ms,
-    "coco_r152_ms": coco_r152_ms,
-    "coco_x152_ms": coco_x152_ms,
-    "coco_r50_sep": coco_r50_sep,
-    "coco_r50_e2e": coco_r50_e2e,
-    "coco_r50_pam": coco_r50_pam,
-    "coco_r50_pam_r": coco_r50_pam_r,
-    "coco_r50_mam": coco_r50_mam,
-    "coco_r50_mam_r": coco_r50_mam_r,
-    "coco_r50_aunet": coco_r50_aunet,
-    "camvid_small_sep": camvid_small_sep,
-    "camvid_small_e2e": camvid_small_e2e,
-    "camvid_small_pam": camvid_small_pam,
-    "camvid_small_pam_r": camvid_small_pam_r,
-    "camvid_small_mam": camvid_small_mam,
-    "camvid_small_mam_r": camvid_small_mam_r,
-    "camvid_small_aunet": camvid_small_aunet,
-    "cityscapes_r101": cityscapes_r101,
-    "cityscapes_r50_equ": cityscapes_r50_equ,
-}
+def _row(base: Callable[[], RunConfig], row: str, meaning: str) -> Callable[[], RunConfig]:
+    """The preset that is a row of Table 1, or a control beside it."""
+
+    def preset() -> RunConfig:
+        return table_1_row(base(), row)
+
+    preset.__name__ = preset.__qualname__ = f"{base.__name__}_{row}"
+    preset.__doc__ = f"{base.__name__} as Table 1's row {row}: {meaning}."
+    return preset
+
+
+NAMED = (
+    shapes_smoke,
+    shapes_lite0,
+    camvid_small,
+    camvid_lite0,
+    coco_r50,
+    cityscapes_r50,
+    coco_r50_plus,
+    cityscapes_r50_plus,
+    coco_overfit,
+    coco_overfit_val,
+    coco_r101,
+    coco_r152,
+    coco_x152,
+    coco_r101_ms,
+    coco_r152_ms,
+    coco_x152_ms,
+    cityscapes_r101,
+    cityscapes_r50_equ,
+)
+ROWS = tuple(
+    _row(base, row, meaning) for base in (coco_r50, camvid_small) for row, meaning in (TABLE_1 | CONTROLS).items()
+)
+PRESETS: dict[str, Callable[[], RunConfig]] = {function.__name__: function for function in (*NAMED, *ROWS)}
 """Every preset by its name, in the order in which help lists them."""
+
+
+def __getattr__(name: str) -> Callable[[], RunConfig]:
+    """The rows of Table 1, such as `coco_r50_e2e`, are attributes of this module like the others."""
+    if name not in PRESETS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return PRESETS[name]

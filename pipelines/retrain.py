@@ -11,29 +11,33 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
-from aunet.categories import difference
 from aunet.config import AugmentConfig, FusionConfig
-from aunet.errors import InputError
-from pipelines.data.manifest import Manifest
-from pipelines.data.shards import ShardReader
+from aunet.errors import InputError, Unavailable
 from pipelines.evaluate import evaluate
-from pipelines.preprocess import preprocess
-from pipelines.register import register, update_figures
+from pipelines.measuring.evidence import read_evidence
+from pipelines.measuring.frozen import check_apart
+from pipelines.measuring.promotion import begun_ledger, repair, update_figures
+from pipelines.measuring.ticks import EndedTick, FrozenSet, frozen_set, moment, news
+from pipelines.preprocess import outlook, preprocess
+from pipelines.register import register
 from pipelines.runtime.code_version import code_version
+from pipelines.runtime.run_metrics import tick_ended
 from pipelines.settings.run_config import RunConfig, fingerprint, from_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun, VerbResult
 from pipelines.store.layout import RetrainFolder, Store
 from pipelines.store.lease import Held, Lease, hold
+from pipelines.store.ledger import LedgerEntry
 from pipelines.store.run_folder import RunFolder
-from pipelines.store.stored_json import read_stored
 from pipelines.tracking import registry, runs as tracking
 from pipelines.tracking.address import check_tracking
 from pipelines.train import find_run, train
 from pipelines.training.identity import run_folder
+
+MAX_TURNS = 4
+"""How often the model is compared again because the champion changed while it was measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,37 +73,6 @@ class Tick(VerbResult):
         return {**asdict(self), **metrics}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndedTick(VerbResult):
-    """The record of a tick that has trained, as it is in the store."""
-
-    finished: str
-    decision: str
-    reason: str
-    key: str
-    prepared: dict[str, Any]
-    run: dict[str, Any]
-    report: dict[str, Any]
-    model: dict[str, Any]
-
-    @classmethod
-    def read(cls, uri: str) -> EndedTick:
-        """The record at `uri`.
-
-        Raises:
-            InputError: it is damaged.
-        """
-        return cls.from_fields(read_stored(uri, "delete it and run `retrain` again"), uri)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrozenSet:
-    """The validation split that every night's model is measured on."""
-
-    prepared: PreparedData
-    val_fingerprint: str
-
-
 def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None = None) -> Tick:
     """Do what has become due since the last tick, unless another tick is doing it.
 
@@ -108,7 +81,7 @@ def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None
         version: of the code, becomes part of the run's identity; None: `code_version`.
 
     Raises:
-        InputError: the data, the configuration or the frozen set is wrong.
+        InputError: the data, the configuration or the frozen set is wrong, or a frozen image is in the training data.
         Lost: this process was suspended so long that another tick has taken over.
     """
     check_tracking()
@@ -123,26 +96,27 @@ def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None
 
 
 def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages) -> Tick:
+    _repair(config)
     prepared = stages.preprocess(config)
-    frozen = _frozen_set(config, folder, prepared)
-    settings = (config.model, config.augment, config.loss, config.fusion, config.train, config.register)
-    key = fingerprint(prepared.fingerprint, frozen.val_fingerprint, config.version, *settings)
+    frozen = frozen_set(folder, prepared)
+    if frozen.is_new:
+        _say(config, f"frozen set: the {prepared.num_images['val']} validation images of {prepared.uri}")
+    key = _key(config, prepared, frozen)
     if storage.exists(folder.tick_uri(key)):
         return _nothing(config, _ended_before(folder.tick_uri(key)))
-    news = _news(folder, prepared) + _progress(config, prepared)
-    _say(config, news)
+    since = news(folder, prepared) + _progress(config, prepared)
+    _say(config, since)
+    check_apart(frozen.prepared.uri, prepared.uri, config.register.near_images == "refuse")
 
     lease.check()
     run = stages.train(config, prepared)
     lease.check()
     report = stages.evaluate(config, run, frozen.prepared, apart=True)
-    trouble = _measure_holder(config, frozen, run, lease, stages)
-    lease.check()
-    model = stages.register(config, report, fence=lease.check)
+    model, trouble = _register(config, frozen, run, report, lease, stages)
     tracking.set_tag(run.mlflow_run_id, "retrain_key", key)
     tick = Tick(
         action="trained",
-        reason=f"{news}; {model.reason}{trouble}",
+        reason=f"{since}; {model.reason}{trouble}",
         decision="promoted" if model.alias else "held",
         key=key,
         prepared=prepared,
@@ -151,9 +125,41 @@ def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages
         model=model,
     )
     lease.check()
-    record = {**tick.to_json(), "finished": _now()}
+    tick_ended(config.name, held=tick.decision == "held")
+    record = {**tick.to_json(), "finished": moment()}
     storage.create_exclusive(folder.tick_uri(key), json.dumps(record, indent=1).encode())
     return tick
+
+
+def ended_tick(config: RunConfig, *, version: str | None = None) -> Tick | None:
+    """The tick that would find its work done, without doing any; None: there may be something to do.
+
+    A scheduler asks this before it starts machines with GPUs.
+
+    Raises:
+        InputError: as `retrain`, for what can be seen without work.
+    """
+    folder, prepared = Store.here().retrain(config.name), outlook(config).prepared
+    if prepared is None or not storage.exists(folder.frozen_uri):
+        return None
+    config = replace(config, version=version or code_version())
+    uri = folder.tick_uri(_key(config, prepared, frozen_set(folder, prepared)))
+    return _nothing(config, _ended_before(uri)) if storage.exists(uri) else None
+
+
+def _key(config: RunConfig, prepared: PreparedData, frozen: FrozenSet) -> str:
+    """Names data, frozen set, code and settings."""
+    settings = (config.model, config.augment, config.loss, config.fusion, config.train, config.register)
+    return fingerprint(prepared.fingerprint, frozen.val_fingerprint, config.version, *settings)
+
+
+def _repair(config: RunConfig) -> None:
+    """Let MLflow say what the ledger says; what prevents that is said, and prevents nothing else."""
+    settings = config.register
+    try:
+        repair(Store.here().ledger(settings.model_name, settings.alias), settings)
+    except (InputError, Unavailable) as error:
+        _say(config, f"MLflow was not compared with the ledger: {error}")
 
 
 def _ended_before(uri: str) -> Tick:
@@ -170,50 +176,6 @@ def _ended_before(uri: str) -> Tick:
     )
 
 
-def _frozen_set(config: RunConfig, folder: RetrainFolder, prepared: PreparedData) -> FrozenSet:
-    """The frozen set, which is the validation split of the first tick.
-
-    Raises:
-        InputError: it is no longer what it was, or has other categories than today's data.
-    """
-    uri = folder.frozen_uri
-    today = Manifest.load(prepared.uri)
-    first = {"prepared": asdict(prepared), "val_fingerprint": today.split_fingerprint("val"), "since": _now()}
-    if storage.create_exclusive(uri, json.dumps(first, indent=1).encode()):
-        _say(config, f"frozen set: the {prepared.num_images['val']} validation images of {prepared.uri}")
-    plain = read_stored(uri, "delete it to freeze anew")
-    frozen = FrozenSet(
-        prepared=PreparedData.from_fields(plain.get("prepared"), uri),
-        val_fingerprint=from_json(str, plain.get("val_fingerprint"), f"{uri}: val_fingerprint"),
-    )
-    manifest = Manifest.load(frozen.prepared.uri)
-    if manifest.split_fingerprint("val") != frozen.val_fingerprint:
-        raise InputError(f"{frozen.prepared.uri}: not what {uri} froze; restore it, or delete {uri} to freeze anew")
-    if difference(manifest.categories.entries, today.categories.entries):
-        raise InputError(
-            f"{uri}: the frozen set has other categories than today's data; delete the file to freeze anew"
-        )
-    return frozen
-
-
-def _news(folder: RetrainFolder, prepared: PreparedData) -> str:
-    """What is new since the last tick that ended, in words."""
-    newest = folder.newest_tick_uri()
-    if newest is None:
-        counts = " and ".join(f"{count} {split}" for split, count in prepared.num_images.items())
-        return f"first tick, {counts} images"
-    ended = EndedTick.read(newest)
-    then = PreparedData.from_fields(ended.prepared, newest)
-    try:
-        before = _images(then.uri)
-    except InputError:
-        return f"the data of the tick of {ended.finished} no longer exist; all images count as new"
-    now = _images(prepared.uri)
-    if now == before:
-        return "0 new images, 0 gone; new are the code, the settings or the frozen set"
-    return f"{len(now - before)} new images, {len(before - now)} gone"
-
-
 def _progress(config: RunConfig, prepared: PreparedData) -> str:
     """What an earlier tick has left of this one's training, in words."""
     folder = run_folder(config, prepared)
@@ -222,39 +184,50 @@ def _progress(config: RunConfig, prepared: PreparedData) -> str:
     return "; resumed: an earlier tick did not finish" if folder.is_begun() else ""
 
 
-def _images(prepared_uri: str) -> set[tuple[str, str]]:
-    """Every image with its annotation, by split and hash."""
-    return {(split, digest) for split in ("train", "val") for digest in ShardReader(prepared_uri, split).digests}
+def _register(
+    config: RunConfig, frozen: FrozenSet, run: TrainedRun, report: Report, lease: Lease, stages: Stages
+) -> tuple[RegisteredModel, str]:
+    """Register the model, compared with whoever is champion by then; and why it cannot be compared, else nothing."""
+    ledger = begun_ledger(config.register)
+    for last in reversed(range(MAX_TURNS)):
+        head = ledger.head()
+        trouble = _measure_champion(config, frozen, run, head, lease, stages)
+        lease.check()
+        model = stages.register(config, report, fence=lease.check)
+        if model.alias or last == 0 or ledger.head() == head:
+            return model, trouble
+    raise AssertionError("not reached")
 
 
-def _measure_holder(config: RunConfig, frozen: FrozenSet, run: TrainedRun, lease: Lease, stages: Stages) -> str:
-    """Measure the alias's holder on the frozen set, as it would be released, where its figures are of other data.
+def _measure_champion(
+    config: RunConfig, frozen: FrozenSet, run: TrainedRun, head: LedgerEntry | None, lease: Lease, stages: Stages
+) -> str:
+    """Measure the champion on the frozen set, as it would be released, where that was not done before.
 
     Returns:
         Why that is not possible, else nothing.
     """
-    holder = registry.alias_holder(config.register.model_name, config.register.alias)
-    if holder is None or holder.model_uri == run.model_uri:
+    if head is None or head.model_uri == run.model_uri:
         return ""
-    if holder.tags.get("val_fingerprint") == frozen.val_fingerprint:
-        return ""
-    _say(config, f"version {holder.number} has no figures on the frozen set yet")
-    holders = RunFolder(storage.parent(holder.model_uri))
+    champions = RunFolder(storage.parent(head.model_uri))
     try:
-        own = holders.model_settings()
+        own = champions.model_settings()
         as_released = replace(
             config,
             augment=from_json(AugmentConfig, own.get("augment"), "augment"),
             fusion=from_json(FusionConfig, own.get("fusion"), "fusion"),
         )
-        released = find_run(holders)
+        released = find_run(champions)
         report = stages.evaluate(as_released, released, frozen.prepared, apart=True)
+        evidence = read_evidence(report.uri)
     except InputError as error:
-        trouble = f" (version {holder.number} could not be measured: {'; '.join(error.problems)})"
+        trouble = f" (version {head.version} could not be measured: {'; '.join(error.problems)})"
         _say(config, trouble.strip(" ()"))
         return trouble
     lease.check()
-    update_figures(holder, report)
+    version = registry.version_of(head.model_uri, config.register.model_name)
+    if version and version.tags.get("val_fingerprint") != frozen.val_fingerprint:
+        update_figures(version, evidence)
     return ""
 
 
@@ -265,7 +238,3 @@ def _nothing(config: RunConfig, tick: Tick) -> Tick:
 
 def _say(config: RunConfig, message: str) -> None:
     print(f"retrain · {config.name} · {message}", file=sys.stderr, flush=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -42,7 +42,7 @@ def submit(
         Unavailable: the target does not answer, or refuses.
     """
     if target == "kubeflow":
-        return _submit_pipeline(config, preset, verb, base, dry_run)
+        return _submit_pipeline(config, preset, verb, base, dry_run, wait)
     job = submission(config, verb=verb, preset=preset, base=base, run=run)
     scheduled = target == "kuberay" and verb == "retrain"
     if now and not scheduled:
@@ -102,10 +102,12 @@ def _schedule(job: Submission, dry_run: bool, wait: bool) -> Submitted:
     return Submitted(submission_id=job.id, target="kuberay", cron_job=name, status="SCHEDULED", sent=True)
 
 
-def _submit_pipeline(config: RunConfig, preset: str, verb: str, base: RunConfig, dry_run: bool) -> Submitted:
+def _submit_pipeline(
+    config: RunConfig, preset: str, verb: str, base: RunConfig, dry_run: bool, wait: bool
+) -> Submitted:
     try:
         from pipelines.targets.kubeflow import submit_pipeline  # kfp is optional
     except ImportError as error:
         install = 'uv pip install -c constraints.txt "kfp[kubernetes]"'
         raise InputError(f"--target kubeflow: kfp is not installed ({error}); run {install}") from None
-    return submit_pipeline(config, preset, verb, base, dry_run)
+    return submit_pipeline(config, preset, verb, base, dry_run, wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -15,6 +16,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+HEAD_ID = "f" * 51 + "00000"
+"""As Ray's own stand-in for a provider of machines names the head."""
+LISTS = (
+    *("setup_commands", "head_setup_commands", "worker_setup_commands", "initialization_commands"),
+    *("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude", "rsync_filter"),
+)
+"""What a cluster.yaml must have, and none of these clusters needs."""
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -37,6 +45,52 @@ class Nodes:
     def start_head(self, *options: str) -> None:
         """A head without work: zero CPUs, no dashboard unless `options` ask for one."""
         self._start("head", f"--port={self.port}", "--head", "--num-cpus=0", f"--temp-dir={self.folder}", *options)
+
+    def start_growing_head(self, most_workers: int, idle_seconds: float = 15) -> None:
+        """A head without work, whose autoscaler starts and ends workers with one CPU, from none to `most_workers`.
+
+        Ray's own `AutoscalingCluster` would need a file that its wheel does not hold, and ends with `ray stop`, which
+        stops every Ray of the machine.
+        """
+        config = {
+            **{key: [] for key in LISTS},
+            "cluster_name": "growing",
+            "max_workers": most_workers,
+            "idle_timeout_minutes": idle_seconds / 60,
+            "upscaling_speed": 1.0,
+            "provider": {
+                "type": "external",
+                "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+                "gcs_address": self.address,
+                "launch_multiple": True,
+                "head_node_id": HEAD_ID,
+            },
+            "available_node_types": {
+                "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+                "worker": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": most_workers},
+            },
+            "head_node_type": "ray.head.default",
+            "auth": {},
+            "docker": {},
+            "file_mounts": {},
+        }
+        (self.folder / "cluster.json").write_text(json.dumps(config))
+        self.environment |= {
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_FAKE_CLUSTER": "1",
+            "RAY_enable_autoscaler_v2": "1",
+            "RAY_CLOUD_INSTANCE_ID": HEAD_ID,
+            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
+        }
+        self.start_head(f"--autoscaling-config={self.folder / 'cluster.json'}")
+
+    def workers(self) -> list[int]:
+        """Processes of the nodes besides the head."""
+        return [
+            pid
+            for pid, line in self._processes()
+            if "raylet/raylet" in line and "--node-name=head" not in line and "--head" not in line.split()
+        ]
 
     def start_worker(self, name: str, num_cpus: int = 1) -> None:
         """One more node."""

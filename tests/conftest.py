@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SAMPLE_DATA = "AUNET_SAMPLE_DATA"
 NEEDS_SAMPLE_DATA = f"needs the sample data: set {SAMPLE_DATA} to its folder"
 NEEDS_GPU = "needs a CUDA device"
+NEEDS_BROWSER = "needs Chromium and playwright: see `make test-browser`"
 FIRST = (
     "end_to_end/test_run.py",
     "end_to_end/test_object_storage.py",
@@ -71,9 +72,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     num_run = sum(len(stats.get(outcome, [])) for outcome in ("passed", "failed", "error", "xfailed", "xpassed"))
     without_data = sum(NEEDS_SAMPLE_DATA in reason for reason in skipped)
     without_gpu = sum(NEEDS_GPU in reason for reason in skipped)
+    without_browser = sum(NEEDS_BROWSER in reason for reason in skipped)
     terminalreporter.write_line(
         f"tests: {num_run} run, {len(skipped)} skipped "
-        f"({without_data} for want of sample data, {without_gpu} for want of a GPU)"
+        f"({without_data} for want of sample data, {without_gpu} for want of a GPU, {without_browser} of a browser)"
     )
 
 

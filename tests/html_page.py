@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID_TAGS = {"meta", "img"}
+VOID_TAGS = {"meta", "img", "input"}
 
 
 class Page(HTMLParser):

@@ -114,7 +114,7 @@ class Runs:
             self._train(name, crash, link, attempt)
         if crash.fired.is_set():
             result.interruptions[crash.where or link.phase] += 1
-            result.steps.add(computed(str(self.root / "audit" / name))[-1].step)
+            result.steps.update(step.step for step in computed(str(self.root / "audit" / name))[-1:])
 
     def _train(self, name: str, crash: Crash, link: LocalLink, attempt: str) -> None:
         assignment = Assignment(

@@ -34,6 +34,8 @@ class Api:
         """Of pods, by their name."""
         self.operator: Callable[[dict[str, Any]], None] = lambda rayjob: None
         """Called with a RayJob whenever it is read, as if time had passed."""
+        self.admit: Callable[[dict[str, Any]], object] = lambda body: None
+        """Called with an object before it is kept, as an API server that changes it."""
         self.lingering = 0
         """How often a deleted object is still found."""
 
@@ -50,9 +52,10 @@ class Api:
             object_path = f"{path}/{body['metadata']['name']}"
             if object_path in self.objects:
                 return 409, {"message": f"{object_path} already exists"}
+            self.admit(body)
             self.objects[object_path] = body
             return 201, body
-        if path.rsplit("/", 1)[-1] in ("pods", "cronjobs"):
+        if path.rsplit("/", 1)[-1] in ("pods", "cronjobs", "events"):
             return 200, {
                 "items": [v for k, v in self.objects.items() if k.startswith(path + "/") and matches(v, query)]
             }
@@ -79,9 +82,9 @@ def matches(thing: dict[str, Any], query: dict[str, list[str]]) -> bool:
 
 
 @contextmanager
-def api_server(folder: Path) -> Iterator[tuple[Api, str]]:
-    """Run one; yields it and the path of a kubeconfig that leads to it."""
-    api = Api()
+def api_server(folder: Path, given: Api | None = None) -> Iterator[tuple[Api, str]]:
+    """Run one, or the one that is given; yields it and the path of a kubeconfig that leads to it."""
+    api = given or Api()
 
     class Handler(BaseHTTPRequestHandler):
         def serve(self) -> None:

@@ -20,9 +20,10 @@ PACKAGES = {
     "jobs": Path("jobs"),
 }
 
+COCO_LIBRARIES = ("hotcoco", "pycocotools", "simplejpeg")
 MAY_IMPORT = {
-    "aunet_ops": {"aunet_ops", "torch", "setuptools"},
-    "aunet": {"aunet", "aunet_ops", "torch", "torchvision", "numpy", "PIL", "pycocotools", "safetensors"},
+    "aunet_ops": {"aunet_ops", "torch", "numpy", "setuptools"},
+    "aunet": {"aunet", "aunet_ops", "torch", "torchvision", "numpy", "PIL", "safetensors", *COCO_LIBRARIES},
     "jobs": {"jobs", "pipelines", "aunet"},
 }
 """What a package may import besides the standard library; `pipelines` may import anything but `jobs`."""
@@ -33,8 +34,8 @@ HOMES = {
     "sqlalchemy": "tracking/",
     "boto3": "store/s3.py",
     "botocore": "store/s3.py",
-    "kfp": "targets/kubeflow.py",
-    "kubernetes": "targets/kuberay.py",
+    "kfp": "targets/kubeflow",
+    "kubernetes": "targets/kuberay",
     "optuna": "study/sampler.py",
 }
 """Libraries that one module or room of `pipelines` knows, for all others."""
@@ -50,12 +51,13 @@ ROOMS = {
     "training": 5,
     "study": 6,
     "targets": 6,
+    "serving": 6,
     "checks": 6,
     "lint": 6,
     "verbs": 7,
 }
 """Inside pipelines a room imports only rooms of lower rank. The modules at the top are one room, the verbs."""
-COMPOSING = {"run", "retrain", "plan"}
+COMPOSING = {"run", "retrain", "plan", "reproduce"}
 """Verbs that call other verbs."""
 
 LAYERS = (
@@ -207,7 +209,7 @@ def test_the_house_has_few_rooms_and_arrows(capsys: pytest.CaptureFixture[str]) 
         print(f"\npipelines: {len(imported)} rooms on {floors} floors, {num_arrows} arrows between them")
         for room in sorted(imported, key=lambda name: (-floor(name), name)):
             print(f"  floor {floor(room)}  {room} → {', '.join(sorted(imported[room])) or '–'}")
-    assert len(imported) <= 14 and floors <= 8 and num_arrows <= 45
+    assert len(imported) <= 14 and floors <= 8 and num_arrows <= 47
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_the_house_has_few_rooms_and_arrows(capsys: pytest.CaptureFixture[str]) 
         ("pipelines/study/search.py", "from pipelines.tune import tune", "study must not know pipelines/verbs"),
         ("pipelines/evaluate.py", "from pipelines.train import train", "the verb evaluate must not know the verb"),
         ("pipelines/presets.py", "from pipelines.store import storage", "presets are settings and nothing else"),
-        ("pipelines/run.py", "import kfp.dsl", "belongs to pipelines/targets/kubeflow.py alone"),
+        ("pipelines/run.py", "import kfp.dsl", "belongs to pipelines/targets/kubeflow alone"),
         ("jobs/verbs.py", "import torch", "jobs may import"),
     ],
 )

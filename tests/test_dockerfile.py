@@ -148,7 +148,7 @@ def test_the_operator_is_required_to_compile_for_cuda() -> None:
 
 @pytest.mark.parametrize("stage", ["base", "pipeline"])
 def test_nothing_runs_as_root(stage: str) -> None:
-    from pipelines.targets.rayjob import POD_SECURITY
+    from pipelines.targets.pods import POD_SECURITY
 
     text = (ROOT / "Dockerfile").read_text().split(f" AS {stage}\n")[1].split("\nFROM ")[0]
     users = re.findall(r"^USER (\S+)", text, re.MULTILINE)

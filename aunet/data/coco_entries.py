@@ -132,7 +132,7 @@ def read_segments(
 
     for number, entry in enumerate(annotation.get("segments_info", [])):
         given = entry if isinstance(entry, Mapping) else {}
-        segment_id, category_id = (whole_number(given.get(key)) for key in ("id", "category_id"))
+        segment_id, category_id = whole_number(given.get("id")), whole_number(given.get("category_id"))
         if wrong := [key for key, value in (("id", segment_id), ("category_id", category_id)) if value is None]:
             report("entry-malformed", f"segments_info[{number}]: {malformed(wrong, entry)}", segment_id)
         if segment_id is None:
@@ -180,13 +180,15 @@ def entry_id(entry: Any, key: str) -> Any:
 
 def whole_number(value: Any) -> int | None:
     """3, 3.0 and "3" → 3, as long as 64 bits hold it; anything else → None."""
+    if type(value) is int:
+        return value if abs(value) <= MAX_NUMBER else None
     if isinstance(value, str) and len(value) < 40:
         digits = value.strip()
         number = int(digits) if digits.isascii() and digits.isdigit() else None
-    elif isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+    elif isinstance(value, float):
+        number = int(value) if value.is_integer() else None
     else:
-        number = int(value) if isinstance(value, int) or value.is_integer() else None
+        return None
     return number if number is not None and abs(number) <= MAX_NUMBER else None
 
 

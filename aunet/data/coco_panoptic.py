@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from aunet.data.pictures import MAX_PIXELS, open_picture
+from aunet.data.pictures import MAX_PIXELS, decode, decode_color_jpeg, open_picture
 from aunet.errors import InputError
 from aunet.segments import Box
+from aunet_ops.segment_maps import read_ids, read_rgb
 
 MAX_SEGMENT_ID = 256**3 - 1
 """The largest id that a colour can hold; 0 is void."""
@@ -48,6 +49,11 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
         InputError: not a JPEG or PNG, cut short, of more than `max_pixels` pixels, or too deep for 8 bits per channel;
             the message says which.
     """
+    rgb = decode_color_jpeg(data, max_pixels)
+    if rgb is None:
+        rgb = read_rgb(data, max_pixels)
+    if rgb is not None:
+        return rgb
     picture = load_picture(data, max_pixels)
     if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
         raise InputError(f"a picture of mode {picture.mode!r}: convert it to 8-bit RGB")
@@ -60,6 +66,9 @@ def decode_panoptic(data: bytes) -> NDArray[np.int32]:
     Raises:
         InputError: not a PNG with three 8-bit channels, or cut short; the message says which.
     """
+    ids = read_ids(data, MAX_PIXELS)
+    if ids is not None:
+        return ids
     picture = load_picture(data)
     if picture.format != "PNG" or picture.mode not in ("RGB", "RGBA"):
         raise InputError(
@@ -113,8 +122,8 @@ def load_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """JPEG or PNG → the decoded picture, whatever its mode.
 
     Raises:
-        InputError: something else, cut short, or more than `max_pixels` pixels, which are not decoded; the message says
-            which.
+        InputError: something else, cut short, with a wrong checksum, or more than `max_pixels` pixels, which are not
+            decoded; the message says which.
     """
     picture, rule, message = open_picture(data, max_pixels)
     if picture is None and rule in ("truncated", "unreadable"):
@@ -122,7 +131,7 @@ def load_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if picture is None:
         raise InputError(f"{message}; {_CURES[rule]}")
     try:
-        picture.load()
+        decode(picture, data)
     except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over is a defect of the file
         raise InputError(f"cannot be decoded ({error}, {len(data)} bytes); fetch the file again") from None
     return picture

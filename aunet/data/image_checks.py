@@ -12,8 +12,17 @@ from PIL import Image
 from aunet.data.coco_json import ImageRecord
 from aunet.data.coco_panoptic import decode_panoptic, measure_segments, swapped_channels
 from aunet.data.defects import Defect
-from aunet.data.pictures import bit_depth, decoding_failure, difference_hash, open_picture, orientation, verify_png
+from aunet.data.pictures import (
+    MAX_PIXELS,
+    bit_depth,
+    decoding_failure,
+    difference_hash,
+    open_picture,
+    orientation,
+    verify_png,
+)
 from aunet.segments import NOT_GIVEN, Box
+from aunet_ops.segment_maps import read_ids
 
 BrokenRules = list[tuple[str, str]]
 """Rule ids and messages."""
@@ -39,27 +48,24 @@ class ImageCheck:
         self.defects.append(Defect(rule=rule, image=self.record.image_id, segment=segment, message=message))
 
 
-def check_image(
-    record: ImageRecord, image: bytes | OSError, panoptic: bytes | OSError, *, hashes: bool = True
-) -> ImageCheck:
+def check_image(record: ImageRecord, image: bytes | OSError, panoptic: bytes | OSError) -> ImageCheck:
     """Check the files of one image against the rules.
 
     Args:
         record: what the JSON says of it; files without a name are left out.
         image: the image file, or why it could not be read.
         panoptic: the panoptic PNG, likewise.
-        hashes: also compute what tells this picture from others, `sha256` and `difference_hash`.
     """
     check = ImageCheck(record=record)
     sizes: dict[str, Size] = {"JSON": (record.width, record.height)} if record.width * record.height else {}
     if record.file_name:
         broken, picture = _check_picture(image)
         _report_all(check, record.file_name, broken)
-        if hashes and isinstance(image, bytes):
+        if isinstance(image, bytes):
             check.sha256 = hashlib.sha256(image).digest()
         if picture is not None:
             sizes["image"] = picture.size
-            check.difference_hash = difference_hash(picture) if hashes else None
+            check.difference_hash = difference_hash(picture)
     if record.panoptic_name:
         broken, size, ids = _check_map(panoptic)
         _report_all(check, record.panoptic_name, broken)
@@ -104,6 +110,9 @@ def _check_map(data: bytes | OSError) -> tuple[BrokenRules, Size | None, NDArray
     if isinstance(data, OSError):
         rule = "map-missing" if isinstance(data, FileNotFoundError) else "map-unreadable"
         return [(rule, str(data))], None, None
+    ids = read_ids(data, MAX_PIXELS)
+    if ids is not None:
+        return [], (ids.shape[1], ids.shape[0]), ids
     picture, _, message = open_picture(data)
     if picture is None:
         return [("map-unreadable", message)], None, None

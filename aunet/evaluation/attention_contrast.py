@@ -47,6 +47,17 @@ class AttentionContrast:
         for name, count in other.sums.items():
             self._add(name, count)
 
+    def to_plain(self) -> dict[str, list[list[float]]]:
+        """The sums as JSON values."""
+        return {name: count.tolist() for name, count in self.sums.items()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, list[list[float]]]) -> AttentionContrast:
+        """The inverse of `to_plain`."""
+        contrast = cls()
+        contrast.sums = {name: torch.tensor(count, dtype=torch.float64) for name, count in plain.items()}
+        return contrast
+
     def compute(self) -> dict[str, dict[str, float | None]]:
         """Name of a map → mean of M' over `things` and `stuff`, and stuff minus things as `difference`.
 

@@ -1,23 +1,22 @@
-"""Average precision of the detections before fusion, as COCO defines it, computed by pycocotools."""
+"""Average precision of the detections before fusion, as COCO defines it: pycocotools' numbers, computed by hotcoco."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from hotcoco import COCO, COCOeval
 from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from aunet.categories import Categories
 from aunet.errors import InputError
 from aunet.segments import Segment
 from aunet.structures import Detections
+
+_KINDS: dict[str, Literal["segm", "bbox"]] = {"AP": "segm", "AP_box": "bbox"}
 
 
 class InstanceAP:
@@ -55,6 +54,7 @@ class InstanceAP:
         things = self.categories.detector_labels
         true = [
             {
+                "image_id": image_id,
                 "segmentation": rle,
                 "area": float(coco_mask.area(rle)),
                 "bbox": coco_mask.toBbox(rle).tolist(),
@@ -73,9 +73,11 @@ class InstanceAP:
         )
         predicted = [
             {
+                "image_id": image_id,
                 "segmentation": rle,
                 "area": float(coco_mask.area(rle)),
                 "bbox": bbox,
+                "iscrowd": 0,
                 "score": score,
                 "category_id": self.categories.things[label - 1].id,
             }
@@ -105,42 +107,51 @@ class InstanceAP:
             raise InputError(f"image {doubled[0]} is evaluated twice; give each image to one worker only")
         self.images |= other.images
 
+    def to_plain(self) -> dict[str, Any]:
+        """All images as JSON values, by their ids."""
+        return {str(image_id): image for image_id, image in self.images.items()}
+
+    @classmethod
+    def from_plain(cls, categories: Categories, plain: Mapping[str, Any]) -> InstanceAP:
+        """The inverse of `to_plain`."""
+        instances = cls(categories)
+        instances.images = {int(image_id): image for image_id, image in plain.items()}
+        return instances
+
     def compute(self) -> dict[str, float]:
         """`AP` (masks) and `AP_box` in per cent, means over IoU 0.50 … 0.95; 0 without true or predicted instances."""
-        return {"AP": self._average_precision("segm"), "AP_box": self._average_precision("bbox")}
+        true, predicted = self._index("true"), self._index("predicted")
+        if true is None or predicted is None:
+            return {"AP": 0.0, "AP_box": 0.0}
+        return {name: _average_precision(true, predicted, kind) for name, kind in _KINDS.items()}
 
-    def _average_precision(self, kind: Literal["segm", "bbox"]) -> float:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            true, predicted = self._index("true"), self._index("predicted")
-            if not true.anns or not predicted.anns:
-                return 0.0
-            evaluation = COCOeval(true, predicted, kind)
-            evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
-            evaluation.params.maxDets = [100]
-            evaluation.evaluate()
-            evaluation.accumulate()
-        # [IoU, recall, category, area, detections]; -1: category without ground truth
-        precision = evaluation.eval["precision"]
-        precision = precision[precision > -1]
-        return 100 * float(precision.mean()) if precision.size else 0.0
+    def _index(self, side: Literal["true", "predicted"]) -> COCO | None:
+        """hotcoco's index of the true or of the predicted instances; None where there are none."""
+        annotations = [annotation for _, image in sorted(self.images.items()) for annotation in image[side]]
+        for n, annotation in enumerate(annotations, start=1):
+            annotation["id"] = n
+        if not annotations:
+            return None
+        return COCO(
+            {
+                "images": [{"id": i, "height": 0, "width": 0} for i in self.images],  # the run-length codes have theirs
+                "categories": [{"id": c.id, "name": c.name} for c in self.categories.things],
+                "annotations": annotations,
+            }
+        )
 
-    def _index(self, kind: Literal["true", "predicted"]) -> Any:
-        """pycocotools' index of the true or of the predicted instances."""
-        annotations = [
-            {"iscrowd": 0, **annotation, "image_id": image_id}
-            for image_id, image in sorted(self.images.items())
-            for annotation in image[kind]
-        ]
-        coco: Any = COCO()
-        coco.dataset = {
-            "images": [
-                {"id": i, "height": 0, "width": 0} for i in sorted(self.images)
-            ],  # the run-length codes have theirs
-            "categories": [{"id": c.id, "name": c.name} for c in self.categories.things],
-            "annotations": [a | {"id": n} for n, a in enumerate(annotations, start=1)],
-        }
-        coco.createIndex()
-        return coco
+
+def _average_precision(true: COCO, predicted: COCO, kind: Literal["segm", "bbox"]) -> float:
+    """The mean precision over IoU thresholds and recalls, in per cent."""
+    evaluation = COCOeval(true, predicted, kind)
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
+    evaluation.params.maxDets = [100]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    # [IoU, recall, category, area, detections]; -1: category without ground truth
+    precision = np.asarray((evaluation.eval or {})["precision"])
+    precision = precision[precision > -1]
+    return 100 * float(precision.mean()) if precision.size else 0.0
 
 
 def _each_mask(detections: Detections) -> Iterator[npt.NDArray[np.bool_]]:

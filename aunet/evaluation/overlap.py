@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from aunet.categories import Categories
 from aunet.errors import InputError
 from aunet.segments import Segment
+from aunet_ops.segment_maps import Pairs, count_pairs
 
 if TYPE_CHECKING:  # scoring two folders does without torch
     from torch import Tensor
@@ -32,6 +33,36 @@ class Overlap:
     """[1 + predicted segments], likewise."""
     true_crowd: npt.NDArray[np.bool_]
     """[1 + true segments]."""
+    true_ids: npt.NDArray[np.int64]
+    """[1 + true segments], ids in the map; 0 for void."""
+    predicted_ids: npt.NDArray[np.int64]
+    """[1 + predicted segments], likewise."""
+
+    def matching(self) -> Matching:
+        """Which true and predicted segments match, by the rules of `PanopticQuality`."""
+        shared, on_void = self.pixels[1:, 1:], self.pixels[0, 1:]
+        true_area, predicted_area = self.pixels[1:].sum(1), self.pixels[:, 1:].sum(0)
+        crowd = self.true_crowd[1:, None]
+        same = self.true_category[1:, None] == self.predicted_category[None, 1:]
+        union = true_area[:, None] + predicted_area[None] - shared - on_void[None]
+        on_crowd = np.where(same & crowd, shared, 0).sum(0)
+        return Matching(
+            union, same & ~crowd, same & ~crowd & (2 * shared > union), 2 * (on_void + on_crowd) > predicted_area
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """The segments of an image, T true and P predicted ones, without void."""
+
+    union: npt.NDArray[np.int64]
+    """[T, P] pixels; those that the ground truth leaves void count in no union."""
+    comparable: npt.NDArray[np.bool_]
+    """[T, P] of one category, and the true one is not a crowd."""
+    matches: npt.NDArray[np.bool_]
+    """[T, P] at most one in a row or column."""
+    excused: npt.NDArray[np.bool_]
+    """[P] more than half on void and on crowds of its category."""
 
 
 def measure_overlap(
@@ -42,8 +73,6 @@ def measure_overlap(
     categories: Categories,
 ) -> Overlap:
     """Count shared pixels. The areas given in the segments are ignored; they are counted again.
-
-    Works on runs of equal pairs of ids, which are some hundred times fewer than pixels.
 
     Args:
         predicted_ids: [H, W] ids, 0 is void.
@@ -56,71 +85,105 @@ def measure_overlap(
         InputError: the maps differ in size, or ids and segments do not match; one line per problem.
     """
     predicted, true = _flat(predicted_ids), _flat(true_ids)
-    if tuple(predicted_ids.shape) != tuple(true_ids.shape):
-        (height, width), (true_height, true_width) = predicted_ids.shape, true_ids.shape
+    check_sizes(tuple(predicted_ids.shape), tuple(true_ids.shape))
+    tables = (SegmentTable.of(segments, categories) for segments in (predicted_segments, true_segments))
+    return overlap_of(count_pairs(true, predicted), *tables)
+
+
+def check_sizes(predicted: tuple[int, ...], true: tuple[int, ...]) -> None:
+    """Refuse maps of different shapes (height, width).
+
+    Raises:
+        InputError: they differ.
+    """
+    if predicted != true:
         raise InputError(
-            f"prediction is {width}×{height} pixels, ground truth {true_width}×{true_height}; "
+            f"prediction is {predicted[1]}×{predicted[0]} pixels, ground truth {true[1]}×{true[0]}; "
             "predict at the size of the image"
         )
-    changes = (predicted[1:] != predicted[:-1]) | (true[1:] != true[:-1])
-    starts = np.concatenate([[0], np.flatnonzero(changes) + 1]) if predicted.size else np.zeros(0, np.int64)
-    lengths = np.diff(starts, append=predicted.size)
-    columns = _Index(predicted[starts], predicted_segments, categories, "prediction", every_id_has_pixels=True)
-    rows = _Index(true[starts], true_segments, categories, "ground truth", every_id_has_pixels=False)
-    if columns.problems or rows.problems:
-        raise InputError([*rows.problems, *columns.problems])
-    shape = (len(rows.ids), len(columns.ids))
-    cells = rows.positions * shape[1] + columns.positions
-    pixels = np.bincount(cells, weights=lengths, minlength=shape[0] * shape[1])
-    crowds = {s.id for s in true_segments if s.is_crowd}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentTable:
+    """The segments of one map in the order of their ids, as columns."""
+
+    ids: npt.NDArray[np.int64]
+    """[n], ascending; each once, and positive, where they are right."""
+    category: npt.NDArray[np.int64]
+    """[n] index into `categories.entries`; -1 where that has no such category."""
+    category_ids: npt.NDArray[np.int64]
+    """[n], as given."""
+    is_crowd: npt.NDArray[np.bool_]
+    """[n]."""
+
+    @classmethod
+    def of(cls, segments: Iterable[Segment], categories: Categories) -> SegmentTable:
+        """The table of `segments`, whatever is wrong with them."""
+        index = categories.index_of
+        rows = sorted((s.id, index.get(s.category_id, -1), s.category_id, s.is_crowd) for s in segments)
+        ids, category, category_ids, is_crowd = np.array(rows, np.int64).reshape(-1, 4).T
+        return cls(ids, category, category_ids, is_crowd.astype(bool))
+
+
+def overlap_of(pairs: Pairs, predicted: SegmentTable, true: SegmentTable) -> Overlap:
+    """The overlap of two maps whose shared pixels are counted: `pairs` of true and predicted ids, each pair once.
+
+    Raises:
+        InputError: as `measure_overlap`, but for the sizes.
+    """
+    problems: list[str] = []
+    rows = _positions(pairs.first, true, "ground truth", problems, every_id_has_pixels=False)
+    columns = _positions(pairs.second, predicted, "prediction", problems, every_id_has_pixels=True)
+    if problems:
+        raise InputError(problems)
+    pixels = np.zeros((1 + len(true.ids), 1 + len(predicted.ids)), np.int64)
+    pixels[rows, columns] = pairs.pixels
+    void, unknown = np.zeros(1, np.int64), np.full(1, -1, np.int64)
     return Overlap(
-        pixels.astype(np.int64).reshape(shape),
-        rows.categories,
-        columns.categories,
-        np.array([i in crowds for i in rows.ids.tolist()]),
+        pixels,
+        np.concatenate([unknown, true.category]),
+        np.concatenate([unknown, predicted.category]),
+        np.concatenate([void.astype(bool), true.is_crowd]),
+        np.concatenate([void, true.ids]),
+        np.concatenate([void, predicted.ids]),
     )
 
 
-class _Index:
-    """Positions of ids among the sorted ids of the segments, void first; what does not match goes to `problems`."""
-
-    def __init__(
-        self,
-        run_ids: npt.NDArray[np.integer],
-        segments: Sequence[Segment],
-        categories: Categories,
-        source_name: str,
-        every_id_has_pixels: bool,
-    ) -> None:
-        self.problems: list[str] = []
-        self.ids = np.array(sorted({0, *(s.id for s in segments)}), dtype=np.int64)
-        self.positions = np.minimum(np.searchsorted(self.ids, run_ids), len(self.ids) - 1)
-        is_known = self.ids[self.positions] == run_ids
-        if self.ids[0] != 0 or len(self.ids) != len(segments) + 1:
-            ids = [s.id for s in segments]
-            bad = sorted({i for i in ids if i <= 0 or ids.count(i) > 1})
-            self.problems.append(
-                f"{source_name}: segment id {bad[0]} is given twice or below 1; give each a positive id of its own"
-            )
-        if not is_known.all():
-            for i in np.unique(run_ids[~is_known]).tolist():
-                self.problems.append(
-                    f"{source_name}: id {i} is in the map (PNG) but not in its segments (JSON); list it or paint it 0"
-                )
-        if every_id_has_pixels:
-            used = np.bincount(self.positions[is_known], minlength=len(self.ids)) > 0
-            for i in self.ids[1:][~used[1:]].tolist():
-                self.problems.append(
-                    f"{source_name}: segment {i} is listed (JSON) but has no pixel in the map (PNG); remove it"
-                )
-        category_index = {c.id: n for n, c in enumerate(categories.entries)}
-        index_of = {s.id: category_index.get(s.category_id, -1) for s in segments}
-        for s in segments:
-            if s.category_id not in category_index:
-                self.problems.append(
-                    f"{source_name}: segment {s.id} has unknown category_id {s.category_id}; use one of `categories`"
-                )
-        self.categories = np.array([index_of.get(i, -1) for i in self.ids.tolist()], dtype=np.int64)
+def _positions(
+    ids: npt.NDArray[np.int64], table: SegmentTable, source_name: str, problems: list[str], *, every_id_has_pixels: bool
+) -> npt.NDArray[np.intp]:
+    """Positions of ids in a table, from 1, void first; what does not match goes to `problems`."""
+    listed = table.ids
+    wrong = listed <= 0
+    wrong[1:] |= listed[1:] == listed[:-1]
+    if wrong.any():
+        problems.append(
+            f"{source_name}: segment id {listed[wrong][0]} is given twice or below 1; "
+            "give each a positive id of its own"
+        )
+    positions = np.searchsorted(listed, ids, side="right")
+    is_void = ids == 0
+    is_known = (positions > 0) & ~is_void
+    is_known[is_known] = listed[positions[is_known] - 1] == ids[is_known]
+    if not (is_known | is_void).all():
+        problems += [
+            f"{source_name}: id {i} is in the map (PNG) but not in its segments (JSON); list it or paint it 0"
+            for i in np.unique(ids[~is_known & ~is_void]).tolist()
+        ]
+    if every_id_has_pixels:
+        is_used = np.zeros(1 + len(listed), bool)
+        is_used[positions[is_known]] = True
+        problems += [
+            f"{source_name}: segment {i} is listed (JSON) but has no pixel in the map (PNG); remove it"
+            for i in listed[~is_used[1:]].tolist()
+        ]
+    problems += [
+        f"{source_name}: segment {i} has unknown category_id {category_id}; use one of `categories`"
+        for i, category_id in zip(
+            table.ids[table.category < 0].tolist(), table.category_ids[table.category < 0].tolist(), strict=True
+        )
+    ]
+    return positions
 
 
 def _flat(ids: Ids) -> npt.NDArray[np.integer]:

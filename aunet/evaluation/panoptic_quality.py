@@ -125,25 +125,16 @@ class PanopticQuality:
 
     def add(self, overlap: Overlap) -> None:
         """Count one image whose overlap is already measured."""
-        shared, count = overlap.pixels, len(self.categories)
+        matching, count = overlap.matching(), len(self.categories)
         true_category, predicted_category = overlap.true_category[1:], overlap.predicted_category[1:]
-        true_crowd = overlap.true_crowd[1:]
-        true_area, predicted_area = shared[1:].sum(1), shared[:, 1:].sum(0)
-        on_void, shared = shared[0, 1:], shared[1:, 1:]
+        rows, columns = np.nonzero(matching.matches)
+        true_matched, predicted_matched = matching.matches.any(1), matching.matches.any(0)
+        iou = overlap.pixels[1:, 1:][rows, columns] / matching.union[rows, columns]
 
-        union = true_area[:, None] + predicted_area[None] - shared - on_void[None]
-        same = true_category[:, None] == predicted_category[None]
-        matches = same & ~true_crowd[:, None] & (2 * shared > union)
-        true_matched, predicted_matched = matches.any(1), matches.any(0)
-        rows, columns = np.nonzero(matches)
-        on_crowd = np.where(same & true_crowd[:, None], shared, 0).sum(0)
-        excused = 2 * (on_void + on_crowd) > predicted_area
-
-        matched = true_category[rows]
-        self.iou += np.bincount(matched, weights=shared[rows, columns] / union[rows, columns], minlength=count)
-        self.tp += np.bincount(matched, minlength=count)
-        self.fn += np.bincount(true_category[~true_matched & ~true_crowd], minlength=count)
-        self.fp += np.bincount(predicted_category[~predicted_matched & ~excused], minlength=count)
+        self.iou += np.bincount(true_category[rows], weights=iou, minlength=count)
+        self.tp += np.bincount(true_category[rows], minlength=count)
+        self.fn += np.bincount(true_category[~true_matched & ~overlap.true_crowd[1:]], minlength=count)
+        self.fp += np.bincount(predicted_category[~predicted_matched & ~matching.excused], minlength=count)
 
     def merge(self, other: PanopticQuality) -> None:
         """Add the counts of `other`, which has the same categories."""

@@ -12,14 +12,12 @@ from torchvision.models.detection.image_list import ImageList
 
 from aunet.categories import VOID
 from aunet.losses import Losses, semantic_loss
+from aunet.model.backbone import IMAGENET, Normalization
 from aunet.model.background import BackgroundBranch, SemanticOutput
 from aunet.model.foreground import ForegroundBranch, Instances
 from aunet.model.levels import LEVELS
 from aunet.model.rpn import ProposalNetwork
 from aunet.structures import Batch, Target
-
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
 
 
 class Output(NamedTuple):
@@ -40,6 +38,7 @@ class AUNet(nn.Module):
         background_backbone: features P2 … P5 for the background branch alone; None: it shares `backbone`.
         mask_size: m of the mask features that MAM reads, 14 or 28.
         hard_pixels: share of the hardest pixels that the semantic loss averages.
+        normalization: mean and deviation of red, green and blue, 0 … 1, that the backbones expect taken out.
     """
 
     pixel_mean: Tensor
@@ -54,27 +53,38 @@ class AUNet(nn.Module):
         mask_size: int = 28,
         hard_pixels: float = 1.0,
         background_backbone: nn.Module | None = None,
+        normalization: Normalization = IMAGENET,
     ) -> None:
         super().__init__()
         self.background_backbone = background_backbone
         self.backbone, self.rpn, self.foreground, self.background = backbone, rpn, foreground, background
         self.mask_size, self.hard_pixels = mask_size, hard_pixels
-        self.register_buffer("pixel_mean", 255 * torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", 255 * torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+        mean, std = normalization
+        self.register_buffer("pixel_mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def forward(self, batch: Batch) -> Losses | Output:
+    def forward(self, batch: Batch, *, guided: bool = True) -> Losses | Output:
         """In training mode the four losses of Eq. 7, else the predictions.
 
         Args:
             batch: images `Tensor[N, 3, H, W]` uint8 RGB, padded to multiples of 32, with their sizes; targets are
                 needed in training only.
+            guided: see `BackgroundBranch.forward`.
         """
         images = self.normalize(batch.images)
         targets = batch.targets if self.training else None
         features: dict[str, Tensor] = self.backbone(images)
         proposals = self.rpn(ImageList(images, batch.image_sizes), features, targets)
         instances = self.foreground(features, proposals.boxes, batch.image_sizes, targets)
-        semantic = self.label(images, features, proposals.features, instances.mask_features, instances.boxes)
+        semantic = self.label(
+            images,
+            features,
+            proposals.features,
+            instances.mask_features,
+            instances.boxes,
+            torch.cat(instances.scores) if targets is None else None,
+            guided=guided,
+        )
         if targets is None:
             return Output(instances, semantic)
         assert proposals.loss is not None and instances.losses is not None
@@ -83,7 +93,7 @@ class AUNet(nn.Module):
         return Losses(proposals.loss, box, mask, semantic_loss(semantic.logits, labels, self.hard_pixels))
 
     def normalize(self, images: Tensor) -> Tensor:
-        """`Tensor[N, 3, H, W]` uint8 RGB as the backbones expect it: float, ImageNet's mean and deviation taken out."""
+        """`Tensor[N, 3, H, W]` uint8 RGB as the backbones expect it: float, mean and deviation taken out."""
         images = (images - self.pixel_mean) / self.pixel_std
         return images.contiguous(memory_format=torch.channels_last)
 
@@ -94,6 +104,9 @@ class AUNet(nn.Module):
         proposal_features: Sequence[Tensor],
         mask_features: dict[int, Tensor],
         boxes: list[Tensor],
+        scores: Tensor | None = None,
+        *,
+        guided: bool = True,
     ) -> SemanticOutput:
         """The background branch on what the other two know.
 
@@ -103,6 +116,8 @@ class AUNet(nn.Module):
             proposal_features: P_i of Eq. 1, per level from P2 on.
             mask_features: m → Tensor[K, C_m, m, m], as in `Instances`.
             boxes: per image Tensor[k, 4], those of the masks.
+            scores: Tensor[K], where they are detections.
+            guided: see `BackgroundBranch.forward`.
         """
         if self.background_backbone is not None:
             features = self.background_backbone(images)
@@ -111,6 +126,8 @@ class AUNet(nn.Module):
             proposal_features[: len(LEVELS)],
             mask_features[self.mask_size],
             as_rois(boxes),
+            scores,
+            guided=guided,
         )
 
     def compile(self, *args: Any, dynamic: bool = True, **kwargs: Any) -> None:

@@ -1,30 +1,76 @@
-"""ResNet-FPN: the features P2 … P6 that all branches share."""
+"""Backbone and FPN: the features P2 … P6 that all branches share."""
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import get_model
-from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.resnet import ResNet
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from aunet.config import BackboneConfig
+from aunet.config import TIMM, BackboneConfig
 from aunet.errors import InputError
-from aunet.model.norm import norm_layer
+from aunet.model.norm import NormLayer, norm_layer
 from aunet.model.pretrained import read_weights
 from aunet.model.resnext import ADDED, resnext152_64x4d_dcn_nl
+from aunet.model.timm_backbone import build_timm, timm_normalization
 
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and deviation of red, green and blue, 0 … 1."""
+IMAGENET: Normalization = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STAGES = ("layer4", "layer3", "layer2", "layer1", "conv1")
 
 
-def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> BackboneWithFPN:
-    """ResNet with a feature pyramid; `forward(Tensor[N, 3, H, W])` gives `{"0": P2, …, "3": P5, "pool": P6}`.
+class PyramidBackbone(nn.Module):
+    """A backbone with a feature pyramid; `forward(Tensor[N, 3, H, W])` gives `{"0": P2, …, "3": P5, "pool": P6}`.
+
+    Args:
+        body: gives four levels, at strides 4 … 32.
+        widths: their channels.
+        channels: of the pyramid.
+        norm: after its convolutions, or None.
+    """
+
+    def __init__(self, body: nn.Module, widths: list[int], channels: int, norm: NormLayer | None) -> None:
+        super().__init__()
+        self.body = body
+        self.fpn = FeaturePyramidNetwork(widths, channels, LastLevelMaxPool(), norm_layer=norm)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        return self.fpn(self.body(images))
+
+
+def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> PyramidBackbone:
+    """The backbone that `config` names, with its feature pyramid.
 
     Args:
         load_weights: False ignores `config.weights`, for a model whose own weights are loaded afterwards.
 
     Raises:
-        InputError: `config.weights` cannot be read, or belongs to another network.
+        InputError: `config.weights` cannot be read, or belongs to another network; or timm lacks the network.
     """
+    if config.name.startswith(TIMM):
+        features = build_timm(config, load_weights=load_weights)
+        body, widths = features, features.channels
+    else:
+        resnet = _resnet(config, load_weights=load_weights)
+        body = IntermediateLayerGetter(resnet, {f"layer{n}": str(n - 1) for n in (1, 2, 3, 4)})
+        widths = [resnet.fc.in_features // 8 * 2**level for level in range(4)]
+    return PyramidBackbone(body, widths, config.fpn_channels, norm_layer("gn" if config.norm == "gn" else "none"))
+
+
+def normalization(config: BackboneConfig) -> Normalization:
+    """Mean and deviation of the pixels that the backbone expects taken out: those given, else its own."""
+    mean, std = config.pixel_mean, config.pixel_std
+    if mean and std:
+        return mean, std
+    own = timm_normalization(config.name) if config.name.startswith(TIMM) else IMAGENET
+    return mean or own[0], std or own[1]
+
+
+def _resnet(config: BackboneConfig, *, load_weights: bool) -> ResNet:
+    """Torchvision's network, or ours, with its weights and frozen stages."""
     norm = norm_layer(config.norm)
     if config.name == "resnext152_64x4d_dcn_nl":
         resnet: nn.Module = resnext152_64x4d_dcn_nl(norm)
@@ -37,14 +83,7 @@ def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> Back
     for name, parameter in resnet.named_parameters():
         stage = name.split(".")[0]
         parameter.requires_grad_(stage in trained or (stage == "bn1" and "conv1" in trained))
-    width = resnet.fc.in_features // 8
-    return BackboneWithFPN(
-        resnet,
-        return_layers={f"layer{n}": str(n - 1) for n in (1, 2, 3, 4)},
-        in_channels_list=[width, 2 * width, 4 * width, 8 * width],
-        out_channels=config.fpn_channels,
-        norm_layer=norm_layer("gn" if config.norm == "gn" else "none"),
-    )
+    return resnet
 
 
 def _load(resnet: ResNet, name: str, weights: str) -> None:

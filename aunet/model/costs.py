@@ -58,9 +58,9 @@ def _flops(model: AUNet, size: tuple[int, int]) -> dict[str, int]:
     features = count("backbone", model.backbone, images)
     hidden, _, _ = count("rpn", model.rpn.head, list(features.values()))
     channels, heads = features["0"].shape[1], model.foreground
-    pooled = torch.zeros(NUM_PROPOSALS, channels, *heads.box_roi_pool.output_size)
+    pooled = torch.zeros(NUM_PROPOSALS, channels, *[heads.box_roi_pool.size] * 2)
     count("foreground", _box_head(heads), pooled)
-    pooled = torch.zeros(NUM_DETECTIONS, channels, *heads.mask_roi_pool.output_size)
+    pooled = torch.zeros(NUM_DETECTIONS, channels, *[heads.mask_roi_pool.size] * 2)
     mask_features = count("foreground", heads.mask_head, pooled)
     count("foreground", heads.mask_predictor, mask_features)
     if model.background_backbone is not None:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference, maskrcnn_loss
-from torchvision.ops import MultiScaleRoIAlign
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss, maskrcnn_inference
 
 from aunet.config import ForegroundConfig
-from aunet.model.levels import LEVELS
 from aunet.model.norm import NormLayer
+from aunet.model.pooling import PyramidPool, cut_masks
 from aunet.model.precision import at_least_float32
 from aunet.structures import Target
 
@@ -37,8 +37,8 @@ class Instances(NamedTuple):
 class ForegroundBranch(RoIHeads):
     """Box head and mask head of Mask R-CNN on P2 … P5."""
 
-    box_roi_pool: MultiScaleRoIAlign
-    mask_roi_pool: MultiScaleRoIAlign
+    box_roi_pool: PyramidPool
+    mask_roi_pool: PyramidPool
     mask_head: nn.Module
     mask_predictor: nn.Sequential
 
@@ -50,33 +50,35 @@ class ForegroundBranch(RoIHeads):
         targets: list[Target] | None = None,
     ) -> Instances:
         if targets is None:
-            logits, regression = self._boxes(features, proposals, image_sizes)
+            logits, regression = self.classify(self.box_roi_pool(features, proposals))
             boxes, scores, labels = self.postprocess_detections(logits, regression, proposals, image_sizes)
-            mask_features, mask_logits = self._masks(features, boxes, image_sizes)
+            mask_features, mask_logits = self.segment(self.mask_roi_pool(features, boxes))
             return Instances(boxes, scores, labels, list(maskrcnn_inference(mask_logits, labels)), mask_features, None)
         proposals, matched, labels, regression_targets = self.select_training_samples(
             proposals, cast(list[dict[str, Tensor]], targets)
         )
-        logits, regression = self._boxes(features, proposals, image_sizes)
+        logits, regression = self.classify(self.box_roi_pool(features, proposals))
         class_loss, regression_loss = fastrcnn_loss(logits, regression, labels, regression_targets)
         positive = [torch.where(label > 0)[0] for label in labels]
         boxes = [b[p] for b, p in zip(proposals, positive, strict=True)]
         matched = [m[p] for m, p in zip(matched, positive, strict=True)]
-        mask_features, mask_logits = self._masks(features, boxes, image_sizes)
-        mask_loss = maskrcnn_loss(
-            mask_logits, boxes, [t["masks"] for t in targets], [t["labels"] for t in targets], matched
-        )
+        mask_features, mask_logits = self.segment(self.mask_roi_pool(features, boxes))
+        mask_loss = self._mask_loss(mask_logits, boxes, targets, matched)
         return Instances(boxes, [], [], [], mask_features, (class_loss + regression_loss, mask_loss))
 
-    def _boxes(
-        self, features: dict[str, Tensor], proposals: list[Tensor], image_sizes: list[tuple[int, int]]
-    ) -> tuple[Tensor, Tensor]:
-        return self.classify(self.box_roi_pool(features, proposals, image_sizes))
-
-    def _masks(
-        self, features: dict[str, Tensor], boxes: list[Tensor], image_sizes: list[tuple[int, int]]
-    ) -> tuple[dict[int, Tensor], Tensor]:
-        return self.segment(self.mask_roi_pool(features, boxes, image_sizes))
+    def _mask_loss(self, logits: Tensor, boxes: list[Tensor], targets: list[Target], matched: list[Tensor]) -> Tensor:
+        """Binary cross-entropy of the mask of each RoI's own category; 0 with a gradient where there is no RoI."""
+        truth = torch.cat(
+            [
+                cut_masks(target["masks"], own, index, logits.shape[-1], aligned=self.mask_roi_pool.aligned)
+                for target, own, index in zip(targets, boxes, matched, strict=True)
+            ]
+        )
+        if not len(truth):
+            return logits.sum() * 0
+        labels = torch.cat([target["labels"][index] for target, index in zip(targets, matched, strict=True)])
+        chosen = torch.arange(len(labels), device=labels.device), labels
+        return F.binary_cross_entropy_with_logits(logits[chosen], truth)
 
     def classify(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Class logits `Tensor[K, T + 1]` and box deltas `[K, 4 (T + 1)]` of RoI features `Tensor[K, C, 7, 7]`."""
@@ -95,7 +97,7 @@ def build_foreground(
     config: ForegroundConfig, channels: int, num_things: int, norm: NormLayer | None
 ) -> ForegroundBranch:
     """The foreground branch for `num_things` thing categories on an FPN of `channels`."""
-    box_size, mask_size = 7, 14
+    box_size, mask_size, aligned = 7, 14, config.geometry == "exact"
     if config.box_convs:
         convs: Sequence[int] = [channels] * config.box_convs
         box_head: nn.Module = FastRCNNConvFCHead(
@@ -104,7 +106,7 @@ def build_foreground(
     else:
         box_head = TwoMLPHead(channels * box_size**2, config.box_channels)
     return ForegroundBranch(
-        box_roi_pool=MultiScaleRoIAlign(list(LEVELS), output_size=box_size, sampling_ratio=2),
+        box_roi_pool=PyramidPool(box_size, aligned=aligned),
         box_head=box_head,
         box_predictor=FastRCNNPredictor(config.box_channels, num_things + 1),
         fg_iou_thresh=0.5,
@@ -115,7 +117,7 @@ def build_foreground(
         score_thresh=config.score_threshold,
         nms_thresh=config.nms_threshold,
         detections_per_img=config.max_detections,
-        mask_roi_pool=MultiScaleRoIAlign(list(LEVELS), output_size=mask_size, sampling_ratio=2),
+        mask_roi_pool=PyramidPool(mask_size, aligned=aligned),
         mask_head=MaskRCNNHeads(channels, [config.mask_channels] * config.mask_convs, 1, norm_layer=norm),
         mask_predictor=MaskRCNNPredictor(config.mask_channels, config.mask_channels, num_things + 1),
     )

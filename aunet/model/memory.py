@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
-from torchvision.ops import MultiScaleRoIAlign, box_iou, roi_align
+from torchvision.ops import box_iou, roi_align
 
 from aunet.categories import Categories
 from aunet.config import AUNetConfig
@@ -32,6 +32,7 @@ from aunet.model.aunet import AUNet, stack_semantic
 from aunet.model.build import build_model
 from aunet.model.costs import DEFORMABLE
 from aunet.model.levels import LEVELS
+from aunet.model.pooling import SAMPLES, PyramidPool, cut_masks
 from aunet.structures import Target
 
 HEAP_LIMIT = 32 * 2**20
@@ -175,18 +176,18 @@ def _propose(
     return scores[sampled].sum() + regression[sampled].sum(), hidden
 
 
-def _pool(pool: MultiScaleRoIAlign, features: dict[str, Tensor], num_rois: int) -> Tensor:
-    """RoI features, `Tensor[num_rois, C, s, s]`, gathered level by level as torchvision does it."""
-    pooled = torch.zeros(num_rois, features["0"].shape[1], *pool.output_size, dtype=features["0"].dtype)
+def _pool(pool: PyramidPool, features: dict[str, Tensor], num_rois: int) -> Tensor:
+    """RoI features, `Tensor[num_rois, C, s, s]`, gathered level by level as `PyramidPool` does it."""
+    pooled = torch.zeros(num_rois, features["0"].shape[1], pool.size, pool.size, dtype=features["0"].dtype)
     for number, level in enumerate(LEVELS):
         share = (num_rois * (number + 1)) // len(LEVELS) - (num_rois * number) // len(LEVELS)
         index, rois = torch.empty(share, dtype=torch.int64), torch.empty(share, 5, dtype=pooled.dtype)
-        aligned = roi_align(features[level], rois, pool.output_size, 0.25, pool.sampling_ratio)
-        pooled[index] = aligned.to(pooled.dtype)
+        read = roi_align(features[level], rois, pool.size, 0.25, SAMPLES)
+        pooled.index_copy_(0, index, read.to(pooled.dtype))
     return pooled
 
 
 def _cut(target: Target, num_rois: int, side: int) -> Tensor:
-    """The masks of an image at its positive RoIs, as torchvision cuts them out."""
-    masks = target["masks"][:, None].float()
-    return roi_align(masks, torch.empty(num_rois, 5), (side, side), 1.0)[:, 0]
+    """The masks of an image at its positive RoIs."""
+    index = torch.empty(num_rois, dtype=torch.int64)
+    return cut_masks(target["masks"], torch.empty(num_rois, 4), index, side, aligned=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from aunet.config import Geometry
 from aunet.image_sized import InstanceMasks, SemanticLogits
 from aunet.model.aunet import Output
 from aunet.model.precision import at_least_float32
@@ -19,6 +20,7 @@ def to_predictions(
     input_size: tuple[int, int],
     image_sizes: list[tuple[int, int]],
     original_sizes: list[tuple[int, int]],
+    geometry: Geometry = "exact",
 ) -> list[Prediction]:
     """Undo padding and resizing.
 
@@ -26,12 +28,19 @@ def to_predictions(
         input_size: (H, W) of the padded batch.
         image_sizes: (height, width) of each image inside it.
         original_sizes: (height, width) of each image before it was resized; predictions have this size.
+        geometry: that of the network's masks, `model.foreground.geometry`.
     """
     instances = output.instances
     return [
         Prediction(
             detections=_detections(
-                instances.boxes[n], instances.scores[n], instances.labels[n], instances.mask_probs[n], size, original
+                instances.boxes[n],
+                instances.scores[n],
+                instances.labels[n],
+                instances.mask_probs[n],
+                size,
+                original,
+                geometry,
             ),
             semantics=SemanticLogits(output.semantic.logits[n : n + 1], input_size, size, original),
         )
@@ -66,10 +75,22 @@ def merge_views(views: Sequence[Prediction], nms_threshold: float, max_detection
 
 
 def _detections(
-    boxes: Tensor, scores: Tensor, labels: Tensor, mask_probs: Tensor, size: tuple[int, int], original: tuple[int, int]
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    mask_probs: Tensor,
+    size: tuple[int, int],
+    original: tuple[int, int],
+    geometry: Geometry,
 ) -> Detections:
     factors = boxes.new_tensor([original[1] / size[1], original[0] / size[0]]).repeat(2)
-    boxes = boxes * factors
     order = scores.argsort(descending=True, stable=True)
-    masks = InstanceMasks(at_least_float32(mask_probs), boxes, original)
+    masks = InstanceMasks(
+        at_least_float32(mask_probs),
+        boxes * factors,
+        original,
+        whole_pixels=geometry == "torchvision",
+        grids=(boxes + 0.5) * factors if geometry == "unaligned" else None,
+    )
+    boxes = boxes * factors
     return Detections(boxes[order], scores[order], labels[order], masks.select(order))

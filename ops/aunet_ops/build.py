@@ -1,11 +1,12 @@
 """Compile the operators: ``python -m aunet_ops.build``. Standard library only, and torch is not imported.
 
-Two shared libraries are built, ``cpu.so`` always and ``cuda.so`` where an nvcc of torch's major CUDA version is found
-(whether or not this machine has a GPU). Both use libtorch's stable ABI, so one build serves torch 2.11 and later and
-any Python. Nothing is compiled when the sources have not changed.
+Three shared libraries are built: ``maps.so``, which reads segment maps and needs no torch; ``cpu.so``; and
+``cuda.so`` where an nvcc of torch's major CUDA version is found (whether or not this machine has a GPU). The last two
+use libtorch's stable ABI, so one build serves torch 2.11 and later and any Python. Nothing is compiled when the sources
+have not changed.
 
 Environment:
-    AUNET_OPS_BUILD: auto (default), off, require (the CPU library must build) or require-cuda (both must).
+    AUNET_OPS_BUILD: auto (default), off, require (all but CUDA must build) or require-cuda (all must).
     TORCH_CUDA_ARCH_LIST: GPU architectures, default "8.0;8.6;8.9;9.0+PTX".
     CUDA_HOME, CXX: the CUDA toolkit and the C++ compiler.
 """
@@ -28,7 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-KINDS = ("cpu", "cuda")
+KINDS = ("maps", "cpu", "cuda")
 BUILD_COMMAND = "python -m aunet_ops.build"
 DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
 
@@ -50,6 +51,8 @@ _UNITS: dict[str, list[tuple[str, list[str]]]] = {
     ],
     "cuda": [("cuda/roi_upsample.cu", []), ("roi_upsample.cpp", [])],
 }
+_MAPS_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-DNDEBUG"]
+_MAPS_UNITS = ["checksums", "inflate", "pairs", "png", "segment_maps"]
 _X86_UNITS = [("cpu/roi_upsample_avx2.cpp", _AVX2), ("cpu/roi_upsample_avx512.cpp", _AVX512)]
 
 
@@ -63,24 +66,31 @@ def source_root() -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / "csrc"
 
 
-def source_digest() -> str:
-    """SHA-256 of the C++ sources and the compiler flags; a library's record holds that of its sources."""
-    digest = hashlib.sha256(repr((_CXX_FLAGS, _NVCC_FLAGS, _UNITS, _X86_UNITS)).encode())
+def source_digest(kind: str = "cpu") -> str:
+    """SHA-256 of the C++ sources and the compiler flags; a library's record holds that of its sources.
+
+    Those of "maps" are apart from the others, so that a change there compiles no operator again.
+    """
+    is_maps = kind == "maps"
+    recipe = (_MAPS_FLAGS, _MAPS_UNITS) if is_maps else (_CXX_FLAGS, _NVCC_FLAGS, _UNITS, _X86_UNITS)
+    digest = hashlib.sha256(repr(recipe).encode())
     root = source_root()
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        if (path.relative_to(root).parts[0] == "maps") != is_maps:
+            continue
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def cache_directory() -> Path:
-    """Where libraries are written when the package folder is read-only."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aunet_ops" / source_digest()[:16]
+def cache_directory(kind: str = "cpu") -> Path:
+    """Where the library of ``kind`` is written when the package folder is read-only."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aunet_ops" / source_digest(kind)[:16]
 
 
 def find_library(kind: str) -> tuple[Path | None, dict[str, str]]:
-    """The library of ``kind`` ("cpu" or "cuda") and its record; ``(None, {})`` where there is none."""
-    for folder in (PACKAGE / "_lib", cache_directory()):
+    """The library of ``kind`` ("maps", "cpu" or "cuda") and its record; ``(None, {})`` where there is none."""
+    for folder in (PACKAGE / "_lib", cache_directory(kind)):
         record = folder / f"{kind}.json"
         if record.is_file() and (folder / f"{kind}.so").is_file():
             return folder / f"{kind}.so", json.loads(record.read_text())
@@ -169,9 +179,10 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
     """
     if sys.platform != "linux":
         raise BuildError(f"only Linux is supported so far, this is {sys.platform}")
-    torch_folder, torch_version, torch_cuda = torch_location()
-    record = {"digest": source_digest(), "built with torch": torch_version}
-    root, archs = Path(), ""  # of CUDA only
+    record = {"digest": source_digest(kind)}
+    root, archs, torch_folder, torch_cuda = Path(), "", Path(), None
+    if kind != "maps":
+        torch_folder, record["built with torch"], torch_cuda = torch_location()
     if kind == "cuda":
         root, release = find_cuda_toolkit(torch_cuda)
         archs = os.environ.get("TORCH_CUDA_ARCH_LIST") or DEFAULT_ARCHS
@@ -188,10 +199,13 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
     if not compiler:
         raise BuildError("no C++ compiler found (install g++, or set CXX)")
     compiler = compiler[:1]  # without the flags that sysconfig adds
-    units = list(_UNITS[kind])
+    units = [(f"maps/{name}.cpp", []) for name in _MAPS_UNITS] if kind == "maps" else list(_UNITS[kind])
     if kind == "cpu" and platform.machine() in ("x86_64", "AMD64"):
         units += _X86_UNITS
-    include = ["-isystem", f"{torch_folder}/include", "-isystem", f"{torch_folder}/include/torch/csrc/api/include"]
+    include = [f"-isystem{torch_folder}/include", f"-isystem{torch_folder}/include/torch/csrc/api/include"]
+    torch_libraries = [f"-L{torch_folder}/lib", "-ltorch_cpu", "-ltorch"]
+    if kind == "maps":
+        include, torch_libraries = [], []
 
     no_paths = f"-ffile-prefix-map={source_root()}=csrc"  # messages name the file without this machine's folders
 
@@ -206,12 +220,12 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
                 command += [f"-Xcompiler={no_paths}"]
                 command += gencode_flags(archs)
             else:
-                command = [*compiler, *_CXX_FLAGS, *flags, no_paths]
+                command = [*compiler, *(_MAPS_FLAGS if kind == "maps" else _CXX_FLAGS), *flags, no_paths]
             commands.append([*command, *include, "-c", str(path), "-o", objects[-1]])
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(_run, commands))
         fresh = f"{scratch}/{kind}.so"
-        link = [*compiler, "-shared", "-o", fresh, *objects, f"-L{torch_folder}/lib", "-ltorch_cpu", "-ltorch"]
+        link = [*compiler, "-shared", "-o", fresh, *objects, *torch_libraries]
         if kind == "cuda":
             link += ["-Wl,--no-as-needed", "-ltorch_cuda", f"-L{root}/lib64", "-lcudart_static"]
             link += ["-lrt", "-ldl", "-lpthread"]
@@ -247,17 +261,19 @@ def build_all(folder: Path | None = None, force: bool = False) -> int:
     if mode == "off":
         print("aunet_ops: not built (AUNET_OPS_BUILD=off)", file=sys.stderr)
         return 0
-    if folder is None:
-        folder = PACKAGE / "_lib" if os.access(PACKAGE, os.W_OK) else cache_directory()
     status = 0
     for kind in KINDS:
         begin = time.monotonic()
         try:
-            built = build(kind, folder, force)
+            package = PACKAGE / "_lib" if os.access(PACKAGE, os.W_OK) else cache_directory(kind)
+            built = build(kind, folder or package, force)
             outcome = f"built in {time.monotonic() - begin:.1f} s" if built else "up to date"
         except BuildError as error:
-            outcome = f"not built: {error}. The PyTorch composition serves {kind} tensors (slower)."
-            if mode == "require-cuda" or (mode == "require" and kind == "cpu"):
+            serves = (
+                "Pillow and numpy read maps" if kind == "maps" else f"The PyTorch composition serves {kind} tensors"
+            )
+            outcome = f"not built: {error}. {serves} (slower)."
+            if mode == "require-cuda" or (mode == "require" and kind != "cuda"):
                 status = 1
         print(f"aunet_ops {kind}: {outcome}", file=sys.stderr)
     return status

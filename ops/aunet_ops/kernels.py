@@ -2,30 +2,11 @@
 
 import ctypes
 import warnings
-from dataclasses import dataclass
 
 import torch
 
 from aunet_ops.build import BUILD_COMMAND, find_library, source_digest
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KernelStatus:
-    """Which kernel serves one kind of device."""
-
-    device: str
-    """"cpu" or "cuda"."""
-    compiled: bool
-    """True: the compiled kernel. False: the PyTorch composition, slower."""
-    detail: str
-    """What the library was built with, or why the compiled kernel does not serve."""
-    cure: str | None
-    """The command that fixes it, if there is one."""
-
-    def __str__(self) -> str:
-        cure = f"; run: {self.cure}" if self.cure else ""
-        return f"{self.device}: {'compiled kernel' if self.compiled else 'PyTorch composition'} ({self.detail}){cure}"
-
+from aunet_ops.status import KernelStatus
 
 _status: dict[str, KernelStatus] = {}
 _warned: set[str] = set()

@@ -6,6 +6,7 @@ import email.utils
 import http.client
 import os
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from aunet.errors import Unavailable
 from pipelines.checks.machine import Finding
-from pipelines.runtime.cluster import check_address, is_job_server, ray_address, resources
+from pipelines.runtime.cluster import check_address, gpus_of_this_node, is_job_server, ray_address, resources
 from pipelines.store import storage
 from pipelines.store.addresses import location_of
 from pipelines.store.layout import Store
@@ -42,8 +43,36 @@ def ray_cluster() -> Finding:
         if is_job_server(address):
             return Finding(True, f"Ray {ray.__version__}, the job server at {address} accepts connections")
     available = resources()
+    if (trouble := hidden_gpus()) is not None:
+        return trouble
     where = f"the cluster at {address}" if address else "this machine"
     return Finding(True, f"Ray {ray.__version__}, {available['CPU']} CPUs and {available['GPU']} GPUs on {where}")
+
+
+def hidden_gpus(
+    counted: Callable[[], int] = gpus_of_this_node, visible: Callable[[], int] | None = None
+) -> Finding | None:
+    """What is wrong where Ray counts GPUs of this machine that torch does not see.
+
+    Args:
+        counted: by Ray.
+        visible: to torch; None: as it says.
+    """
+    if not (number := counted()):
+        return None
+    seen = (visible or _visible_gpus)()
+    if seen >= number:
+        return None
+    cure = (
+        "give the container its GPUs: docker run --gpus all, in cluster.yaml worker_run_options: [--gpus all], on "
+        "Kubernetes resources.limits nvidia.com/gpu"
+    )
+    return Finding(False, f"Ray counts {number} GPUs on this machine, but torch sees {seen}", cure)
+
+
+def _visible_gpus() -> int:
+    torch = sys.modules.get("torch")  # `doctor` has imported it, where it can be
+    return torch.cuda.device_count() if torch else 0
 
 
 def store(create: Callable[[str, bytes], bool] = storage.create_exclusive) -> Finding:

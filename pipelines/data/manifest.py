@@ -15,6 +15,7 @@ from aunet.errors import InputError, check
 from aunet.names import check_name
 from aunet.ranges import Count, Range, check_ranges
 from pipelines.store import storage
+from pipelines.store.artifacts import PreparedData
 from pipelines.store.layout import PreparedFolder
 from pipelines.store.stored_json import stored_object
 
@@ -102,6 +103,15 @@ class Manifest:
     def _name(self, rows: dict[str, str]) -> str:
         plain = json.dumps([SCHEMA_VERSION, rows, self.categories.to_json()], sort_keys=True)
         return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+    def artifact(self, prepared_uri: str) -> PreparedData:
+        """The prepared data in whose folder this is."""
+        return PreparedData(
+            uri=prepared_uri,
+            fingerprint=self.fingerprint,
+            num_images={name: split.num_images for name, split in self.splits.items()},
+            num_quarantined={name: split.num_quarantined for name, split in self.splits.items()},
+        )
 
     def to_bytes(self) -> bytes:
         """As JSON, the same bytes for the same content, with a SHA-256 over it all."""

@@ -16,6 +16,7 @@ from pipelines.data.shard_writer import ShardResult, ShardTask, cut, read_receip
 from pipelines.data.sources import SHOWN_PROBLEMS, RawSplit, Source, over_budget
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.code_version import code_version
+from pipelines.runtime.growth import require
 from pipelines.runtime.progress import counted
 from pipelines.settings.run_config import DataConfig
 from pipelines.store import storage
@@ -121,6 +122,7 @@ def in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:
     import ray.data  # not before: a process that finds everything prepared does without Ray
 
     connect()
+    require({"CPU": 1.0}, "preprocess")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     def run(item: dict[str, Any]) -> dict[str, Any]:

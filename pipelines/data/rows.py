@@ -14,9 +14,10 @@ instances  category_id, is_crowd, bbox (x, y, width, height), rle (COCO's compre
 sha256     over all of the above, see `row_digest`
 ========== ==============================================================================================
 
-The index of a split has image_id, height, width and sha256 of all its rows, in their order. Both carry page checksums
-and are not compressed: the pictures already are. Shards are cut into row groups of eight rows, the unit of random
-access.
+The index of a split has image_id, file_name, height, width and sha256 of all its rows, in their order, and what tells
+their pictures from others: image_sha256 of the image file, and its difference_hash (see `aunet.data.pictures`), null
+where it has no contrast. Both carry page checksums and are not compressed: the pictures already are. Shards are cut
+into row groups of eight rows, the unit of random access.
 """
 
 from __future__ import annotations
@@ -66,7 +67,14 @@ ROW_SCHEMA = pa.schema(
         _column("sha256", pa.string()),
     ]
 )
-INDEX_SCHEMA = pa.schema([ROW_SCHEMA.field(name) for name in ("image_id", "height", "width", "sha256")])
+INDEX_SCHEMA = pa.schema(
+    [
+        *(ROW_SCHEMA.field(name) for name in ("image_id", "height", "width", "sha256")),
+        pa.field("file_name", pa.string()),  # null, as those below, in what earlier versions wrote
+        pa.field("image_sha256", pa.string()),
+        pa.field("difference_hash", pa.uint64()),
+    ]
+)
 
 
 def row_digest(row: Mapping[str, Any]) -> str:

@@ -36,7 +36,15 @@ READERS = 4
 """Images fetched ahead in every task."""
 RECEIPT_READERS = 32
 """Receipts read at once."""
-INDEX_TYPES = {"image_id": int, "height": int, "width": int, "sha256": str}
+INDEX_TYPES = {
+    "image_id": {int},
+    "height": {int},
+    "width": {int},
+    "sha256": {str},
+    "file_name": {str},
+    "image_sha256": {str},
+    "difference_hash": {int, type(None)},
+}
 """Of the entries of an index."""
 
 
@@ -92,7 +100,7 @@ class ShardResult:
             InputError: it is damaged.
         """
         result: ShardResult = from_json(cls, read_object(data, "receipt"), "receipt")
-        if any({name: type(value) for name, value in entry.items()} != INDEX_TYPES for entry in result.index):
+        if not all(_is_entry(entry) for entry in result.index):
             raise InputError(f"receipt.index: has entries other than {', '.join(INDEX_TYPES)}")
         if len(result.index) != (result.shard.num_rows if result.shard else 0):
             raise InputError(f"receipt.index: {len(result.index)} entries for the rows of {result.shard}")
@@ -119,13 +127,15 @@ def write_shard(task: ShardTask) -> ShardResult:
         InputError: a file that was listed cannot be read.
     """
     rows: list[dict[str, Any]] = []
+    index: list[dict[str, Any]] = []
     defects: list[Defect] = []
     for raw, image, panoptic in _fetched(task):
         row = _row(task, raw, image, panoptic)
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
+        if isinstance(row, list):
             defects += row
+        else:
+            rows.append(row[0])
+            index.append(row[1])
     shard = None
     if rows:
         content = encode_shard(rows)
@@ -134,7 +144,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         storage.write_bytes(storage.join(task.pool.shards_uri, shard.name), content)
     result = ShardResult(
         shard=shard,
-        index=tuple({name: row[name] for name in INDEX_SCHEMA.names} for row in rows),
+        index=tuple(index),
         num_segments=dict(Counter(s["category_id"] for row in rows for s in row["segments"])),
         max_segments=max((len(row["segments"]) for row in rows), default=0),
         defects=tuple(defects),
@@ -155,8 +165,14 @@ def _fetched(task: ShardTask) -> Iterator[tuple[RawImage, bytes, bytes]]:
         yield from readers.map(fetch, task.images)
 
 
-def _row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes) -> dict[str, Any] | list[Defect]:
-    """The row of an image, or why it cannot have one."""
+def _is_entry(entry: dict[str, Any]) -> bool:
+    return entry.keys() == INDEX_TYPES.keys() and all(type(entry[name]) in INDEX_TYPES[name] for name in entry)
+
+
+def _row(
+    task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes
+) -> tuple[dict[str, Any], dict[str, Any]] | list[Defect]:
+    """The row of an image and its entry in the index, or why it cannot have one."""
     if task.config.instance_ids:
         try:
             raw, panoptic = _converted(raw, panoptic)
@@ -167,7 +183,7 @@ def _row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes) -> dict[
                 for problem in error.problems
             ]
     record, instances = raw.record, None
-    check = check_image(named(task.config, record), image, panoptic, hashes=False)
+    check = check_image(named(task.config, record), image, panoptic)
     defects = check.defects
     if raw.instances is not None:
         source_name = task.config.instances_json or ""
@@ -186,7 +202,9 @@ def _row(task: ShardTask, raw: RawImage, image: bytes, panoptic: bytes) -> dict[
         "segments": _segments(check),
         "instances": instances,
     }
-    return {**row, "sha256": row_digest(row)}
+    row["sha256"] = row_digest(row)
+    prints = {"image_sha256": check.sha256.hex(), "difference_hash": check.difference_hash}
+    return row, {name: (row | prints)[name] for name in INDEX_SCHEMA.names}
 
 
 def _converted(raw: RawImage, instance_ids: bytes) -> tuple[RawImage, bytes]:

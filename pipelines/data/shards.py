@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from aunet.data.leakage import Print
+from aunet.data.pictures import difference_hash, open_picture
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest, ShardInfo
 from pipelines.data.rows import INDEX_SCHEMA, ROW_SCHEMA, ROWS_PER_GROUP, row_digest
@@ -52,8 +54,8 @@ class ShardReader:
         return int(self._ends[-1])
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_files", "_groups", "_cached", "_index", "image_ids", "sizes", "digests")  # read again there
-        return {k: v for k, v in self.__dict__.items() if k not in left_out}
+        read_again = ("_files", "_groups", "_cached", "_index", "image_ids", "sizes", "file_names", "digests")
+        return {k: v for k, v in self.__dict__.items() if k not in read_again}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -91,9 +93,29 @@ class ShardReader:
         return list(zip(self._index["height"], self._index["width"], strict=True))
 
     @cached_property
+    def file_names(self) -> list[str]:
+        """Name of the image file of every row, "" where an earlier version wrote the index."""
+        return [name or "" for name in self._index["file_name"]]
+
+    @cached_property
     def digests(self) -> list[str]:
         """sha256 of every row."""
         return self._index["sha256"]
+
+    def prints(self) -> list[Print]:
+        """What tells the picture of every row from others.
+
+        Raises:
+            InputError: an earlier version wrote the index, so that the shards are read, and one is damaged.
+        """
+        index = self._index
+        if None in index["image_sha256"]:
+            return [_print(self.row(number)) for number in range(len(self))]
+        columns = (index[name] for name in ("image_id", "file_name", "image_sha256", "difference_hash"))
+        return [
+            Print(image=image_id, uri=name, sha256=bytes.fromhex(sha256), difference_hash=look)
+            for image_id, name, sha256, look in zip(*columns, strict=True)
+        ]
 
     @cached_property
     def _index(self) -> dict[str, list[Any]]:
@@ -141,6 +163,13 @@ class ShardReader:
         named = ", ".join(f"row {n} (image {self.image_ids[first + n]})" for n in rows) or "none of its rows"
         uri = PreparedFolder(self.prepared_uri).shard_uri(self._shards[shard].name)
         return InputError(f"{uri}: the shard is damaged in {named}: {why}; {self._cure}")
+
+
+def _print(row: Mapping[str, Any]) -> Print:
+    picture, _, _ = open_picture(row["image"])
+    look = None if picture is None else difference_hash(picture)
+    sha256 = hashlib.sha256(row["image"]).digest()
+    return Print(image=row["image_id"], uri=row["file_name"], sha256=sha256, difference_hash=look)
 
 
 def open_shard(prepared_uri: str, info: ShardInfo, *, checksums: bool = True) -> Any:

@@ -11,7 +11,7 @@ from aunet.data.defects import RULES, Defect, counts
 from aunet.names import printable
 from pipelines.lint.pictures import draw_defect
 from pipelines.lint.split import SplitLint
-from pipelines.pages.page import page, section
+from pipelines.pages.page import bar, page, section
 
 PICTURES = 4
 """Pictures per rule."""
@@ -41,7 +41,7 @@ def render_lint(lint: SplitLint) -> str:
         by_rule[defect.rule].append(defect)
     legend = "<p>Pink: the pixels of the map. Yellow: the box of the JSON.</p>"
     sections = [
-        f"<style>{_STYLE}</style><section class=cards>{cards}</section>",
+        f"<section class=cards>{cards}</section>",
         section("Rules", f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""),
         legend if numbers else "",
         *(_rule_section(rule, defects, lint) for rule, defects in by_rule.items()),
@@ -49,7 +49,7 @@ def render_lint(lint: SplitLint) -> str:
     ]
     uris = {name: uri for name, uri in asdict(lint.uris).items() if uri is not None}
     title = "Defects of the data" if lint.defects else "Data without a defect"
-    return page(title, {name.replace("_", " "): uri for name, uri in uris.items()}, sections, uris)
+    return page(title, {name.replace("_", " "): uri for name, uri in uris.items()}, sections, uris, style=_STYLE)
 
 
 def _escaped(text: str) -> str:
@@ -84,11 +84,10 @@ def _class_table(classes: list[dict[str, Any]]) -> str:
     rows = []
     for row in sorted(classes, key=lambda row: -row["segments"]):
         kind = "thing" if row["isthing"] else "stuff"
-        bar = f'<span class="bar {kind}" style="width:{100 * row["segments"] / most:.1f}%"></span>'
         cells = "".join(f"<td>{row[key]:,}</td>" for key in ("crowds", "images", "pixels"))
         rows.append(
             f"<tr{'' if row['segments'] else ' class=absent'}><th>{_escaped(str(row['name']))}</th><td>{kind}</td>"
-            f"<td class=pq><b>{row['segments']:,}</b><span class=track>{bar}</span></td>{cells}</tr>"
+            f"<td class=pq><b>{row['segments']:,}</b>{bar(row['segments'] / most, kind)}</td>{cells}</tr>"
         )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 

@@ -15,9 +15,9 @@ from aunet.data.coco_json import ImageRecord, PanopticAnnotations, read_panoptic
 from aunet.data.defects import Defect, quarantine
 from aunet.data.image_checks import ImageCheck, check_image
 from aunet.data.instance_checks import check_instances_json
+from aunet.data.leakage import Print, find_leaks, find_repeated
 from aunet.errors import InputError
 from pipelines.lint.classes import Tally, class_defects
-from pipelines.lint.leakage import Print, find_leaks, find_repeated
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from aunet.categories import Categories
 from aunet.data.sample import Sample, decode_sample
 from aunet.evaluation.attention_contrast import AttentionContrast
 from aunet.evaluation.instance_ap import InstanceAP
+from aunet.evaluation.outcomes import Outcomes
 from aunet.evaluation.overlap import measure_overlap
-from aunet.evaluation.panoptic_quality import PanopticQuality
+from aunet.evaluation.panoptic_quality import PanopticQualityResult
 from aunet.evaluation.semantic_iou import SemanticIoU
 
 if TYPE_CHECKING:
@@ -24,19 +25,32 @@ Inspector = Callable[[Sample, "Result"], None]
 
 
 class Measurement:
-    """PQ, mIoU, AP and the attention over some images; several of them add up."""
+    """PQ, mIoU, AP and the attention over some images; several of them add up.
+
+    Floats are the same whatever the order in which parts are added, except the attention's, which are sums.
+    """
 
     def __init__(self, categories: Categories) -> None:
-        self.quality = PanopticQuality(categories)
+        self.categories = categories
         self.semantic = SemanticIoU(categories)
         self.instances = InstanceAP(categories)
         self.attention = AttentionContrast()
+        self._outcomes: list[Outcomes] = []
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What happened to the segments of all images.
+
+        Raises:
+            InputError: an image was measured twice.
+        """
+        return Outcomes.join(self._outcomes)
 
     def update(self, sample: Sample, result: Result) -> None:
         """Count one image."""
         true = (sample.true_ids(), sample.true_segments())
-        overlap = measure_overlap(result.panoptic.ids, result.panoptic.segments, *true, self.quality.categories)
-        self.quality.add(overlap)
+        overlap = measure_overlap(result.panoptic.ids, result.panoptic.segments, *true, self.categories)
+        self._outcomes.append(Outcomes.of(overlap, sample.image_id))
         self.semantic.add(overlap)
         self.attention.update(result.attention, *true)
         detections = result.prediction.detections
@@ -54,23 +68,41 @@ class Measurement:
 
     def merge(self, other: Measurement) -> None:
         """Add the images of `other`."""
-        self.quality.merge(other.quality)
+        self._outcomes += other._outcomes
         self.semantic.merge(other.semantic)
         self.instances.merge(other.instances)
         self.attention.merge(other.attention)
 
+    def to_plain(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {
+            "outcomes": self.outcomes.to_plain(),
+            "semantic": self.semantic.pixels.tolist(),
+            "instances": self.instances.to_plain(),
+            "attention": self.attention.to_plain(),
+        }
+
+    @classmethod
+    def from_plain(cls, categories: Categories, plain: Mapping[str, Any]) -> Measurement:
+        """The inverse of `to_plain`."""
+        measurement = cls(categories)
+        measurement._outcomes = [Outcomes.from_plain(plain["outcomes"])]
+        measurement.semantic.pixels = np.array(plain["semantic"], np.int64)
+        measurement.instances = InstanceAP.from_plain(categories, plain["instances"])
+        measurement.attention = AttentionContrast.from_plain(plain["attention"])
+        return measurement
+
     def metrics(self) -> dict[str, float]:
         """PQ SQ RQ (all, _th, _st), AP, AP_box and mIoU, in per cent."""
-        return {
-            **self.quality.compute().metrics(),
-            **self.instances.compute(),
-            "mIoU": self.semantic.compute(),
-        }
+        return {**self._quality().metrics(), **self.instances.compute(), "mIoU": self.semantic.compute()}
 
     def per_class(self) -> list[dict[str, Any]]:
         """One row per category: PQ, SQ, RQ, counts and IoU."""
         iou = self.semantic.per_class()
-        return [row | {"IoU": iou[row["category_id"]]} for row in self.quality.compute().rows()]
+        return [row | {"IoU": iou[row["category_id"]]} for row in self._quality().rows()]
+
+    def _quality(self) -> PanopticQualityResult:
+        return self.outcomes.counts(self.categories).quality(self.categories)
 
 
 def measure(

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 
-def measure_share(
-    settings: dict[str, Any], model_uri: str, prepared_uri: str, indices: list[int], shown: list[int]
-) -> Any:
-    """Run `share.measure_share`, imported in the worker: the driver needs no network."""
-    from pipelines.measuring import share
+class ShareActor:
+    """A `share.Share` in an actor, imported and built there: the driver needs no network.
 
-    return share.measure_share(settings, model_uri, prepared_uri, indices, shown)
+    Args:
+        assignment: the arguments of `Share`.
+    """
 
+    def __init__(self, assignment: dict[str, Any]) -> None:
+        self.assignment = assignment
+        self.share: Any = None
 
-def combine_shares(*shares: Any) -> dict[str, Any]:
-    """Run `share.combine_shares` in a worker."""
-    from pipelines.measuring import share
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the share. What building it raises comes from here, as itself."""
+        from pipelines.measuring.share import Share
 
-    return share.combine_shares(*shares)
+        self.share = self.share or Share(**self.assignment)
+        return getattr(self.share, method)(*arguments)

@@ -1,70 +1,115 @@
-"""One worker's share of an evaluation: measured rows, with pictures of some, and how shares add up."""
+"""One worker of an evaluation: it measures tasks of some images, and puts together what all have measured."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from aunet.categories import difference
-from aunet.data.sample import Sample
-from aunet.drawing_attention import draw_attention
+from aunet.data.sample import decode_sample
 from aunet.errors import InputError
-from aunet.predictor import Result
-from pipelines.data.sample_plan import spread
+from aunet.predictor import Predictor
 from pipelines.data.shards import ShardReader
-from pipelines.measuring.measurement import Measurement, measure
+from pipelines.measuring.batches import Batches
+from pipelines.measuring.gallery import draw_gallery
+from pipelines.measuring.measurement import Measurement
 from pipelines.measuring.models import load_predictor
-from pipelines.pages.pictures import draw_comparison, encode_png
+from pipelines.pages.picks import Pick
 from pipelines.settings.run_config import RunConfig, from_json
-from pipelines.store.run_folder import ATTENTION, OVERLAYS
+from pipelines.store.parts import Parts
 
-NUM_ATTENTION = 4
-"""Of the pictures in a report, that many are also shown with the network's attention."""
-Share = tuple[Measurement, dict[str, bytes]]
-"""Counts, and pictures by their name below the report's folder."""
-
-
-def measure_share(
-    settings: dict[str, Any], model_uri: str, prepared_uri: str, indices: list[int], shown: list[int]
-) -> Share:
-    """Measure the rows at `indices`, with pictures of those that are in `shown`.
-
-    Args:
-        settings: JSON of RunConfig.
-
-    Raises:
-        InputError: the model knows other categories than the data.
-    """
-    config: RunConfig = from_json(RunConfig, settings)
-    predictor = load_predictor(model_uri, config)
-    reader = ShardReader(prepared_uri, "val")
-    if difference(predictor.categories.entries, reader.manifest.categories.entries):
-        raise InputError(
-            f"{model_uri}: the model's categories are not those of {prepared_uri}; measure it on data with its own"
-        )
-    compared = {reader.image_ids[index] for index in shown}
-    attended = {reader.image_ids[index] for index in spread(shown, NUM_ATTENTION)}
-    pictures: dict[str, bytes] = {}
-
-    def inspect(sample: Sample, result: Result) -> None:
-        name = f"{sample.image_id:012d}.png"
-        if sample.image_id in compared:
-            pictures[f"{OVERLAYS}/{name}"] = draw_comparison(sample, result, predictor.categories)
-        if sample.image_id in attended and result.attention:
-            pictures[f"{ATTENTION}/{name}"] = encode_png(draw_attention(sample.image, result.attention))
-
-    return measure(predictor, reader, indices, inspect), pictures
+Load = Callable[[str, RunConfig], Predictor]
+"""Gives the predictor of a model folder."""
+Gallery = Callable[[Predictor, ShardReader, Sequence[Pick]], dict[str, Any]]
+"""Draws images, as `gallery.draw_gallery`."""
 
 
-def combine_shares(*shares: Share) -> dict[str, Any]:
-    """All shares of a split together: the fields of `Evaluation`."""
-    total = Measurement(shares[0][0].quality.categories)  # what comes from Ray's object store cannot be written to
-    pictures: dict[str, bytes] = {}
-    for measurement, drawn in shares:
-        total.merge(measurement)
-        pictures |= drawn
-    return {
-        "metrics": total.metrics(),
-        "per_class": total.per_class(),
-        "attention": total.attention.compute(),
-        "pictures": {name: pictures[name] for name in sorted(pictures)},
-    }
+@dataclass(kw_only=True)
+class Share:
+    """What a worker needs to know; what it loads is loaded once."""
+
+    settings: dict[str, Any]
+    """JSON of RunConfig."""
+    model_uri: str
+    prepared_uri: str
+    parts: Parts
+    """Where the measured tasks go."""
+    task_images: int
+    """Rows of a task: the n-th has those from n · task_images on."""
+    load: Load = load_predictor
+    gallery: Gallery = draw_gallery
+
+    @cached_property
+    def reader(self) -> ShardReader:
+        """The validation split."""
+        return ShardReader(self.prepared_uri, "val")
+
+    @cached_property
+    def batches(self) -> Batches:
+        """The model.
+
+        Raises:
+            InputError: it is damaged, or knows other categories than the data.
+        """
+        config: RunConfig = from_json(RunConfig, self.settings)
+        predictor = self.load(self.model_uri, config)
+        if difference(predictor.categories.entries, self.reader.manifest.categories.entries):
+            raise InputError(
+                f"{self.model_uri}: the model's categories are not those of {self.prepared_uri}; "
+                "measure it on data with its own"
+            )
+        return Batches(predictor)
+
+    def measure(self, task: int) -> int:
+        """Measure the images of a task, commit the outcome, and return how many they are."""
+        categories = self.batches.predictor.categories
+        first = task * self.task_images
+        rows = range(first, min(first + self.task_images, len(self.reader)))
+        measurement = Measurement(categories)
+        samples = (decode_sample(self.reader.row(row), categories) for row in rows)
+        for sample, result in self.batches.results(samples):
+            measurement.update(sample, result)
+        self.parts.write(task, measurement.to_plain())
+        return len(rows)
+
+    def combine(self) -> dict[str, Any]:
+        """All tasks together, added in their order: the fields of `Evaluation`, except the gallery.
+
+        Raises:
+            InputError: a part is missing or damaged, or the images are not exactly those of the split.
+        """
+        categories = self.reader.manifest.categories
+        total = Measurement(categories)
+        for task in range(-(-len(self.reader) // self.task_images)):
+            total.merge(Measurement.from_plain(categories, self.parts.read(task)))
+        outcomes = total.outcomes
+        if not np.array_equal(outcomes.images, np.sort(self.reader.image_ids)):
+            raise InputError(
+                f"{self.parts.uri}: what was measured are not the images of {self.prepared_uri}; delete this folder "
+                "and run `evaluate` again"
+            )
+        return {
+            "metrics": total.metrics(),
+            "per_class": total.per_class(),
+            "attention": total.attention.compute(),
+            "outcomes": outcomes,
+            "categories": categories,
+            "tags": self.tags(),
+        }
+
+    def tags(self) -> dict[int, dict[str, str]]:
+        """What is known of each image."""
+        reader = self.reader
+        rows = zip(reader.image_ids, reader.file_names, reader.sizes, strict=True)
+        return {
+            image_id: {"file_name": name, "height": str(height), "width": str(width)}
+            for image_id, name, (height, width) in rows
+        }
+
+    def draw(self, picks: Sequence[Pick]) -> dict[str, Any]:
+        """The pictures of some images."""
+        return self.gallery(self.batches.predictor, self.reader, picks)

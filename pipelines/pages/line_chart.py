@@ -1,4 +1,4 @@
-"""Curves as inline SVG, coloured by the page's CSS variables --series-0 … --series-5."""
+"""Curves as inline SVG, coloured by the page's classes series-0 … series-5."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def line_chart(title: str, curves: Mapping[str, Points], x_label: str) -> str:
     marks.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{escape(x_label)}</text>')
     legend = []
     for n, (name, points) in enumerate(finite.items()):
-        color = f"var(--series-{n % NUM_COLORS})"
+        color = f"series-{n % NUM_COLORS}"
         line = " ".join(to_svg(x, y) for x, y in points)
-        marks.append(f'<polyline style="stroke:{color}" points="{line}"><title>{escape(name)}</title></polyline>')
-        legend.append(f'<li><i style="background:{color}"></i>{escape(name)} <b>{points[-1][1]:.3g}</b></li>')
+        marks.append(f'<polyline class="{color}" points="{line}"><title>{escape(name)}</title></polyline>')
+        legend.append(f'<li><i class="{color}"></i>{escape(name)} <b>{points[-1][1]:.3g}</b></li>')
     return (
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(marks)}</svg>'

@@ -1,144 +1,134 @@
-"""An evaluation as one self-contained page: figures, curves, classes, pictures and attention."""
+"""An evaluation as one self-contained page: verdict, pictures to look into, classes, and how the model came to be."""
 
 from __future__ import annotations
 
-import base64
-import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from PIL import Image
+from aunet.categories import Categories
+from aunet.evaluation.comparison import Comparison
+from aunet.evaluation.outcomes import Outcomes
+from aunet.evaluation.spans import spans
+from pipelines.pages.page import asset, page, section
+from pipelines.pages.report_classes import class_table, confusion_table, near_miss_table, size_table
+from pipelines.pages.report_data import attention_table, data_card, lineage
+from pipelines.pages.report_gallery import gallery, gallery_data
+from pipelines.pages.report_head import cards, verdict
+from pipelines.pages.report_training import curves, resilience
 
-from pipelines.pages.line_chart import line_chart
-from pipelines.pages.page import page, section
-
-MAX_PICTURE_WIDTH = 1500
-"""Pixels: wider pictures are scaled down before they go into the page."""
-_LOSSES = ("loss", "rpn", "box", "mask", "semantic")
-"""The total and the terms of Eq. 7, by their names in a step's event."""
-_GROUPS = (("all", ""), ("things", "_th"), ("stuff", "_st"))
+MAX_BYTES = 3_000_000
+SCRIPTS = ("report_layers.js", "report_words.js", "report_viewer.js", "report_table.js")
 
 
-def render_report(
-    *,
-    title: str,
-    facts: dict[str, str],
-    metrics: dict[str, float],
-    per_class: list[dict[str, Any]],
-    events: list[dict[str, Any]],
-    overlays: list[tuple[str, bytes]],
-    attention: dict[str, dict[str, float | None]],
-    attention_pictures: list[tuple[str, bytes]],
-    config: dict[str, Any],
-) -> str:
-    """The page as HTML text. Every text in it is escaped.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportDocument:
+    """All that the page says, as plain values."""
 
-    Args:
-        title: of the page.
-        facts: shown in the head: the run's id, the fingerprint of the data, …
-        metrics: `PQ SQ RQ PQ_th … AP AP_box mIoU` in per cent; a missing one is shown as a dash.
-        per_class: a row per category: `name isthing PQ SQ RQ tp fp fn`, `IoU` where known.
-        events: the run's history; the figures of its events become curves over the steps.
-        overlays: (name, encoded picture).
-        attention: per map the mean of M' over `things` and `stuff`, and their `difference`; may be empty.
-        attention_pictures: (name, encoded picture).
-        config: JSON values, shown collapsed.
-    """
-    sections = [
-        f"<section class=cards>{_cards(metrics)}</section>",
-        section("Training", _curves(events), "charts"),
-        section("Classes", _table(per_class)),
-        section("Pictures", "".join(_picture(*overlay) for overlay in overlays), "gallery"),
-        section("Attention", _attention(attention)),
-        section("Attention by image", "".join(_picture(*p) for p in attention_pictures), "gallery"),
+    title: str
+    """Name of the configuration."""
+    facts: dict[str, str]
+    """In the head, by name: the run's id, the fingerprint of the data, …"""
+    metrics: dict[str, float]
+    """`PQ SQ RQ PQ_th … AP AP_box mIoU` in per cent; a missing one is shown as a dash or left out."""
+    per_class: list[dict[str, Any]]
+    """A row per category in their order: `category_id name isthing PQ SQ RQ tp fp fn`, `IoU` where known."""
+    attention: dict[str, dict[str, float | None]]
+    """Per map the mean of M' over `things` and `stuff`, and their `difference`; may be empty."""
+    categories: Categories
+    outcomes: Outcomes
+    gallery: list[dict[str, Any]]
+    """Pictures, see `measuring.gallery_item.draw_item`; the last are left out where the page would grow too large."""
+    events: list[dict[str, Any]]
+    """The run's history."""
+    config: dict[str, Any]
+    """JSON values of RunConfig, shown collapsed."""
+    comparison: Comparison | None = None
+    """With the champion, on the same images; None: there is none."""
+    champion: str = ""
+    """What people call it."""
+    gate: dict[str, Any] | None = None
+    """`verdict` (PROMOTE, HOLD or UNDECIDED) and `reasons`, where the gate has been asked."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """See `measuring.data_card`."""
+    lineage: dict[str, str] = field(default_factory=dict)
+    """Hashes and addresses of what the model was made from, by name."""
+    command: str = ""
+    """Makes the model again."""
+    study: dict[str, str] = field(default_factory=dict)
+    """Of the λ study that gave the weights of the losses: addresses and figures by name."""
+
+
+def render_report(document: ReportDocument, max_bytes: int = MAX_BYTES) -> str:
+    """The page as HTML text, at most `max_bytes` long unless it is longer without pictures. Every text is escaped."""
+    sections = _sections(document)
+    style, script = asset("report.css"), "\n".join(asset(name) for name in SCRIPTS)
+    pictures: Sequence[dict[str, Any]] = document.gallery
+    while True:
+        shown = section("Pictures", gallery(pictures), anchor="pictures", note=_PICTURES)
+        content = [*sections[:1], shown, *sections[1:]]
+        data = gallery_data(pictures, document.categories)
+        html = page(document.title, document.facts, content, document.config, style=style, script=script, data=data)
+        excess = len(html.encode()) - max_bytes
+        if excess <= 0 or not pictures:
+            return html
+        pictures = pictures[:-1]
+
+
+_PICTURES = (
+    "Drag the line, or use the slider, to go from the image to the truth, the prediction and its errors; point at a "
+    "segment to see what became of it."
+)
+_CLASSES = "The line over each bar is the 95% interval of PQ, from images drawn again with replacement."
+_CHANGE = " Change: points of PQ against the champion; ▲ and ▼ mark those whose interval excludes 0."
+
+_ATTENTION = "The mean weight M' of each map; it is meant to be high on background."
+
+
+def _sections(document: ReportDocument) -> list[str]:
+    """All but the pictures, which come second."""
+    categories, outcomes = document.categories, document.outcomes
+    intervals = spans(outcomes.counts(categories), categories)
+    comparison = document.comparison
+    banner = verdict(document.metrics, len(outcomes.images), intervals, comparison, document.champion, document.gate)
+    classes = class_table(document.per_class, intervals.per_class, comparison)
+    failures = [
+        ("Confused classes", confusion_table(outcomes, categories), "Segments that overlap by more than half."),
+        ("Near misses", near_miss_table(outcomes, categories), "Missed, but with an IoU of 0.45 to 0.5."),
+        ("Size of objects", size_table(outcomes, categories), "Things by their area in pixels."),
     ]
-    return page(title, facts, sections, config)
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _cards(metrics: dict[str, float]) -> str:
-    cards = [
-        f"<article><h3>PQ {name}</h3><strong>{_figure(metrics.get('PQ' + suffix))}</strong>"
-        f"<p>SQ {_figure(metrics.get('SQ' + suffix))} · RQ {_figure(metrics.get('RQ' + suffix))}</p></article>"
-        for name, suffix in _GROUPS
+    blocks = [
+        f"<div><h3>{name}</h3><p class=note>{note}</p><div class=scroll>{table}</div></div>"
+        for name, table, note in failures
+        if table
     ]
-    cards += [
-        f"<article><h3>{name}</h3><strong>{_figure(metrics.get(name))}</strong><p>{what}</p></article>"
-        for name, what in (("AP", "instance masks"), ("AP_box", "instance boxes"), ("mIoU", "category per pixel"))
+    stacks = "".join(f"<div class=stack>{''.join(stack)}</div>" for stack in (blocks[:1], blocks[1:]) if stack)
+    return [
+        f"{banner}<section class=cards aria-label=figures>{cards(document.metrics, intervals)}</section>",
+        section(
+            "Classes", _searchable(classes), anchor="classes-section", note=_CLASSES + (_CHANGE if comparison else "")
+        ),
+        section("Where it fails", stacks, "pair", anchor="failures"),
+        section("Attention", attention_table(document.attention), note=_ATTENTION),
+        section("Training", curves(document.events, document.config.get("loss", {})), "charts", anchor="training"),
+        section("Loss weights", _study(document.study)),
+        section("Checkpoints and interruptions", resilience(document.events)),
+        section("Data", data_card(document.data, categories), anchor="data"),
+        section("Lineage", lineage(document.lineage, document.command), anchor="lineage"),
     ]
-    return "".join(cards)
 
 
-def _curves(events: list[dict[str, Any]]) -> str:
-    curves: dict[str, list[tuple[float, float]]] = {}
-    qualities = tuple(f"PQ{suffix}" for _, suffix in _GROUPS)
-    for event in events:
-        for name in (*_LOSSES, "lr") if event.get("kind", "step") == "step" else qualities:
-            if isinstance(value := event.get(name), int | float) and not isinstance(value, bool):
-                curves.setdefault(name, []).append((float(event.get("step", 0)), float(value)))
-    charts = {
-        "Losses": _LOSSES,
-        "Panoptic quality on the validation split": qualities,
-        "Learning rate": ("lr",),
-    }
-    return "".join(
-        line_chart(title, {name: curves[name] for name in names if name in curves}, "step")
-        for title, names in charts.items()
-    )
-
-
-def _table(per_class: list[dict[str, Any]]) -> str:
-    if not per_class:
+def _searchable(table: str) -> str:
+    if not table:
         return ""
-    columns = ["SQ", "RQ", *(["IoU"] if any("IoU" in row for row in per_class) else [])]
-    head = "".join(f"<th>{name}</th>" for name in ("class", "", "PQ", *columns, "TP", "FP", "FN"))
-    rows = sorted(per_class, key=lambda row: (-row["isthing"], not _occurs(row), -row["PQ"]))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_row(row, columns) for row in rows)}</tbody></table>"
-
-
-def _occurs(row: dict[str, Any]) -> bool:
-    return row["tp"] + row["fp"] + row["fn"] > 0
-
-
-def _row(row: dict[str, Any], columns: list[str]) -> str:
-    kind = "thing" if row["isthing"] else "stuff"
-    shown = {key: _figure(row.get(key)) if _occurs(row) else "–" for key in ("PQ", *columns)}
-    bar = f'<span class="bar {kind}" style="width:{min(max(row["PQ"], 0), 100):.1f}%"></span>'
-    cells = "".join(f"<td>{shown[key]}</td>" for key in columns)
-    counts = "".join(f"<td>{int(row[key])}</td>" for key in ("tp", "fp", "fn"))
-    return (
-        f"<tr{'' if _occurs(row) else ' class=absent'}><th>{escape(str(row['name']))}</th><td>{kind}</td>"
-        f"<td class=pq><b>{shown['PQ']}</b><span class=track>{bar}</span></td>{cells}{counts}</tr>"
+    field_line = (
+        '<div id=search-line hidden><label>Search <input id=search type=search placeholder="class or kind"></label>'
+        "<span id=search-status role=status></span></div>"
     )
+    return f"{field_line}<div class=scroll>{table}</div>"
 
 
-def _attention(attention: dict[str, dict[str, float | None]]) -> str:
-    if not attention:
-        return ""
-    columns = ("things", "stuff", "difference")
-    head = "".join(f"<th>{text}</th>" for text in ("mean weight M'", "on things", "on stuff", "stuff − things"))
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th>{''.join(f'<td>{_weight(row[column])}</td>' for column in columns)}</tr>"
-        for name, row in attention.items()
-    )
-    return f"<table class=attention><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _weight(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _picture(name: str, encoded: bytes) -> str:
-    picture = Image.open(io.BytesIO(encoded)).convert("RGB")
-    picture.thumbnail((MAX_PICTURE_WIDTH, 10 * MAX_PICTURE_WIDTH))
-    small = io.BytesIO()
-    picture.save(small, "JPEG", quality=85, optimize=True)
-    data = base64.b64encode(small.getvalue()).decode("ascii")
-    width, height = picture.size
-    return (
-        f'<figure><img loading=lazy width={width} height={height} alt="{escape(name)}" '
-        f'src="data:image/jpeg;base64,{data}"><figcaption>{escape(name)}</figcaption></figure>'
-    )
+def _study(study: dict[str, str]) -> str:
+    facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in study.items())
+    return f"<p class=note>λ1–λ4 come from a study.</p><dl>{facts}</dl>" if facts else ""

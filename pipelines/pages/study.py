@@ -32,13 +32,12 @@ def render_study(document: Mapping[str, Any]) -> str:
         "MLflow run": document["mlflow_run_id"],
     }
     sections = [
-        f"<style>{_STYLE}</style>",
         f"<section class=cards>{_cards(best, document['confirmed'])}</section>",
         section("λ → PQ", "".join(_panel(name, trials, best["number"]) for name in LAMBDAS) + _legend(), "charts"),
         section("Trials", _table(trials, best["number"])),
         section("Overrides", f"<pre>{escape(json.dumps(document['overrides'], indent=1))}</pre>"),
     ]
-    return page(f"{document['config']['name']} · loss weights", facts, sections, document["config"])
+    return page(f"{document['config']['name']} · loss weights", facts, sections, document["config"], style=_STYLE)
 
 
 def _cards(best: Mapping[str, Any], confirmed: Mapping[str, Any]) -> str:

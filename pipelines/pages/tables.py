@@ -12,14 +12,17 @@ from rich.text import Text
 from aunet.names import printable
 
 
-def print_quality(metrics: Mapping[str, float], per_class: Sequence[Mapping[str, Any]], title: str) -> None:
+def print_quality(
+    metrics: Mapping[str, float], per_class: Sequence[Mapping[str, Any]], title: str, console: Console | None = None
+) -> None:
     """Write PQ, SQ and RQ of all, things and stuff, and of every category that occurs, in per cent.
 
     Args:
         metrics: PQ SQ RQ with the suffixes "", _th and _st; AP, AP_box and mIoU where there are any.
         per_class: rows as `PanopticQualityResult.rows` returns them.
+        console: None: stderr.
     """
-    console = Console(stderr=True)
+    console = console or Console(stderr=True)
     groups = Table(title=title, title_justify="left")
     groups.add_column("")
     for name in ("PQ", "SQ", "RQ"):

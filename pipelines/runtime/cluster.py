@@ -208,6 +208,15 @@ def resources() -> dict[str, int]:
     return {kind: int(available.get(kind, 0)) for kind in ("CPU", "GPU")}
 
 
+def gpus_of_this_node() -> int:
+    """GPUs that Ray counts on this machine, where this process is connected; else 0."""
+    ray = sys.modules.get("ray")
+    if not (ray and ray.is_initialized()):
+        return 0
+    own = ray.get_runtime_context().get_node_id()
+    return sum(int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"] and node["NodeID"] == own)
+
+
 def needs(num_workers: int, use_gpu: bool, feed: FeedConfig) -> dict[str, int]:
     """Logical CPUs and GPUs that a training run holds at once: its workers, and the Ray tasks that decode for them.
 

@@ -1,10 +1,10 @@
-"""Settings of searches, registration and cluster jobs: none of them changes what a training run computes."""
+"""Settings of searches, registration and retraining: none of them changes what a training run computes."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from aunet.errors import check
 from aunet.names import check_name
@@ -14,10 +14,6 @@ Number = Annotated[int, Range(at_least=1, at_most=1_000_000)]
 """Of things that are counted: processes, images, epochs, trials."""
 NumberOrZero = Annotated[int, Range(at_least=0, at_most=1_000_000)]
 """The same, where 0 means something."""
-Gigabytes = Annotated[int, Range(at_least=1, at_most=100_000)]
-KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
-CRON_FIELD = re.compile(r"[\d*/,A-Za-z-]+")
 ALIAS = re.compile(r"(?!latest$)(?!v[0-9]+$).*", re.IGNORECASE)
 """Aliases that MLflow does not keep for itself."""
 
@@ -60,7 +56,21 @@ class RegisterConfig:
     model_name: str = "aunet"
     alias: str = "champion"
     margin: Annotated[float, Range(at_least=0, at_most=100)] = 0.0
-    """PQ by which a new version must beat the alias's current holder to receive the alias."""
+    """Points of PQ by which a new version must surely beat the champion: the lower end of the interval of the
+    difference (95 %, paired bootstrap over the images) must be above it."""
+    max_drop: Annotated[float, Range(at_least=0, at_most=100)] = 1.0
+    """Points of PQ_th or PQ_st: a new version that is surely worse by more is held, whatever its PQ."""
+    max_class_drop: Annotated[float, Range(at_least=0, at_most=100)] = 5.0
+    """Points of PQ of one class, likewise."""
+    min_instances: Annotated[int, Range(at_least=1, at_most=1_000_000)] = 10
+    """True instances on the frozen set that a class needs for that."""
+    max_slowdown: Annotated[float, Range(above=0, at_most=1000)] = 1.5
+    """Times as long as the champion that a new version may need for an image, on the CPU, taking turns."""
+    max_size_mb: Annotated[float, Range(above=0, at_most=1e6)] | None = None
+    """Megabytes that its folder may have; None: any number."""
+    near_images: Literal["refuse", "accept"] = "refuse"
+    """What follows when a frozen image's near duplicate moves into the training data; `accept` where all images look
+    alike, as those of a fixed camera do. The same file is always refused."""
 
     def __post_init__(self) -> None:
         check_ranges(self, "register")
@@ -79,43 +89,3 @@ class RetrainConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "retrain")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClusterConfig:
-    """Where jobs run on Kubernetes, and how they end. Credentials are named here, never stored."""
-
-    image: str = "aunet:latest"
-    """Image of the head, the workers and the pipeline steps; built from the Dockerfile."""
-    namespace: str = "default"
-    service_account: str = "aunet"
-    secret: str = "aunet"
-    """Kubernetes Secret whose keys become environment variables: AWS_…, MLFLOW_TRACKING_URI, …"""
-    gpus_per_node: Annotated[int, Range(at_least=0, at_most=1000)] = 8
-    cpus_per_node: Annotated[int, Range(at_least=1, at_most=10_000)] = 32
-    memory_gb: Gigabytes = 192
-    """Per node."""
-    shm_gb: Gigabytes = 32
-    """/dev/shm per node: Ray's object store and the loaders' batches."""
-    spot: bool = True
-    """Whether GPU nodes may be pre-emptible."""
-    deadline_hours: Annotated[float, Range(at_least=0.001, at_most=5000)] = 72.0
-    """A job that runs longer is stopped; its checkpoints are kept."""
-    retries: Annotated[int, Range(at_least=0, at_most=100)] = 3
-    """How many times a failed job is started again; it resumes."""
-    keep_hours: Annotated[float, Range(at_least=0, at_most=5000)] = 1.0
-    """How long a finished job is kept for inspection."""
-    schedule: str = "0 3 * * *"
-    """When a scheduled job starts: five cron fields, UTC."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "cluster")
-        for name in ("namespace", "service_account", "secret"):
-            value = getattr(self, name)
-            cure = "use lower-case letters, digits and hyphens, at most 63"
-            check(KUBERNETES_NAME.fullmatch(value) is not None, f"cluster.{name}", value, cure)
-        cure = "give the name of an image, such as registry.example.com/aunet:latest"
-        check(IMAGE.fullmatch(self.image) is not None, "cluster.image", self.image, cure)
-        fields = self.schedule.split(" ")
-        is_cron = len(fields) == 5 and all(CRON_FIELD.fullmatch(field) for field in fields)
-        check(is_cron, "cluster.schedule", self.schedule, 'give five cron fields, such as "0 3 * * *"')

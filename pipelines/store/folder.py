@@ -9,13 +9,14 @@ import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
-
-from pyarrow import NativeFile
-from pyarrow.fs import FileSystem, LocalFileSystem
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from aunet.errors import InputError
 from pipelines.store.uris import check_uri
+
+if TYPE_CHECKING:
+    from pyarrow import NativeFile
+    from pyarrow.fs import FileSystem
 
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ def to_path(uri: str) -> Path:
 
 def filesystem(uri: str) -> tuple[FileSystem, str]:
     """pyarrow's file system and the path in it."""
+    from pyarrow.fs import LocalFileSystem  # reading and writing folders does without pyarrow
+
     return LocalFileSystem(), str(to_path(uri))
 
 
@@ -40,9 +43,14 @@ def read_bytes(uri: str) -> bytes:
     return _regular(uri).read_bytes()
 
 
+def read_settled(uri: str) -> bytes:
+    """The content of a regular file: what `create_exclusive` wrote is final."""
+    return read_bytes(uri)
+
+
 def open_file(uri: str) -> NativeFile:
     """A file for random access."""
-    return LocalFileSystem().open_input_file(str(_regular(uri)))
+    return filesystem(uri)[0].open_input_file(str(_regular(uri)))
 
 
 def _regular(uri: str) -> Path:

@@ -12,7 +12,9 @@ runs/<run id>/               one training run                 RunFolder
   reports/<validation>/      a report on other data           ReportFolder (the run's own: in its folder)
 tuned/<study id>/            one search for λ1–λ4             StudyFolder
 retrain/<preset>/            frozen set, ticks, lease         RetrainFolder
+ledger/<model name>/         who became champion              Ledger
 jobs/<id>/                   a job of this machine            JobFolder
+jobs/<id>.json               how a job of a cluster ended for good
 proofs/<id>/                 a proof that nothing is lost     ProofFolder
 pipelines/<preset>.json      how a Kubeflow pipeline ended
 mlflow.db, mlartifacts/      MLflow without a server
@@ -32,11 +34,14 @@ from aunet.errors import InputError
 from aunet.names import NAME, check_name
 from pipelines.store import storage
 from pipelines.store.job_folder import JobFolder
+from pipelines.store.ledger import Ledger
 from pipelines.store.proof_folder import ProofFolder
 from pipelines.store.run_folder import IN_USE, RunFolder
 from pipelines.store.storage import join
 from pipelines.store.stored_folder import Folder
 
+CHAMPION = "champion"
+"""The usual alias."""
 MANIFEST = "manifest.json"
 """In folders of prepared data."""
 _OWN = re.compile(
@@ -243,6 +248,17 @@ class Store(Folder):
         """The folder of one scheduled retraining."""
         return RetrainFolder(join(self.uri, "retrain", check_name("retrain", name)))
 
+    def ledger(self, model_name: str, alias: str = CHAMPION) -> Ledger:
+        """The ledger of a registered model; of another alias than the usual one, a ledger of its own."""
+        name = check_name("model name", model_name)
+        other = "" if alias == CHAMPION else f"@{check_name('alias', alias)}"
+        return Ledger(join(self.uri, "ledger", f"{name}{other}"))
+
+    def ledgers(self) -> list[tuple[str, str]]:
+        """Model name and alias of all ledgers."""
+        pairs = (name.partition("@") for name in storage.list_folders(join(self.uri, "ledger")))
+        return [(name, alias or CHAMPION) for name, _, alias in pairs if NAME.fullmatch(name)]
+
     def proof(self, proof_id: str) -> ProofFolder:
         """The folder of one proof."""
         return ProofFolder(join(self.uri, "proofs", check_name("proof", proof_id)))
@@ -250,6 +266,14 @@ class Store(Folder):
     def pipeline_uri(self, preset: str) -> str:
         """How the last Kubeflow pipeline of a preset ended."""
         return join(self.uri, "pipelines", f"{check_name('preset', preset)}.json")
+
+    def job_end_uri(self, job_id: str) -> str:
+        """How a job of a cluster ended that is not to be started again."""
+        return join(self.uri, "jobs", f"{check_name('--id', job_id)}.json")
+
+    def job_logs_uri(self, job_id: str) -> str:
+        """Folder of the logs of a job of a cluster."""
+        return join(self.uri, "jobs", check_name("--id", job_id), "logs")
 
     @property
     def mlflow_artifacts_uri(self) -> str:

@@ -12,19 +12,22 @@ from pipelines.store import storage
 from pipelines.store.artifacts import Report, TrainedRun
 from pipelines.store.checkpoints import Checkpoints
 from pipelines.store.history import History
+from pipelines.store.parts import PARTS, Parts
 from pipelines.store.storage import join
 from pipelines.store.stored_folder import Folder
 from pipelines.store.stored_json import read_stored
 
 OVERLAYS, ATTENTION = "overlays", "attention"
 """Folders of a report's pictures."""
+REPORTS = "reports"
+"""Folder of the reports on other validation splits than the run's own, by their fingerprints."""
 IN_USE = "in_use"
 """Folder of the marks of those who write, see `in_use`."""
 REMOVE_RUN = "restore it, or remove the run's folder and train again"
 
 
 class ReportFolder(Folder):
-    """A report: its document, its page and its pictures."""
+    """A report: its document, its page, its pictures, and what happened to every segment."""
 
     @property
     def document_uri(self) -> str:
@@ -40,6 +43,21 @@ class ReportFolder(Folder):
     def overlays_uri(self) -> str:
         """Folder of the overlays."""
         return join(self.uri, OVERLAYS)
+
+    @property
+    def outcomes_uri(self) -> str:
+        """What happened to every segment, see `measuring.outcome_table`."""
+        return join(self.uri, "outcomes.parquet")
+
+    def parts(self, key: str) -> Parts:
+        """What an evaluation has measured so far."""
+        return Parts(join(self.uri, PARTS, key))
+
+    def left_parts(self) -> list[Parts]:
+        """Parts of evaluations that go on, or were given up; no links."""
+        uri = join(self.uri, PARTS)
+        names = storage.list_folders(uri, follow_links=False) if storage.exists(uri) else []
+        return [self.parts(name) for name in names]
 
     def report(self) -> Report | None:
         """The artifact; None: there is no report, or it is damaged."""
@@ -63,6 +81,17 @@ class ReportFolder(Folder):
         """Commit a report."""
         content = json.dumps({**document, "report": asdict(report)}, indent=1)
         storage.write_bytes(self.document_uri, content.encode())
+
+    def split_fingerprint(self) -> str:
+        """The validation split that it is on.
+
+        Raises:
+            InputError: there is no report, or it is damaged.
+        """
+        name = read_report(self.document_uri).get("val_fingerprint")
+        if not isinstance(name, str):
+            raise InputError(f"{self.document_uri}: lacks val_fingerprint; run `evaluate` again")
+        return name
 
 
 def read_report(uri: str) -> dict[str, Any]:
@@ -133,7 +162,13 @@ class RunFolder(Folder):
 
     def report(self, validation: str | None = None) -> ReportFolder:
         """The run's report; given the fingerprint of another validation split, the report on that."""
-        return ReportFolder(join(self.uri, "reports", validation) if validation else self.uri)
+        return ReportFolder(join(self.uri, REPORTS, validation) if validation else self.uri)
+
+    def reports(self) -> list[ReportFolder]:
+        """All reports, finished or not: the run's own first, then those on other validation splits; no links."""
+        uri = join(self.uri, REPORTS)
+        names = storage.list_folders(uri, follow_links=False) if storage.exists(uri) else []
+        return [self.report(), *(self.report(name) for name in names)]
 
     def is_begun(self) -> bool:
         """Whether somebody has started the run."""

@@ -13,6 +13,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -35,6 +36,8 @@ CONNECTIONS = 32
 """Connections that are kept open."""
 SETTLE_SECONDS = 2.0
 """Wait before reading back what Swift reports as created: it may report so to several at one moment; the last stays."""
+_SWIFT = "x-openstack-request-id"
+"""Header of Swift's answers."""
 PART = 32 * 2**20
 """Bytes: larger files are written and read in parts of that size."""
 
@@ -80,6 +83,19 @@ def repeated(uri: str, operation: Callable[[], T]) -> T:
 def read_bytes(uri: str) -> bytes:
     """The content of an object."""
     return get_object(uri)[0]
+
+
+def read_settled(uri: str) -> bytes:
+    """The content of an object; of one that Swift may still replace by another's, once it cannot, by its own clock."""
+    while True:
+        content, answer = get_object(uri)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        if _SWIFT not in headers:
+            return content
+        age = parsedate_to_datetime(headers["date"]) - answer["LastModified"]
+        if age.total_seconds() > SETTLE_SECONDS:
+            return content
+        time.sleep(SETTLE_SECONDS / 4)
 
 
 def open_file(uri: str) -> NativeFile:
@@ -253,7 +269,7 @@ def create_exclusive(uri: str, data: bytes) -> bool:
         return True, answer["ResponseMetadata"]
 
     created, answer = _ask(uri, put)
-    swift = "x-openstack-request-id" in answer["HTTPHeaders"]
+    swift = _SWIFT in answer["HTTPHeaders"]
     if created and not swift:
         return True
     # A retry after a lost answer meets this call's own object: the writer tells.

@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-from pyarrow import NativeFile
-from pyarrow.fs import FileSystem, FileType
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from aunet.errors import InputError
 from aunet.names import inner_path
 from pipelines.store import folder
 from pipelines.store.uris import check_uri
+
+if TYPE_CHECKING:  # reading a folder does without pyarrow, which takes as long to load as to score fifty images
+    from pyarrow import NativeFile
+    from pyarrow.fs import FileSystem
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class Backend(Protocol):
     def filesystem(self, uri: str) -> tuple[FileSystem, str]: ...
     def repeated(self, uri: str, operation: Callable[[], T]) -> T: ...
     def read_bytes(self, uri: str) -> bytes: ...
+    def read_settled(self, uri: str) -> bytes: ...
     def open_file(self, uri: str) -> NativeFile: ...
     def write_bytes(self, uri: str, data: bytes) -> None: ...
     def create_exclusive(self, uri: str, data: bytes) -> bool: ...
@@ -134,7 +136,7 @@ def exists(uri: str) -> bool:
     """
     backend = _backend(uri)
     system, path = backend.filesystem(uri)
-    return backend.repeated(uri, lambda: system.get_file_info(path)).type != FileType.NotFound
+    return backend.repeated(uri, lambda: system.get_file_info(path)).type.name != "NotFound"
 
 
 def read_bytes(uri: str) -> bytes:
@@ -143,8 +145,21 @@ def read_bytes(uri: str) -> bytes:
     Raises:
         InputError: no such file.
     """
+    return _existing(uri, _backend(uri).read_bytes)
+
+
+def read_settled(uri: str) -> bytes:
+    """The content of a file that `create_exclusive` wrote, once no other call can replace it any more.
+
+    Raises:
+        InputError: no such file.
+    """
+    return _existing(uri, _backend(uri).read_settled)
+
+
+def _existing(uri: str, read: Callable[[str], bytes]) -> bytes:
     try:
-        return _backend(uri).read_bytes(uri)
+        return read(uri)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise InputError(f"{uri}: no such file; put it there or correct the path") from None
 

@@ -14,9 +14,11 @@ from ray.tune import FailureConfig, RunConfig as TuneRunConfig, TuneConfig, Tune
 from ray.tune.execution import class_cache
 
 from aunet.config import LossWeights
+from aunet.errors import Refused
 from pipelines.pages.study import render_study
 from pipelines.pages.tables import print_trials
 from pipelines.runtime.cluster import connect
+from pipelines.runtime.growth import halved, make_room, training_bundles
 from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
@@ -24,7 +26,7 @@ from pipelines.store.artifacts import PreparedData, TunedWeights
 from pipelines.store.layout import StudyFolder
 from pipelines.study.record import SearchRecord, Trial, best_of
 from pipelines.study.sampler import SeededByNumber
-from pipelines.study.search import concurrency, known_points, validation_slice
+from pipelines.study.search import concurrency, known_points, trial_config, validation_slice
 from pipelines.study.searcher import RecordedScheduler, RecordedSearcher, Search, StoppedTrials
 from pipelines.study.study import Study
 from pipelines.study.trials import DRIVER, run_trial, train_again
@@ -39,7 +41,7 @@ def run_study(config: RunConfig, prepared: PreparedData, folder: StudyFolder) ->
         InputError: the loss of every trial diverged.
     """
     connect()
-    slots = concurrency(config, ray.cluster_resources())
+    slots = _slots(config)
     record = SearchRecord(folder.record_uri)
     storage.write_bytes(folder.config_uri, json.dumps(to_json(config), indent=1).encode())
     slice_hash, _ = validation_slice(prepared.uri, config.tune.val_images)
@@ -59,6 +61,24 @@ def run_study(config: RunConfig, prepared: PreparedData, folder: StudyFolder) ->
     finally:
         tracking.finish_run(parent, status)
     return result
+
+
+def _slots(config: RunConfig) -> int:
+    """How many trials run at a time, after the cluster has grown where it can and must.
+
+    Raises:
+        Refused: as `concurrency`.
+    """
+    tune = config.tune
+    wanted = tune.max_concurrent or tune.num_trials
+    trial = training_bundles(trial_config(config, config.loss).train, config.feed, tune.num_workers)
+    try:
+        slots = concurrency(config, ray.cluster_resources())
+    except Refused:
+        slots = 0
+    if slots < wanted:
+        make_room([trial * number for number in halved(wanted, tune.max_concurrent or 1)])
+    return concurrency(config, ray.cluster_resources())
 
 
 def keep_keys_out_of_trials() -> None:

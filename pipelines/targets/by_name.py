@@ -1,12 +1,14 @@
 """The targets that run jobs, by their names.
 
-Ray and the Kubernetes client are slow to import: only the target that needs one has it.
+Ray, kfp and the Kubernetes client are slow to import: only the target that needs one has it.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
+from aunet.errors import InputError
 from pipelines.targets.local_jobs import LocalJobs
 from pipelines.targets.submission import Jobs
 
@@ -14,17 +16,18 @@ JobsOf = Callable[[str], Jobs]
 """The jobs of a target, given the namespace of Kubernetes."""
 
 
-def _ray(namespace: str) -> Jobs:
-    from pipelines.targets.ray_jobs import RayJobs
-
-    return RayJobs()
-
-
-def _kuberay(namespace: str) -> Jobs:
-    from pipelines.targets.kuberay import KubeRayJobs
-
-    return KubeRayJobs(namespace)
+def _kubeflow(namespace: str) -> Jobs:
+    try:
+        kubeflow = importlib.import_module("pipelines.targets.kubeflow")
+    except ImportError as error:
+        install = 'uv pip install -c constraints.txt "kfp[kubernetes]"'
+        raise InputError(f"--target kubeflow: kfp is not installed ({error}); run {install}") from None
+    return kubeflow.KubeflowJobs(namespace)
 
 
-TARGETS: dict[str, JobsOf] = {"local": lambda namespace: LocalJobs(), "ray": _ray, "kuberay": _kuberay}
-"""Kubeflow is none of them: it runs the whole main job as a pipeline."""
+TARGETS: dict[str, JobsOf] = {
+    "local": lambda namespace: LocalJobs(),
+    "ray": lambda namespace: importlib.import_module("pipelines.targets.ray_jobs").RayJobs(),
+    "kuberay": lambda namespace: importlib.import_module("pipelines.targets.kuberay").KubeRayJobs(namespace),
+    "kubeflow": _kubeflow,
+}

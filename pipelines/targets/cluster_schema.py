@@ -34,7 +34,7 @@ RESOURCES = _object(
 )
 CONTAINER = _object(
     "name image resources securityContext",
-    "imagePullPolicy env envFrom volumeMounts ports lifecycle",
+    "imagePullPolicy env envFrom volumeMounts ports lifecycle command",
     name=TEXT,
     image=TEXT,
     resources=RESOURCES,
@@ -43,16 +43,20 @@ CONTAINER = _object(
     volumeMounts=_list(_object("name mountPath", name=TEXT, mountPath=TEXT)),
 )
 SHM = _object("name emptyDir", emptyDir=_object("medium sizeLimit", medium={"const": "Memory"}, sizeLimit=TEXT))
+HABITS = "priorityClassName imagePullSecrets runtimeClassName nodeSelector"
 POD = _object(
     "serviceAccountName securityContext volumes containers",
-    "affinity tolerations terminationGracePeriodSeconds",
+    f"affinity tolerations terminationGracePeriodSeconds {HABITS}",
     serviceAccountName=TEXT,
     volumes=_list(SHM),
     containers=_list(CONTAINER),
     tolerations=_list(_object("key operator effect"), 0),
     terminationGracePeriodSeconds=COUNT,
+    imagePullSecrets=_list(_object("name", name=TEXT)),
+    nodeSelector=STRINGS,
 )
-TEMPLATE = _object("metadata spec", metadata=_object("labels", labels=STRINGS), spec=POD)
+METADATA = _object("labels", "annotations", labels=STRINGS, annotations=STRINGS)
+TEMPLATE = _object("metadata spec", metadata=METADATA, spec=POD)
 HEAD = _object("rayStartParams template", rayStartParams=STRINGS, template=TEMPLATE)
 WORKERS = _object(
     "groupName replicas minReplicas maxReplicas rayStartParams template",
@@ -72,7 +76,9 @@ CLUSTER = _object(
 )
 SUBMITTER_CONTAINER = _object("name image imagePullPolicy resources securityContext", resources=RESOURCES)
 SUBMITTER_POD = _object(
-    "restartPolicy securityContext containers",
+    "serviceAccountName restartPolicy securityContext containers",
+    HABITS,
+    serviceAccountName=TEXT,
     restartPolicy={"const": "Never"},
     containers=_list(SUBMITTER_CONTAINER),
 )
@@ -85,26 +91,32 @@ SPEC = _object(
     ttlSecondsAfterFinished=COUNT,
     activeDeadlineSeconds={"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
     backoffLimit=COUNT,
-    submitterPodTemplate=_object("spec", spec=SUBMITTER_POD),
+    submitterPodTemplate=_object("metadata spec", metadata=METADATA, spec=SUBMITTER_POD),
     rayClusterSpec=CLUSTER,
 )
 RAYJOB = _object(
     "apiVersion kind metadata spec",
     apiVersion={"const": "ray.io/v1"},
     kind={"const": "RayJob"},
-    metadata=_object("name namespace labels", name=NAME, namespace=TEXT, labels=STRINGS),
+    metadata=_object(
+        "name namespace labels annotations", name=NAME, namespace=TEXT, labels=STRINGS, annotations=STRINGS
+    ),
     spec=SPEC,
 )
 """The part of KubeRay's RayJob that is rendered here; any other field is a mistake."""
 
 
-def check_rayjob(rayjob: Mapping[str, Any]) -> None:
+def check_rayjob(rayjob: Mapping[str, Any], is_patched: bool = False) -> None:
     """Validate a RayJob before it is sent.
+
+    Args:
+        is_patched: `cluster.patch` may have added fields that are not rendered here: only what they mean together is
+            checked, and the API server is asked to refuse fields that it does not know.
 
     Raises:
         InputError: with every problem and where it is.
     """
-    if problems := rayjob_problems(rayjob):
+    if problems := patched_problems(rayjob) if is_patched else rayjob_problems(rayjob):
         raise InputError(f"RayJob: {problem}" for problem in problems)
 
 
@@ -113,6 +125,14 @@ def rayjob_problems(rayjob: Mapping[str, Any]) -> list[str]:
     errors = jsonschema.Draft202012Validator(RAYJOB).iter_errors(dict(rayjob))
     problems = [f"{error.json_path.removeprefix('$.')}: {error.message[:300]}" for error in errors]
     return problems or list(_contradictions(rayjob["spec"]["rayClusterSpec"]))
+
+
+def patched_problems(rayjob: Mapping[str, Any]) -> list[str]:
+    """What contradicts itself in a RayJob after a patch, or lacks what any RayJob has."""
+    try:
+        return list(_contradictions(rayjob["spec"]["rayClusterSpec"]))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return [f"cluster.patch: what it leaves is no RayJob any more ({type(error).__name__}: {error}); correct it"]
 
 
 def _contradictions(cluster: Mapping[str, Any]) -> Iterator[str]:

@@ -1,19 +1,22 @@
-"""The whole main job as a Kubeflow pipeline (kfp v2). The only module that knows kfp, an optional extra.
-
-preprocess → (tune) → train → evaluate → (register), with an exit handler that leaves the outcome in the store. A step
-holds no logic of its own: `pipelines.targets.steps` runs the same commands that people type.
-"""
+"""Pipelines sent to Kubeflow, or run here by kfp's own local runner. `kfp` is an optional extra."""
 
 import json
 import os
+import re
+import sys
 import tempfile
+import time
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import kfp
 import urllib3
-from kfp import compiler, dsl, kubernetes, local
+from kfp import local
 from kfp_server_api import ApiException
 
 from aunet.errors import InputError, Unavailable
@@ -21,72 +24,94 @@ from pipelines.settings.overrides import differences
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.addresses import check_server, masked
-from pipelines.targets.steps import ROOT
-from pipelines.targets.submission import Submitted, submission
+from pipelines.targets.image import image_problem
+from pipelines.targets.kubeflow_pipeline import build_pipeline, compile_pipeline
+from pipelines.targets.patching import with_patch_text
+from pipelines.targets.steps import PARAMETERS, ROOT, parameter_values
+from pipelines.targets.submission import JOB, State, Submission, Submitted, submission
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"
 """Environment variable: address of the Kubeflow Pipelines API, or `local`: run the pipeline here, without a cluster."""
+TOKEN = "KF_PIPELINES_TOKEN"
+"""Environment variable: token of a Kubeflow with several users."""
+EXPERIMENT = "aunet"
 STANDING = ("SUCCEEDED", "RUNNING", "PENDING")
 """States of an earlier run of the same settings that make another needless; a failed one is sent again and resumes."""
-SECRET_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI")
-"""Keys of the cluster's Secret that a step gets as environment variables, where the Secret has them."""
+STATES = {"CANCELED": "STOPPED", "CANCELING": "STOPPED", "SKIPPED": "STOPPED", "PAUSED": "PENDING"}
+"""Kubeflow's words for states, in Ray's, where they differ."""
+POLL_SECONDS = 10.0
 
 
-def submit_pipeline(config: RunConfig, preset: str, verb: str, base: RunConfig, dry_run: bool = False) -> Submitted:
+def submit_pipeline(
+    config: RunConfig, preset: str, verb: str, base: RunConfig, dry_run: bool = False, wait: bool = False
+) -> Submitted:
     """Send the pipeline of `preset` to Kubeflow, or run it here; the same settings twice are one run.
 
     Args:
-        verb: `run`, or `tune`: the whole pipeline with the search for loss weights in it.
+        verb: `run`; `tune`: with the search for loss weights in it; `retrain`: a recurring run, one tick each.
         base: the preset's own configuration, unchanged.
         dry_run: only return the pipeline's YAML, as `text`.
+        wait: until the run has ended.
 
     Raises:
-        InputError: another verb, no endpoint, or a store that not every step reaches.
+        InputError: another verb, no endpoint, no image with kfp, or a store that not every step reaches.
         Unavailable: the endpoint does not answer, or refuses.
     """
-    if verb not in ("run", "tune"):
+    if verb not in ("run", "tune", "retrain"):
         raise InputError(
             f"submit {verb} --target kubeflow: the pipeline is the whole main job; write submit run {preset}, or "
-            f"submit tune {preset} to search the loss weights first"
+            f"submit tune {preset} to search the loss weights first, or submit retrain {preset} for a recurring run"
         )
+    config = with_patch_text(config)
     job = submission(config, verb=verb, preset=preset, base=base)
-    arguments = pipeline_arguments(config, preset, base, tune=verb == "tune")
+    arguments = pipeline_arguments(config, preset, base, verb)
+    environment = {name: value for name, value in job.pod_environment().items() if name != JOB}
     if dry_run:
-        pipeline = compile_pipeline(config)
-        return Submitted(submission_id=job.id, target="kubeflow", arguments=arguments, manifest=pipeline)
+        text = compile_pipeline(config, preset, environment, tick=verb == "retrain")
+        return Submitted(submission_id=job.id, target="kubeflow", arguments=arguments, manifest=text)
     endpoint = os.environ.get(ENDPOINT)
     if not endpoint:
         raise InputError(f"{ENDPOINT} is not set: give the address of Kubeflow Pipelines, or `local` to run it here")
     if endpoint == "local":
-        run_here(config, arguments)
+        run_here(config, preset, arguments)
         return Submitted(submission_id=job.id, target="kubeflow", status="SUCCEEDED", sent=True)
     check_server(ENDPOINT, endpoint)  # before a library repeats it
-    if not storage.is_remote(arguments["store"]):
-        raise InputError(
-            f"AUNET_STORE = {arguments['store']}: name a store that every step reaches, such as s3://bucket/prefix"
-        )
-    try:
-        return _send(config, arguments, job.id, endpoint)
-    except (ApiException, urllib3.exceptions.HTTPError) as error:
-        reason = masked(" ".join(str(error).split()))[:300]
-        raise Unavailable(f"{ENDPOINT} = {endpoint}: {reason}; start Kubeflow Pipelines or correct it") from None
+    if problems := list(pipeline_problems(config, arguments["store"])):
+        raise InputError(problems)
+    text = compile_pipeline(config, preset, environment, tick=verb == "retrain")
+    jobs = KubeflowJobs(config.cluster.namespace)
+    sent = jobs.send_pipeline(job.id, verb, text, arguments, config)
+    if not wait or verb == "retrain":
+        return sent
+    state = jobs.follow(job.id)
+    code = 0 if state.status == "SUCCEEDED" else 1
+    return replace(sent, status=state.status, message=state.message or None, job_exit_code=code)
 
 
-def pipeline_arguments(config: RunConfig, preset: str, base: RunConfig, tune: bool) -> dict[str, Any]:
+def pipeline_problems(config: RunConfig, store: str) -> Iterator[str]:
+    """What keeps steps from working in their pods."""
+    if not storage.is_remote(store):
+        yield f"AUNET_STORE = {store}: name a store that every step reaches, such as s3://bucket/prefix"
+    if config.data.shapes is None and not storage.is_remote(config.data.root):
+        yield f"data.root = {config.data.root!r}: pods do not see this machine; use s3://bucket/prefix"
+    if trouble := image_problem(config.cluster.image):
+        yield f"cluster.image = {trouble}"
+    if trouble := image_problem(config.cluster.step_image):
+        yield f"cluster.step_image = {trouble}; its steps need kfp: docker build --target pipeline"
+
+
+def pipeline_arguments(config: RunConfig, preset: str, base: RunConfig, verb: str) -> dict[str, Any]:
     """The pipeline's parameters for this configuration, a changed `base`."""
-    overrides = json.dumps(differences(config, base), sort_keys=True)
-    return {"preset": preset, "overrides": overrides, "store": storage.store_root(), "tune": tune}
+    changes = differences(config, base)
+    fixed = {"preset": preset, "store": storage.store_root()}
+    if verb == "retrain":
+        return {**fixed, "overrides": json.dumps(changes, sort_keys=True)}
+    others = {name: value for name, value in changes.items() if name not in PARAMETERS.values()}
+    typed = parameter_values(config)
+    return {**fixed, "overrides": json.dumps(others, sort_keys=True), "tune": verb == "tune", **typed}
 
 
-def compile_pipeline(config: RunConfig) -> str:
-    """The pipeline as YAML, the same text for the same `config.cluster`."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "pipeline.yaml")
-        compiler.Compiler().compile(build_pipeline(config), str(path))
-        return path.read_text(encoding="utf-8")
-
-
-def run_here(config: RunConfig, arguments: dict[str, Any], root: Path = ROOT) -> None:
+def run_here(config: RunConfig, preset: str, arguments: Mapping[str, Any], root: Path = ROOT) -> None:
     """Run the pipeline's steps one by one as processes of this machine, through kfp's own local runner.
 
     Args:
@@ -99,99 +124,132 @@ def run_here(config: RunConfig, arguments: dict[str, Any], root: Path = ROOT) ->
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=folder, raise_on_error=True)
         warnings.filterwarnings("ignore", module=r"kfp\.local")
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-        build_pipeline(config)(**arguments, target="local")
+        build_pipeline(config, preset, {})(**arguments, target="local")
 
 
-def _send(config: RunConfig, arguments: dict[str, Any], name: str, endpoint: str) -> Submitted:
-    warnings.filterwarnings("ignore", module=r"kfp\.client")
-    client = kfp.Client(host=endpoint)
-    matching = json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": name}]})
-    for run in client.list_runs(filter=matching).runs or []:
-        if run.state in STANDING:
-            return _submitted(name, run.state, run.run_id, sent=False)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "pipeline.yaml")
-        path.write_text(compile_pipeline(config), encoding="utf-8")
-        run = client.create_run_from_pipeline_package(
-            str(path),
-            arguments=arguments,
-            run_name=name,
-            experiment_name="aunet",
-            enable_caching=False,
-            service_account=config.cluster.service_account,
-        )
-    return _submitted(name, "PENDING", run.run_id, sent=True)
+class KubeflowJobs:
+    """Runs of Kubeflow Pipelines at KF_PIPELINES_ENDPOINT, by their names.
 
+    Its methods raise `Unavailable` where the server does not answer, or refuses.
 
-def _submitted(name: str, status: str, run_id: str | None, sent: bool) -> Submitted:
-    return Submitted(submission_id=name, target="kubeflow", status=status, run_id=run_id, sent=sent)
-
-
-def build_pipeline(config: RunConfig) -> Any:
-    """The pipeline, with the image and the Secret of `config.cluster`; everything else is a parameter.
-
-    The source of each component becomes part of the compiled pipeline: it imports what it needs.
+    Args:
+        namespace: of the user, where Kubeflow has several.
     """
-    component: Any = dsl.component(base_image=config.cluster.image, install_kfp_package=False)
 
-    @component
-    def stage(verb: str, preset: str, overrides: str, target: str, store: str) -> str:
-        from pipelines.targets.steps import run_step
+    def __init__(self, namespace: str, poll_seconds: float = POLL_SECONDS) -> None:
+        self.endpoint, self.poll_seconds = os.environ.get(ENDPOINT, ""), poll_seconds
+        if self.endpoint in ("", "local"):
+            raise InputError(f"{ENDPOINT} is not set: give the address of Kubeflow Pipelines")
+        check_server(ENDPOINT, self.endpoint)  # before a library repeats it
+        warnings.filterwarnings("ignore", module=r"kfp\.client")
+        with self._answering():
+            token = os.environ.get(TOKEN) or None
+            self.client: Any = kfp.Client(host=self.endpoint, existing_token=token)
+            self.namespace = namespace if self.client.get_kfp_healthz().multi_user else None
 
-        return run_step(verb, preset, overrides, target, store)["uri"]
+    def send_pipeline(self, name: str, verb: str, text: str, arguments: dict[str, Any], config: RunConfig) -> Submitted:
+        """Upload a version of the pipeline and start it once, or make it a recurring run."""
+        with self._answering():
+            if verb != "retrain" and (run := self._run(name)) is not None and run.state in STANDING:
+                return self._submitted(name, run.state, run.run_id, sent=False)
+            pipeline_id, version_id = self._upload("aunet-retrain" if verb == "retrain" else "aunet", text)
+            experiment = self.client.create_experiment(EXPERIMENT, namespace=self.namespace).experiment_id
+            common: dict[str, Any] = {
+                "params": arguments,
+                "pipeline_id": pipeline_id,
+                "version_id": version_id,
+                "enable_caching": False,
+                "service_account": config.cluster.service_account,
+            }
+            if verb != "retrain":
+                run = self.client.run_pipeline(experiment, name, **common)
+                return self._submitted(name, "PENDING", run.run_id, sent=True)
+            name = f"retrain-{config.name}"
+            for old in self._recurring(name):  # the one of these settings replaces the one before
+                self.client.delete_recurring_run(old.recurring_run_id)
+            cron, once = f"0 {config.cluster.schedule}", {"no_catchup": True, "max_concurrency": 1}
+            made = self.client.create_recurring_run(experiment, name, cron_expression=cron, **once, **common)
+            return self._submitted(name, "SCHEDULED", made.recurring_run_id, sent=True)
 
-    @component
-    def search(preset: str, overrides: str, target: str, store: str) -> str:
-        from pipelines.targets.steps import merged_overrides, run_step
+    def render(self, submission: Submission) -> str:
+        """A pipeline is rendered by `submit_pipeline`."""
+        raise NotImplementedError
 
-        return merged_overrides(overrides, run_step("tune", preset, overrides, target, store)["overrides"])
+    def send(self, submission: Submission) -> None:
+        """A pipeline is sent by `send_pipeline`."""
+        raise NotImplementedError
 
-    @component
-    def keep(overrides: str) -> str:
-        return overrides
+    def state(self, id: str) -> State | None:
+        """How the newest run of this name stands; SCHEDULED for a recurring run."""
+        with self._answering():
+            if (run := self._run(id)) is not None:
+                error = getattr(run.error, "message", "") or ""
+                return State(STATES.get(run.state, run.state or "PENDING"), masked(" ".join(error.split()))[:300])
+            for recurring in self._recurring(id):
+                return State("SCHEDULED", f"recurring run {recurring.status}")
+        return None
 
-    @component
-    def measure(preset: str, overrides: str, target: str, store: str, metrics: dsl.Output[dsl.Metrics]) -> float:
-        from pipelines.targets.steps import run_step
+    def follow(self, id: str) -> State:
+        """Wait until the run has ended; its steps' logs are on Kubeflow's pages."""
+        before = ""
+        while True:
+            if (state := self.state(id)) is None:
+                raise Unavailable(f"{id}: the run was deleted while it was waited for; submit it again")
+            if state.status != before:
+                print(f"{id} · {state.status}", file=sys.stderr)
+            if state.ended:
+                return state
+            before = state.status
+            time.sleep(self.poll_seconds)
 
-        result = run_step("evaluate", preset, overrides, target, store)
-        for name, value in result["metrics"].items():
-            metrics.log_metric(name, value)
-        metrics.metadata["report"] = result["html_uri"]
-        return result["PQ"]
+    def logs(self, id: str) -> str:
+        """Where the logs of the steps are."""
+        with self._answering():
+            run = self._run(id)
+        return f"{self.endpoint.rstrip('/')}/#/runs/details/{run.run_id}\n" if run else ""
 
-    @component
-    def outcome(preset: str, store: str, status: dsl.PipelineTaskFinalStatus) -> None:
-        from pipelines.targets.steps import record_outcome
+    def stop(self, id: str) -> None:
+        """End the run, or disable the recurring run."""
+        with self._answering():
+            if (run := self._run(id)) is not None:
+                self.client.terminate_run(run.run_id)
+            for recurring in self._recurring(id):
+                self.client.disable_recurring_run(recurring.recurring_run_id)
 
-        record_outcome(status.state, status.error_message or "", preset, store)
+    def _run(self, name: str) -> Any:
+        listed = self.client.list_runs(filter=_named(name), namespace=self.namespace, sort_by="created_at desc")
+        return next(iter(listed.runs or []), None)
 
-    def step(name: str, task: Any) -> Any:
-        """A step, never restored from the cache since its work is in the store; credentials by reference."""
-        kubernetes.use_secret_as_env(task, config.cluster.secret, {name: name for name in SECRET_KEYS}, optional=True)
-        return task.set_caching_options(False).set_display_name(name)
+    def _recurring(self, name: str) -> list[Any]:
+        return self.client.list_recurring_runs(filter=_named(name), namespace=self.namespace).recurring_runs or []
 
-    @dsl.pipeline(name="aunet", description="AUNet: raw data to registered model")
-    def aunet(
-        preset: str,
-        overrides: str = "{}",
-        store: str = "",
-        target: str = "kuberay",
-        tune: bool = False,
-        min_pq: float = 0.0,
-    ) -> None:
-        common = {"preset": preset, "target": target, "store": store}
-        recorded = step("outcome", outcome(preset=preset, store=store))
-        with dsl.ExitHandler(recorded, name="main job"):
-            prepared = step("preprocess", stage(verb="preprocess", overrides=overrides, **common))
-            with dsl.If(tune == True, name="tune"):  # noqa: E712 - becomes a condition of the pipeline
-                tuned = step("tune", search(overrides=overrides, **common)).after(prepared)
-            with dsl.Else(name="no tune"):
-                kept = step("keep the settings", keep(overrides=overrides)).after(prepared)
-            chosen = dsl.OneOf(tuned.output, kept.output)
-            trained = step("train", stage(verb="train", overrides=chosen, **common))
-            measured = step("evaluate", measure(overrides=chosen, **common)).after(trained)
-            with dsl.If(measured.outputs["Output"] >= min_pq, name="good enough"):
-                step("register", stage(verb="register", overrides=chosen, **common | {"target": "local"}))
+    def _upload(self, name: str, text: str) -> tuple[str, str]:
+        """Ids of the pipeline and of the version that holds this text; uploaded where it is not there."""
+        version = sha256(text.encode()).hexdigest()[:12]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "pipeline.yaml")
+            path.write_text(text, encoding="utf-8")
+            if (pipeline_id := self.client.get_pipeline_id(name)) is None:
+                pipeline_id = self.client.upload_pipeline(str(path), name, namespace=self.namespace).pipeline_id
+            versions = self.client.list_pipeline_versions(pipeline_id, filter=_named(version)).pipeline_versions or []
+            if not versions:
+                versions = [self.client.upload_pipeline_version(str(path), version, pipeline_id=pipeline_id)]
+        return pipeline_id, versions[0].pipeline_version_id
 
-    return aunet
+    def _submitted(self, name: str, status: str, run_id: str | None, sent: bool) -> Submitted:
+        return Submitted(submission_id=name, target="kubeflow", status=status, run_id=run_id, sent=sent)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except (ApiException, urllib3.exceptions.HTTPError, OSError, TimeoutError) as error:
+            reason = masked(" ".join(str(error).split()))[:300]
+            refused = re.search(r"\b(401|403)\b", reason)
+            cure = f"set {TOKEN} to a token of yours" if refused else "start Kubeflow Pipelines or correct it"
+            raise Unavailable(f"{ENDPOINT} = {self.endpoint}: {reason}; {cure}") from None
+
+
+def _named(name: str) -> str:
+    """A filter for what is called so."""
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "name", "stringValue": name}]})

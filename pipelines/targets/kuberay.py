@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import yaml
-from kubernetes import client, config
-from kubernetes.client import ApiException
-from urllib3.exceptions import HTTPError
+from kubernetes import client
 
 from aunet.documents import read_object
-from aunet.errors import InputError, Unavailable
-from pipelines.store.addresses import check_server, masked
+from aunet.errors import Unavailable
 from pipelines.targets.cluster_schema import check_rayjob
+from pipelines.targets.job_end import read_end
+from pipelines.targets.kuberay_api import answering, api_of, to_yaml, unless
+from pipelines.targets.pod_troubles import Trouble, image_ids, trouble_of
+from pipelines.targets.pods import QUEUE
 from pipelines.targets.rayjob import render_rayjob
 from pipelines.targets.submission import State, Submission
-
-T = TypeVar("T")
 
 RAYJOBS = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
 POLL_SECONDS = 5.0
@@ -31,6 +25,12 @@ DELETE_SECONDS = 600.0
 """In which a deleted job must have released its cluster."""
 MAX_FAILED_POLLS = 5
 """Looks in a row that may fail while a job is waited for."""
+TROUBLE_SECONDS = 30.0
+"""For how long pods that cannot run are given the chance to run after all."""
+PRUNED = (
+    "the KubeRay operator is too old: its RayJobs know no authOptions, so anyone who reaches the job server could run "
+    "code; install 1.5.1 or newer"
+)
 
 
 class KubeRayJobs:
@@ -40,18 +40,20 @@ class KubeRayJobs:
     names a cluster.
     """
 
-    def __init__(self, namespace: str, poll_seconds: float = POLL_SECONDS) -> None:
-        self.namespace, self.poll_seconds = namespace, poll_seconds
+    def __init__(
+        self, namespace: str, poll_seconds: float = POLL_SECONDS, trouble_seconds: float = TROUBLE_SECONDS
+    ) -> None:
+        self.namespace, self.poll_seconds, self.trouble_seconds = namespace, poll_seconds, trouble_seconds
 
     def render(self, submission: Submission) -> str:
         """The RayJob, validated."""
-        return to_yaml([_valid(submission)])
+        return to_yaml([valid_rayjob(submission)])
 
     def state(self, id: str) -> State | None:
         """How the RayJob stands; SCHEDULED for a schedule's name, or its id before the first tick."""
-        with _answering():
+        with answering():
             if (rayjob := self._get(id)) is not None:
-                return state_of(rayjob)
+                return self._state_of(rayjob)
             schedule = self._schedule(id)
         if schedule is None:
             return None
@@ -60,26 +62,37 @@ class KubeRayJobs:
 
     def send(self, submission: Submission) -> None:
         """Create the RayJob; one that has ended is deleted first."""
-        body = _valid(submission)
-        with _answering():
-            api = _api(client.CustomObjectsApi)
+        body = valid_rayjob(submission)
+        with answering():
+            api = api_of(client.CustomObjectsApi)
             old = self._get(submission.id)
             if old is not None:
-                api.delete_namespaced_custom_object(
-                    **RAYJOBS, namespace=self.namespace, name=submission.id, propagation_policy="Foreground"
-                )
+                self._delete(submission.id)
                 self._wait_until_gone(submission.id)
-            with _unless(409):  # another submission of the same job was faster
-                api.create_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, body=body)
+            with unless(409):  # another submission of the same job was faster
+                kept: Any = api.create_namespaced_custom_object(
+                    **RAYJOBS, namespace=self.namespace, body=body, field_validation="Strict"
+                )
+                if "authOptions" not in kept.get("spec", {}).get("rayClusterSpec", {}):
+                    self._delete(submission.id)
+                    raise Unavailable(PRUNED)
 
     def follow(self, id: str) -> State:
-        """Show what the submitter's pod prints until the RayJob has ended; a lost connection is resumed."""
-        last, failures = "", 0
+        """Show what the submitter's pod prints until the RayJob has ended; a lost connection is resumed.
+
+        A job whose pods cannot run is stopped, and has failed for that reason.
+        """
+        last, failures, shown = "", 0, False
+        patience = Patience(self.trouble_seconds)
         while True:
+            trouble: Trouble | None = None
             try:
-                with _answering():
+                with answering():
                     rayjob = self._get(id)
                 last, failures = self._print_new_lines(id, last), 0
+                shown = shown or (rayjob is not None and self._show_image(rayjob))
+                if rayjob is not None and state_of(rayjob).status == "PENDING":
+                    trouble = patience.judge(self._trouble(rayjob))
             except Unavailable as error:
                 failures += 1
                 if failures == MAX_FAILED_POLLS:
@@ -88,8 +101,11 @@ class KubeRayJobs:
             else:
                 if rayjob is None:
                     raise Unavailable(f"{id}: the RayJob was deleted while it was waited for; submit it again")
-                if (state := state_of(rayjob)).ended:
+                if (state := self._state_of(rayjob)).ended:
                     return state
+                if trouble is not None:
+                    self.stop(id)
+                    return State("FAILED", f"{trouble.line} (the job was stopped)")
             time.sleep(self.poll_seconds)
 
     def logs(self, id: str) -> str:
@@ -97,26 +113,80 @@ class KubeRayJobs:
         return "".join(f"{line.partition(' ')[2]}\n" for line in self._lines(id))
 
     def stop(self, id: str) -> None:
-        """Suspend the RayJob: its cluster goes, its record and its checkpoints stay. Or suspend the schedule."""
+        """Suspend the RayJob: its cluster goes, its record and its checkpoints stay. Or suspend the schedule.
+
+        In a queue of Kueue, which suspends and resumes jobs by itself, the RayJob is deleted instead.
+        """
         suspended = {"spec": {"suspend": True}}
-        with _answering():
-            if self._get(id) is not None:
-                api = _api(client.CustomObjectsApi)
+        with answering():
+            if (rayjob := self._get(id)) is not None and QUEUE in rayjob["metadata"].get("labels", {}):
+                self._delete(id)
+            elif rayjob is not None:
+                api = api_of(client.CustomObjectsApi)
                 api.patch_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, name=id, body=suspended)
             elif (schedule := self._schedule(id)) is not None:
-                _api(client.BatchV1Api).patch_namespaced_cron_job(schedule.metadata.name, self.namespace, suspended)
+                api_of(client.BatchV1Api).patch_namespaced_cron_job(schedule.metadata.name, self.namespace, suspended)
+
+    def _delete(self, id: str) -> None:
+        api_of(client.CustomObjectsApi).delete_namespaced_custom_object(
+            **RAYJOBS, namespace=self.namespace, name=id, propagation_policy="Foreground"
+        )
+
+    def _state_of(self, rayjob: dict[str, Any]) -> State:
+        """The state, with its cause: the end that the job left in the store, or why its pods do not run."""
+        state, id = state_of(rayjob), rayjob["metadata"]["name"]
+        if (rayjob.get("status") or {}).get("jobStatus") == "STOPPED" and state.ended:
+            end = read_end(id, str(rayjob["metadata"].get("creationTimestamp", "")))
+            return state if end is None else State("FAILED", end.message, end.exit_code)
+        if state.status == "PENDING" and (trouble := self._trouble(rayjob)) is not None:
+            return State("PENDING", trouble.line)
+        return state
+
+    def _show_image(self, rayjob: dict[str, Any]) -> bool:
+        """Write the digest of the image that the head runs to stderr; False: it does not run yet."""
+        cluster = (rayjob.get("status") or {}).get("rayClusterName")
+        ids = image_ids(self._list("pod", f"ray.io/cluster={cluster}")) if cluster else set()
+        if ids:
+            name = rayjob["metadata"].get("annotations", {}).get("aunet/image", "")
+            print(f"image {name} is {', '.join(sorted(ids))}", file=sys.stderr)
+        return bool(ids)
+
+    def _trouble(self, rayjob: dict[str, Any]) -> Trouble | None:
+        name, status = rayjob["metadata"]["name"], rayjob.get("status") or {}
+        pods = self._list("pod", f"job-name={name}")
+        names = {name, *(pod["metadata"]["name"] for pod in pods)}
+        if cluster := status.get("rayClusterName"):
+            own = self._list("pod", f"ray.io/cluster={cluster}")
+            pods, names = [*pods, *own], {*names, cluster, *(pod["metadata"]["name"] for pod in own)}
+        uid = rayjob["metadata"].get("uid")
+        events = [
+            event
+            for event in self._list("event")
+            if (thing := event.get("involvedObject", {})).get("name") in names
+            and (thing.get("kind") != "RayJob" or thing.get("uid", uid) == uid)
+        ]
+        return trouble_of(rayjob, pods, events)
+
+    def _list(self, kind: str, selector: str | None = None) -> list[dict[str, Any]]:
+        """Pods or events as the server writes them; none where they may not be seen."""
+        with answering(), unless(403, 404):
+            options = {"label_selector": selector} if selector else {}
+            ask: Any = getattr(api_of(client.CoreV1Api), f"list_namespaced_{kind}")
+            answer = ask(self.namespace, _preload_content=False, **options)
+            return read_object(answer.data, f"the list of {kind}s")["items"]
+        return []
 
     def _get(self, id: str) -> dict[str, Any] | None:
-        with _unless(404):
-            api = _api(client.CustomObjectsApi)
+        with unless(404):
+            api = api_of(client.CustomObjectsApi)
             rayjob: Any = api.get_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, name=id)
             return rayjob
         return None
 
     def _schedule(self, id: str) -> Any:
         """The CronJob of this name, or that carries this id; None where there is none, or none may be seen."""
-        with _unless(403, 404):  # a tick may not read schedules, and has no need to
-            for job in _api(client.BatchV1Api).list_namespaced_cron_job(self.namespace).items:
+        with unless(403, 404):  # a tick may not read schedules, and has no need to
+            for job in api_of(client.BatchV1Api).list_namespaced_cron_job(self.namespace).items:
                 if id in (job.metadata.name, (job.metadata.labels or {}).get("aunet/submission")):
                     return job
         return None
@@ -130,8 +200,8 @@ class KubeRayJobs:
 
     def _lines(self, id: str, since: int | None = None) -> list[str]:
         """Lines of the newest submitter's pod, each after its time."""
-        with _answering(), _unless(400, 403, 404):
-            api = _api(client.CoreV1Api)
+        with answering(), unless(400, 403, 404):
+            api = api_of(client.CoreV1Api)
             pods = api.list_namespaced_pod(self.namespace, label_selector=f"job-name={id}").items
             if pods:
                 newest = max(pods, key=lambda pod: str(pod.metadata.creation_timestamp)).metadata.name
@@ -151,6 +221,29 @@ class KubeRayJobs:
         return last
 
 
+class Patience:
+    """Waits before it believes that a job does not go on; says what else it waits for once."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.line, self.since = "", 0.0
+
+    def judge(self, trouble: Trouble | None) -> Trouble | None:
+        """The trouble, where it has lasted; None: go on waiting."""
+        now = time.monotonic()
+        if trouble is None:
+            self.line = ""
+            return None
+        if not self.line:
+            self.since = now
+        if trouble.line != self.line and not trouble.is_final:
+            print(trouble.line, file=sys.stderr)
+        self.line = trouble.line
+        if not trouble.is_final:
+            self.since = now
+        return trouble if now - self.since >= self.seconds else None
+
+
 def state_of(rayjob: dict[str, Any]) -> State:
     """A RayJob's status in Ray's words."""
     status = rayjob.get("status") or {}
@@ -158,6 +251,10 @@ def state_of(rayjob: dict[str, Any]) -> State:
     message = " ".join(str(status.get(key) or "") for key in ("reason", "message")).strip()
     if rayjob["metadata"].get("deletionTimestamp"):
         return State("STOPPED", "being deleted")
+    if deployed == "ValidationFailed":
+        return State("FAILED", f"KubeRay refuses the RayJob: {message[:300] or 'no reason given'}")
+    if deployed in ("Suspending", "Suspended") and QUEUE in rayjob["metadata"].get("labels", {}):
+        return State("PENDING", f"waits in the queue {rayjob['metadata']['labels'][QUEUE]}")
     if deployed in ("Suspending", "Suspended"):
         return State("STOPPED", "suspended")
     if deployed in ("Complete", "Failed"):
@@ -172,7 +269,7 @@ def apply_schedule(documents: list[dict[str, Any]]) -> None:
     Raises:
         Unavailable: the API server does not answer, or refuses.
     """
-    core, rbac, batch = _api(client.CoreV1Api), _api(client.RbacAuthorizationV1Api), _api(client.BatchV1Api)
+    core, rbac, batch = api_of(client.CoreV1Api), api_of(client.RbacAuthorizationV1Api), api_of(client.BatchV1Api)
     verbs = {
         "ServiceAccount": (core.create_namespaced_service_account, None),
         "Role": (rbac.create_namespaced_role, rbac.replace_namespaced_role),
@@ -182,92 +279,20 @@ def apply_schedule(documents: list[dict[str, Any]]) -> None:
     for document in documents:
         create, replace = verbs[document["kind"]]
         name, namespace = document["metadata"]["name"], document["metadata"]["namespace"]
-        with _answering():
-            with _unless(409):
+        with answering():
+            with unless(409):
                 create(namespace, document)
                 continue
             if replace is not None:
                 replace(name, namespace, document)
 
 
-class PlainDumper(yaml.SafeDumper):
-    """YAML without anchors."""
+def valid_rayjob(submission: Submission) -> dict[str, Any]:
+    """The RayJob of a submission, validated.
 
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def to_yaml(documents: list[Any]) -> str:
-    """Documents as one YAML text, without anchors."""
-    separate = len(documents) > 1
-    return yaml.dump_all(documents, Dumper=PlainDumper, sort_keys=False, width=120, explicit_start=separate)
-
-
-def _valid(submission: Submission) -> dict[str, Any]:
+    Raises:
+        InputError: it could not run, or `cluster.patch` made a mistake.
+    """
     rayjob = render_rayjob(submission)
-    check_rayjob(rayjob)
+    check_rayjob(rayjob, is_patched=bool(submission.config.cluster.patch))
     return rayjob
-
-
-def _api(kind: type[T]) -> T:
-    """A group of the Kubernetes API, configured again each time: tokens expire."""
-    named = os.environ.get("KUBECONFIG") or None
-    cure = "set KUBECONFIG to a file such as `kubectl config view --raw` prints, or run inside the cluster"
-    try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and named is None:
-            config.load_incluster_config()
-        else:
-            _check_files(named or config.KUBE_CONFIG_DEFAULT_LOCATION)
-            config.load_kube_config(named)
-        check_server("the server in KUBECONFIG", str(client.Configuration.get_default_copy().host))
-        return kind()
-    except InputError:
-        raise
-    except config.ConfigException as error:
-        raise InputError(f"no Kubernetes cluster: {masked(' '.join(str(error).split()))[:300]}; {cure}") from None
-    except (yaml.YAMLError, OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        # The libraries' messages quote the file, which holds credentials.
-        raise InputError(f"KUBECONFIG = {named or 'not set'}: not read ({type(error).__name__}); {cure}") from None
-
-
-def _check_files(paths: str) -> None:
-    """Refuse what could not be read, or would be read for ever."""
-    for path in map(Path, filter(None, paths.split(os.pathsep))):
-        if path.expanduser().exists() and not path.expanduser().is_file():
-            raise InputError(f"KUBECONFIG = {path}: is not an ordinary file; name the file itself")
-
-
-@contextlib.contextmanager
-def _unless(*statuses: int) -> Iterator[None]:
-    """Leave the block quietly when the server answers with one of these."""
-    try:
-        yield
-    except ApiException as error:
-        if error.status not in statuses:
-            raise
-
-
-@contextlib.contextmanager
-def _answering() -> Iterator[None]:
-    """Turn the API server's refusals, and its silence, into an `Unavailable` of one line with the cure."""
-    try:
-        yield
-    except ApiException as error:
-        cures = {
-            401: "log in again: the credentials of the kubeconfig are not accepted",
-            403: "ask for the right, or use another --cluster.namespace",
-            404: "install the KubeRay operator, 1.5.1 or newer, and create the namespace",
-        }
-        cure = cures.get(error.status or 0, "correct what it names and submit again")
-        raise Unavailable(f"Kubernetes answered {error.status}: {_message(error)}; {cure}") from None
-    except HTTPError as error:
-        raise Unavailable(
-            f"the Kubernetes API server does not answer ({type(error).__name__}); check KUBECONFIG"
-        ) from error
-
-
-def _message(error: ApiException) -> str:
-    """What the server says, else the words of its status."""
-    with contextlib.suppress(InputError, KeyError):
-        return str(read_object(error.body or "", "the answer")["message"])[:300]
-    return str(error.reason)

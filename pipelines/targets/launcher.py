@@ -11,6 +11,7 @@ import jsonschema
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from pipelines.store.addresses import holds_credentials, masked
+from pipelines.targets.image import image_problem
 
 SECRET_FIELD = re.compile(r"(?:secret|token|password|passwd|access_key)$", re.IGNORECASE)
 REFERENCE = re.compile(r"\$\([^)]*\)|\$\{?\w+\}?")
@@ -62,9 +63,13 @@ def _mistakes(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: workers resume from checkpoints; set InstanceMarketOptions MarketType: spot"
         if resources.get("GPU", 0) < 1:
             yield f"{name}: a worker group without GPU; set resources GPU"
+        elif not any("--gpus" in option for option in kind.get("docker", {}).get("worker_run_options", [])):
+            yield f"{name}: the container would see none of its GPUs; set docker.worker_run_options: [--gpus all]"
     if not config.get("idle_timeout_minutes"):
         yield "idle_timeout_minutes: idle GPUs must be released; set it"
     docker = config.get("docker", {})
+    if (trouble := image_problem(str(docker.get("image", "")))) is not None:
+        yield f"docker.image: {trouble}"
     if not any(option.startswith("--shm-size=") for option in docker.get("run_options", [])):
         yield "docker.run_options: --shm-size is missing; Ray's object store and the loaders need /dev/shm"
     if not any(option.startswith("--env RAY_AUTH_MODE=token") for option in docker.get("run_options", [])):

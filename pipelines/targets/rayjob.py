@@ -1,79 +1,90 @@
-"""A job as a KubeRay RayJob: a cluster created for it, as large as it needs, gone when it has ended."""
+"""A job as a KubeRay RayJob: a cluster created for it, as large as its verb needs, gone when it has ended."""
 
 from __future__ import annotations
 
 import math
+import shlex
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
 from aunet.errors import InputError
+from pipelines.settings.cluster_config import pairs
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.addresses import shown
+from pipelines.targets.image import image_problem
+from pipelines.targets.patching import merged, patch_of
+from pipelines.targets.pods import (
+    GPU,
+    QUEUE,
+    STAY,
+    container,
+    labels,
+    metadata,
+    plain_container,
+    pod,
+    shared_memory,
+    stable,
+    tolerations,
+)
 from pipelines.targets.submission import Submission
 
-HEAD_CPUS, HEAD_MEMORY_GB = 4, 16
-"""The head runs the driver and no work."""
 DRAIN_SECONDS = 90
 """A pod that is to go reports it to Ray, which schedules nothing there any more; what runs has that long to finish."""
 GRACE_SECONDS = 120
-GPU = "nvidia.com/gpu"
-SPOT_TAINTS = ("cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority", "spot")
-SPOT_LABELS = {"eks.amazonaws.com/capacityType": "SPOT", "karpenter.sh/capacity-type": "spot", SPOT_TAINTS[0]: "true"}
-"""Labels of pre-emptible nodes, and the values that the head keeps away from."""
-POD_SECURITY = {
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "runAsGroup": 100,
-    "fsGroup": 100,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+TRAINING = ("train", "evaluate", "run", "tune", "retrain")
+"""Verbs that use the workers of a training; all others get one small node without GPUs."""
 
 
 def render_rayjob(job: Submission) -> dict[str, Any]:
-    """The RayJob that runs `job`.
+    """The RayJob that runs `job`, with `cluster.patch` merged into it.
 
     Raises:
         InputError: no cluster of these settings could run it.
     """
-    config, cluster = job.config, job.config.cluster
+    cluster = job.config.cluster
     if problems := cluster_problems(job):
         raise InputError(problems)
-    return {
+    patch = patch_of(cluster.patch)
+    own = {**labels(job), **({QUEUE: cluster.queue} if cluster.queue else {})}
+    rayjob = {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
-        "metadata": {"name": job.id, "namespace": cluster.namespace, "labels": labels(job)},
+        "metadata": {
+            "name": job.id,
+            "namespace": cluster.namespace,
+            "labels": own,
+            "annotations": {"aunet/image": cluster.image, "aunet/code": job.code},
+        },
         "spec": {
-            "entrypoint": job.command("python"),
+            "entrypoint": shlex.join(["python", "-m", "pipelines.targets.entry", *job.words]),
             "submissionMode": "K8sJobMode",
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": int(cluster.keep_hours * 3600),
             "activeDeadlineSeconds": int(cluster.deadline_hours * 3600),
             "backoffLimit": cluster.retries,
-            "submitterPodTemplate": _submitter(config),
+            "submitterPodTemplate": merged(_submitter(job), patch.get("submitter", {})),
             "rayClusterSpec": {
                 "rayVersion": version("ray"),
                 "authOptions": {"mode": "token"},
                 "headGroupSpec": {
                     "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},
-                    "template": {"metadata": {"labels": labels(job)}, "spec": _head(job)},
+                    "template": merged(_head(job), patch.get("head", {})),
                 },
-                "workerGroupSpecs": [_workers(job)],
+                "workerGroupSpecs": [_workers(job, patch.get("workers", {}))],
             },
         },
     }
-
-
-def labels(job: Submission) -> dict[str, str]:
-    """How the objects of a job are found."""
-    return {"app.kubernetes.io/name": "aunet", "aunet/verb": job.verb, "aunet/preset": job.preset}
+    return merged(rayjob, patch.get("rayjob", {}))
 
 
 def cluster_problems(job: Submission) -> list[str]:
     """What keeps this configuration from running in pods, each with its cure."""
     config, cluster, problems = job.config, job.config.cluster, []
+    if trouble := image_problem(cluster.image):
+        problems.append(f"cluster.image = {trouble}")
     if not storage.is_s3(job.environment.get("AUNET_STORE", "")):
         problems.append("AUNET_STORE: pods share no folder; set it to s3://bucket/prefix")
     if config.data.shapes is None and not storage.is_remote(config.data.root):
@@ -97,108 +108,109 @@ def num_workers(config: RunConfig, verb: str) -> int:
     return max(config.train.max_workers, config.tune.num_workers * max(config.tune.max_concurrent, 1))
 
 
-def _workers(job: Submission) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Size:
+    """Of the group of workers."""
+
+    nodes: int
+    gpus: int
+    cpus: int
+    memory_gb: int
+    shm_gb: int
+
+
+def size_of(job: Submission) -> Size:
+    """As many nodes as the job needs for its whole life, GPUs only where its verb uses them."""
     config, cluster = job.config, job.config.cluster
+    if job.verb not in TRAINING:
+        memory = cluster.small_memory_gb
+        return Size(nodes=1, gpus=0, cpus=cluster.small_cpus, memory_gb=memory, shm_gb=max(memory // 4, 1))
     needed = num_workers(config, job.verb)
     per_node = cluster.gpus_per_node if config.train.use_gpu else cluster.cpus_per_node
-    nodes = math.ceil(needed / per_node)
-    resources = {"cpu": str(cluster.cpus_per_node), "memory": f"{cluster.memory_gb}Gi"}
-    tolerations = []
-    if config.train.use_gpu:
-        resources[GPU] = str(min(needed, per_node))
-        tolerations.append({"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
-    if cluster.spot:
-        tolerations += [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in SPOT_TAINTS]
+    return Size(
+        nodes=math.ceil(needed / per_node),
+        gpus=min(needed, per_node) if config.train.use_gpu else 0,
+        cpus=cluster.cpus_per_node,
+        memory_gb=cluster.memory_gb,
+        shm_gb=cluster.shm_gb,
+    )
+
+
+def _workers(job: Submission, patch: dict[str, Any]) -> dict[str, Any]:
+    cluster, size = job.config.cluster, size_of(job)
+    resources = {"cpu": str(size.cpus), "memory": f"{size.memory_gb}Gi"}
+    if size.gpus:
+        resources[GPU] = str(size.gpus)
     reason = "--reason DRAIN_NODE_REASON_PREEMPTION --reason-message 'the pod is to go'"
     drain = f"ray drain-node {reason} --deadline-remaining-seconds {DRAIN_SECONDS}; sleep {DRAIN_SECONDS}"
+    template = {
+        "metadata": metadata(job),
+        "spec": {
+            **pod(cluster),
+            **({"runtimeClassName": cluster.runtime_class} if cluster.runtime_class and size.gpus else {}),
+            **({"nodeSelector": selector} if (selector := _selector(job)) else {}),
+            **({} if cluster.spot else {"affinity": stable()}),
+            "volumes": shared_memory(size.shm_gb),
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "tolerations": tolerations(cluster, gpus=size.gpus > 0),
+            "containers": [
+                {
+                    **container(job, "ray-worker", resources),
+                    "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+                    "lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", drain]}}},
+                }
+            ],
+        },
+    }
     return {
-        "groupName": "gpu" if config.train.use_gpu else "cpu",
-        # As many nodes as the job needs for its whole life: the cluster is the job's own.
-        "replicas": nodes,
-        "minReplicas": nodes,
-        "maxReplicas": nodes,
+        "groupName": "gpu" if size.gpus else "cpu",
+        # The cluster is the job's own: it has its size from beginning to end.
+        "replicas": size.nodes,
+        "minReplicas": size.nodes,
+        "maxReplicas": size.nodes,
         "rayStartParams": {},
-        "template": {
-            "metadata": {"labels": labels(job)},
-            "spec": {
-                **_pod(config, shm_gb=cluster.shm_gb),
-                "terminationGracePeriodSeconds": GRACE_SECONDS,
-                "tolerations": tolerations,
-                "containers": [
-                    {
-                        **container(job, "ray-worker", resources),
-                        "lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", drain]}}},
-                    }
-                ],
-            },
+        "template": merged(template, patch),
+    }
+
+
+def _selector(job: Submission) -> dict[str, str]:
+    return pairs(job.config.cluster.node_selector)
+
+
+def _head(job: Submission) -> dict[str, Any]:
+    """On a node that stays: without its head the whole cluster starts again."""
+    cluster = job.config.cluster
+    resources = {"cpu": str(cluster.head_cpus), "memory": f"{cluster.head_memory_gb}Gi"}
+    return {
+        "metadata": metadata(job, **STAY),
+        "spec": {
+            **pod(cluster),
+            "volumes": shared_memory(max(cluster.head_memory_gb // 4, 1)),
+            "affinity": stable(),
+            "containers": [
+                {
+                    **container(job, "ray-head", resources),
+                    "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
+                    "ports": [
+                        {"name": "gcs-server", "containerPort": 6379},
+                        {"name": "dashboard", "containerPort": 8265},
+                        {"name": "client", "containerPort": 10001},
+                    ],
+                }
+            ],
         },
     }
 
 
-def _head(job: Submission) -> dict[str, Any]:
-    """On a node that is not preempted: without its head the whole cluster starts again."""
-    resources = {"cpu": str(HEAD_CPUS), "memory": f"{HEAD_MEMORY_GB}Gi"}
-    stable = [{"key": key, "operator": "NotIn", "values": [value]} for key, value in SPOT_LABELS.items()]
-    terms = {"nodeSelectorTerms": [{"matchExpressions": stable}]}
-    return {
-        **_pod(job.config, shm_gb=HEAD_MEMORY_GB // 4),
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
-        "containers": [
-            {
-                **container(job, "ray-head", resources),
-                "ports": [
-                    {"name": "gcs-server", "containerPort": 6379},
-                    {"name": "dashboard", "containerPort": 8265},
-                    {"name": "client", "containerPort": 10001},
-                ],
-            }
-        ],
-    }
-
-
-def _pod(config: RunConfig, shm_gb: int) -> dict[str, Any]:
-    shm = {"medium": "Memory", "sizeLimit": f"{shm_gb}Gi"}
-    return {
-        "serviceAccountName": config.cluster.service_account,
-        "securityContext": POD_SECURITY,
-        "volumes": [{"name": "shm", "emptyDir": shm}],
-    }
-
-
-def container(job: Submission, name: str, resources: dict[str, str]) -> dict[str, Any]:
-    """A Ray container: credentials come from the Secret, by reference."""
-    return {
-        "name": name,
-        "image": job.config.cluster.image,
-        "imagePullPolicy": "IfNotPresent",
-        "env": environment(job),
-        "envFrom": [{"secretRef": {"name": job.config.cluster.secret, "optional": True}}],
-        "resources": {"requests": resources, "limits": resources},
-        "securityContext": CONTAINER_SECURITY,
-        "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
-    }
-
-
-def environment(job: Submission) -> list[dict[str, str]]:
-    """The variables that travel, as Kubernetes writes them."""
-    return [{"name": name, "value": value} for name, value in job.environment.items()]
-
-
-def _submitter(config: RunConfig) -> dict[str, Any]:
+def _submitter(job: Submission) -> dict[str, Any]:
     """Sends the command to the cluster and shows its log: `kubectl logs job/ID`."""
-    resources = {"cpu": "500m", "memory": "1Gi"}
+    cluster = job.config.cluster
+    small = {"cpu": "500m", "memory": "1Gi"}
     return {
+        "metadata": metadata(job, **STAY),
         "spec": {
+            **pod(cluster),
             "restartPolicy": "Never",
-            "securityContext": POD_SECURITY,
-            "containers": [
-                {
-                    "name": "ray-job-submitter",
-                    "image": config.cluster.image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "resources": {"requests": resources, "limits": resources},
-                    "securityContext": CONTAINER_SECURITY,
-                }
-            ],
-        }
+            "containers": [plain_container(cluster, "ray-job-submitter", small)],
+        },
     }

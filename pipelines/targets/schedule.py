@@ -1,20 +1,30 @@
-"""A scheduled `retrain` on Kubernetes: a CronJob whose pod sends one RayJob per tick, and what permits it to."""
+"""A scheduled `retrain` on Kubernetes: a CronJob whose pod looks for news and sends one RayJob if there are some."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 from aunet.errors import InputError
-from pipelines.targets.rayjob import CONTAINER_SECURITY, POD_SECURITY, cluster_problems, environment, labels
+from pipelines.targets.patching import merged, patch_of
+from pipelines.targets.pods import STAY, container, labels, metadata, pod
+from pipelines.targets.rayjob import cluster_problems
 from pipelines.targets.submission import Submission
 
 LATE_SECONDS = 3600
 """A tick that could not start within that time is skipped; the next one finds the same new data."""
+MAX_NAME = 52
+"""Characters in the name of a CronJob."""
+RESOURCES = {"cpu": "1", "memory": "4Gi"}
+"""A tick lists the data and compares; preparing and training are jobs of their own."""
 
 
 def name_of(job: Submission) -> str:
-    """One schedule per preset: sent again with other settings, it replaces the one before."""
-    return f"retrain-{job.preset.replace('_', '-')}"
+    """One schedule per `--name`: sent again with other settings, it replaces the one before, and no other."""
+    plain = re.sub(r"[^a-z0-9]+", "-", job.config.name.lower()).strip("-")
+    digest = "" if job.config.name == job.preset else f"-{hashlib.sha256(job.config.name.encode()).hexdigest()[:6]}"
+    return f"retrain-{plain[: MAX_NAME - len('retrain-') - len(digest)].rstrip('-')}{digest}"
 
 
 def render_schedule(job: Submission) -> list[dict[str, Any]]:
@@ -26,19 +36,19 @@ def render_schedule(job: Submission) -> list[dict[str, Any]]:
     if problems := cluster_problems(job):
         raise InputError(problems)
     account = f"{job.config.cluster.service_account}-schedule"
-    metadata = {"name": account, "namespace": job.config.cluster.namespace, "labels": labels(job)}
+    own = {"name": account, "namespace": job.config.cluster.namespace, "labels": labels(job)}
     rules = [
-        {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get", "delete"]},
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get", "delete", "patch"]},
+        {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
     subject = {"kind": "ServiceAccount", "name": account, "namespace": job.config.cluster.namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
     rbac = "rbac.authorization.k8s.io/v1"
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-        {"apiVersion": rbac, "kind": "Role", "metadata": metadata, "rules": rules},
-        {"apiVersion": rbac, "kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": [subject]},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": own},
+        {"apiVersion": rbac, "kind": "Role", "metadata": own, "rules": rules},
+        {"apiVersion": rbac, "kind": "RoleBinding", "metadata": own, "roleRef": role, "subjects": [subject]},
         _cron_job(job, account),
     ]
 
@@ -46,6 +56,7 @@ def render_schedule(job: Submission) -> list[dict[str, Any]]:
 def _cron_job(job: Submission, account: str) -> dict[str, Any]:
     cluster = job.config.cluster
     names = {**labels(job), "aunet/submission": job.id}
+    template = merged(_template(job, account, names), patch_of(cluster.patch).get("tick", {}))
     return {
         "apiVersion": "batch/v1",
         "kind": "CronJob",
@@ -72,28 +83,20 @@ def _cron_job(job: Submission, account: str) -> dict[str, Any]:
                         ]
                     },
                     "activeDeadlineSeconds": int(cluster.deadline_hours * 3600) * (cluster.retries + 1) + LATE_SECONDS,
-                    "template": {"metadata": {"labels": names}, "spec": _pod(job, account)},
+                    "template": template,
                 },
             },
         },
     }
 
 
-def _pod(job: Submission, account: str) -> dict[str, Any]:
-    resources = {"cpu": "500m", "memory": "1Gi"}
+def _template(job: Submission, account: str, names: dict[str, str]) -> dict[str, Any]:
+    command = ["python", "-m", "jobs", "submit", *job.words, "--target", "kuberay", "--now", "--wait"]
     return {
-        "serviceAccountName": account,
-        "restartPolicy": "Never",
-        "securityContext": POD_SECURITY,
-        "containers": [
-            {
-                "name": "tick",
-                "image": job.config.cluster.image,
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["python", "-m", "jobs", "submit", *job.words, "--target", "kuberay", "--now", "--wait"],
-                "env": environment(job),
-                "resources": {"requests": resources, "limits": resources},
-                "securityContext": CONTAINER_SECURITY,
-            }
-        ],
+        "metadata": {**metadata(job, **STAY), "labels": names},
+        "spec": {
+            **pod(job.config.cluster, account),
+            "restartPolicy": "Never",
+            "containers": [{**container(job, "tick", RESOURCES), "command": command}],
+        },
     }

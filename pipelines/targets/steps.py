@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from aunet.errors import InputError
+from pipelines.settings.overrides import flatten
+from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.layout import Store
 from pipelines.store.stored_json import read_stored, stored_object
+from pipelines.targets.submission import check_code
+from pipelines.tracking.address import shown_uri
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,13 +54,78 @@ def run_step(
         store: in place of AUNET_STORE; empty: the environment's.
 
     Raises:
+        InputError: this image holds other code than the pipeline was sent from.
         RuntimeError: the command or the job failed; its messages are in this step's log.
     """
+    check_code(os.environ)
     environment = {**os.environ, **({"AUNET_STORE": store} if store else {})}
     words = [preset, "--overrides", overrides]
     if target != "local":
-        command(["submit", verb, *words, "--target", target, "--wait"], environment)
+        now = ["--now"] if verb == "retrain" else []
+        command(["submit", verb, *words, "--target", target, *now, "--wait"], environment)
     return command([verb, *words], environment)
+
+
+PARAMETERS = {
+    "loss_rpn": "loss.rpn",
+    "loss_box": "loss.box",
+    "loss_mask": "loss.mask",
+    "loss_semantic": "loss.semantic",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "lr": "train.lr",
+    "seed": "train.seed",
+}
+"""The settings that a pipeline has as typed parameters, by the parameter's name."""
+
+
+def parameter_values(config: RunConfig) -> dict[str, Any]:
+    """The values of the typed parameters in a configuration."""
+    settings = flatten(config)
+    return {name: settings[dotted] for name, dotted in PARAMETERS.items()}
+
+
+def settled(
+    preset: str,
+    overrides: str,
+    target: str,
+    store: str,
+    tune: bool,
+    parameters: Mapping[str, Any],
+    command: Command = run_command,
+) -> str:
+    """The settings with which a pipeline trains, as JSON of dotted names.
+
+    `overrides`, over them the parameters, and over both the weights that a search found.
+
+    Args:
+        tune: search the loss weights first.
+        parameters: by their names in `PARAMETERS`.
+    """
+    given = stored_object(overrides, "overrides", "give an object")
+    merged = json.dumps({**given, **{PARAMETERS[name]: value for name, value in parameters.items()}}, sort_keys=True)
+    if not tune:
+        return merged
+    return merged_overrides(merged, run_step("tune", preset, merged, target, store, command)["overrides"])
+
+
+def train_step(
+    preset: str, overrides: str, target: str, store: str, command: Command = run_command
+) -> tuple[str, dict[str, Any]]:
+    """Train. Returns the model's URI, and what Kubeflow's page of the model shows."""
+    result = run_step("train", preset, overrides, target, store, command)
+    link = {"mlflow_run": result["mlflow_run_id"], "mlflow": shown_uri()}
+    return result["model_uri"], {"run": result["uri"], "steps": result["steps"], **link}
+
+
+def measure_step(
+    preset: str, overrides: str, target: str, store: str, page: str, command: Command = run_command
+) -> dict[str, Any]:
+    """Evaluate, and copy the report's page to the file `page`. Returns the verb's result."""
+    result = run_step("evaluate", preset, overrides, target, store, command)
+    Path(page).parent.mkdir(parents=True, exist_ok=True)
+    Path(page).write_bytes(storage.read_bytes(result["html_uri"]))
+    return result
 
 
 def merged_overrides(overrides: str, tuned_uri: str) -> str:

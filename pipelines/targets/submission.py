@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 from aunet.errors import InputError
 from pipelines.runtime.code_version import code_version
+from pipelines.settings.cluster_config import pairs
 from pipelines.settings.overrides import differences, flatten
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
 from pipelines.store import storage
 from pipelines.store.addresses import holds_credentials
 from pipelines.store.artifacts import VerbResult
+from pipelines.targets.patching import with_patch_text
 
 MAX_NAME = 47
 """Characters in the name of a RayJob that KubeRay accepts."""
@@ -25,6 +27,13 @@ TRAVELS = (
     *("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
 )
 """Variables that a job receives from here, and no others: a name tells nobody whether a value is secret."""
+GIVEN = "AUNET_GIVEN"
+"""In a pod: the names of the variables that its manifest carries. All others are the Secret's, and travel no further:
+the pods that a step or a tick starts get them from the same Secret."""
+CODE = "AUNET_CODE"
+"""In a pod: the version of the code that submitted it."""
+JOB = "AUNET_JOB"
+"""In a pod: the id of its job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,13 @@ class Submission:
     """What follows `python -m jobs`."""
     environment: Mapping[str, str]
     """Variables that travel with it; none holds a credential."""
+    code: str = ""
+    """Version of the code that it is submitted from."""
+
+    def pod_environment(self) -> dict[str, str]:
+        """Variables of its pods: what travels, what `cluster.env` adds, and what tells them where they come from."""
+        given = {**self.environment, **pairs(self.config.cluster.env)}
+        return {**given, GIVEN: ",".join(sorted(given)), CODE: self.code, JOB: self.id}
 
     def command(self, python: str) -> str:
         """The command for a shell."""
@@ -140,7 +156,8 @@ def submission(
     Raises:
         InputError: a setting or a variable that would travel holds credentials; they are not repeated.
     """
-    environment = travelling(os.environ)
+    check_code(os.environ)
+    config, environment = with_patch_text(config), travelling(os.environ)
     changes = differences(config, base)
     words = [verb, preset]
     words += ["--overrides", shell_proof(changes)] if changes else []
@@ -150,14 +167,29 @@ def submission(
         raise InputError(problems)
     # Where the job runs is not what it does: other machines, the same job.
     work = {name: value for name, value in to_json(config).items() if name != "cluster"}
-    digest = fingerprint(verb, work, run or "", storage.store_root(), code or code_version())[:12]
+    code = code or code_version()
+    digest = fingerprint(verb, work, run or "", storage.store_root(), code)[:12]
     name = f"{verb}-{preset.replace('_', '-')}"[: MAX_NAME - 13].rstrip("-")
-    return Submission(f"{name}-{digest}", config, verb, preset, tuple(words), environment)
+    return Submission(f"{name}-{digest}", config, verb, preset, tuple(words), environment, code)
 
 
 def travelling(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of `environment` that a job receives: where things are, never what opens them."""
-    return {name: environment[name] for name in sorted(TRAVELS) if environment.get(name)}
+    given = environment[GIVEN].split(",") if GIVEN in environment else TRAVELS
+    return {name: environment[name] for name in sorted(TRAVELS) if environment.get(name) and name in given}
+
+
+def check_code(environment: Mapping[str, str]) -> None:
+    """Refuse to work in a pod whose image holds other code than its job was submitted from.
+
+    Raises:
+        InputError: it does.
+    """
+    if (sent := environment.get(CODE)) and sent != code_version():
+        raise InputError(
+            f"the image holds code {code_version()}, but the job was submitted from code {sent}; build and push an "
+            "image of that checkout and name it in --cluster.image, or submit from the checkout that this image is of"
+        )
 
 
 def shell_proof(changes: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +34,10 @@ from pipelines.tracking.address import connection_uri, shown_uri, sqlite_file, s
 
 PAGE = 100
 """Entries of one answer of MLflow to a search."""
+
+
+CONFLICT_WAITS = (0.05, 0.2, 0.5)
+"""Seconds before what MLflow could not write is written again."""
 
 
 def client() -> MlflowClient:
@@ -77,6 +82,19 @@ def unless_exists() -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def insisting(write: Callable[[], object]) -> None:
+    """Write what others may write at the same moment: of two who insert one row, MLflow fails for the slower."""
+    for wait in CONFLICT_WAITS:
+        try:
+            write()
+            return
+        except MlflowException as error:
+            if error.error_code not in ("BAD_REQUEST", "TEMPORARILY_UNAVAILABLE"):
+                raise
+            time.sleep(wait)
+    write()
 
 
 def pages(search: Callable[..., Any]) -> Iterator[Any]:

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +20,21 @@ from mlflow.exceptions import MlflowException
 
 from aunet.errors import InputError
 from aunet.model_files import HASHES
+from aunet.names import NAME
 from pipelines.store import storage
 from pipelines.store.addresses import masked, shown
 from pipelines.store.hashes import check_listing, digest
+from pipelines.store.layout import Store
+from pipelines.store.ledger import Ledger
 from pipelines.tracking.address import REGISTERED, is_server, shown_uri
-from pipelines.tracking.database import answering, client, pages, unless_exists
+from pipelines.tracking.database import answering, client, insisting, pages, unless_exists
 
 MODEL_SHA256 = "model_sha256"
 """Tag of a version: the hash of its model folder, as `hashes.digest` computes it."""
 MODEL_FOLDER = "model_folder"
 """Tag of a version whose model was uploaded: the folder in the store that it was uploaded from."""
+PATIENCE = 1.0
+"""Seconds until an alias that differs from the ledger is looked at again, twice."""
 MAX_NAMED = 20
 """Models or versions that a message names."""
 
@@ -59,24 +65,52 @@ def resolve_model(uri: str) -> str:
     which is removed when the process ends.
 
     Raises:
-        InputError: no such model, version or alias; or its folder is not the one that was registered, for whoever may
-            write to the registry could let it point anywhere.
+        InputError: no such model, version or alias; or it is not what the ledger or the registration recorded, for
+            whoever may write to the registry could let it point anywhere.
         Unavailable: the tracking server does not answer; so with all functions here.
     """
+    _, folder = resolve_version(uri)
+    return folder
+
+
+@answering()
+def resolve_version(uri: str) -> tuple[ModelVersion, str]:
+    """The same with the version that it is."""
     (name, which, is_alias), uri = _parsed(uri), shown(uri)
     model = _registered(name)
     if model is None:
         names = [model.name for model in itertools.islice(pages(client().search_registered_models), MAX_NAMED + 1)]
         known = f"there are {_listed(names)}" if names else "there are none; run `register` first"
         raise InputError(f"{uri}: no registered model {masked(name)!r} at {shown_uri()}; {known}")
+    if is_alias:
+        _check_alias(uri, name, which)
+        model = _registered(name) or model
     number = str(model.aliases.get(which)) if is_alias else which
     versions = {str(version.number): version for version in versions_of(name)}
     if number not in versions:
         named = _listed([f"{name}@{alias}" for alias in model.aliases]) or "no alias"
         raise InputError(f"{uri}: no such version; there are versions {_listed(sorted(versions, key=int))} and {named}")
+    if not is_alias:
+        _check_recorded(uri, versions[number])
     folder = _local_copy(versions[number]) or versions[number].model_uri
     _check_source(uri, versions[number], folder)
-    return folder
+    return versions[number], folder
+
+
+@answering()
+def named_version(uri: str) -> ModelVersion:
+    """The version that `models:/name@alias` or `models:/name/version` stands for; its model is not looked at.
+
+    Raises:
+        InputError: there is none.
+    """
+    name, which, is_alias = _parsed(uri)
+    version = alias_holder(name, which) if is_alias else None
+    if not is_alias:
+        version = next((version for version in versions_of(name) if str(version.number) == which), None)
+    if version is None:
+        raise InputError(f"{shown(uri)}: no such version at {shown_uri()}; run `register` for its run first")
+    return version
 
 
 @answering()
@@ -119,7 +153,15 @@ def set_tags(version: ModelVersion, tags: Mapping[str, str]) -> None:
     """Write those tags of a version that have another value now."""
     for key, value in tags.items():
         if version.tags.get(key) != value:
-            client().set_model_version_tag(version.name, str(version.number), key, value)
+            insisting(lambda key=key, value=value: _set_tag(version, key, value))
+
+
+@answering()
+def describe(version: ModelVersion, text: str) -> None:
+    """Write a version's description, in Markdown, where it has another one now."""
+    mlflow, number = client(), str(version.number)
+    if mlflow.get_model_version(version.name, number).description != text:
+        mlflow.update_model_version(version.name, number, text)
 
 
 @answering()
@@ -133,7 +175,47 @@ def alias_holder(name: str, alias: str) -> ModelVersion | None:
 @answering()
 def move_alias(name: str, alias: str, version: ModelVersion) -> None:
     """Let an alias point to a version."""
-    client().set_registered_model_alias(name, alias, str(version.number))
+    insisting(lambda: client().set_registered_model_alias(name, alias, str(version.number)))
+
+
+def _check_alias(uri: str, name: str, alias: str) -> None:
+    """Compare an alias with the head of its ledger, which is ahead of it for a moment while a champion changes."""
+    ledger = ledger_of(name, alias)
+    for last in (False, False, True):
+        head, holder = ledger and ledger.head(), alias_holder(name, alias)
+        actual = holder.tags.get(MODEL_SHA256) if holder else None
+        if head is None or actual == head.model_sha256:
+            return
+        if not last:
+            time.sleep(PATIENCE)
+            continue
+        pointed = f"version {holder.number} with the hash {actual!s:.16}" if holder else "no version"
+        raise InputError(
+            f"{uri}: the alias is {pointed}; by entry {head.number} of the ledger ({head.when}, {head.who}) it is "
+            f"version {head.version} with the hash {head.model_sha256:.16}; run `ledger {name} --reconcile`"
+        )
+
+
+def _check_recorded(uri: str, version: ModelVersion) -> None:
+    """Compare a version with what the ledgers of its model have recorded under its number."""
+    actual = version.tags.get(MODEL_SHA256)
+    for name, alias in Store.here().ledgers() if NAME.fullmatch(version.name) else ():
+        for entry in Store.here().ledger(name, alias).entries() if name == version.name else ():
+            if entry.version == version.number and entry.model_sha256 != actual:
+                raise InputError(
+                    f"{uri}: version {version.number} has the hash {actual!s:.16}, by entry {entry.number} of the "
+                    f"ledger it is {entry.model_sha256:.16}; run `ledger {name} --reconcile`, delete the version and "
+                    "run `register` for its run again"
+                )
+
+
+def ledger_of(name: str, alias: str) -> Ledger | None:
+    """The ledger of an alias; None where names like these have none."""
+    return Store.here().ledger(name, alias) if NAME.fullmatch(name) and NAME.fullmatch(alias) else None
+
+
+def _set_tag(version: ModelVersion, key: str, value: str) -> None:
+    client().set_model_version_tag(version.name, str(version.number), key, value)
 
 
 def _parsed(uri: str) -> tuple[str, str, bool]:

@@ -15,9 +15,11 @@ from pipelines.runtime.board import open_board
 from pipelines.runtime.cluster import connect, missing_workers, possible_workers, resources
 from pipelines.runtime.code_version import code_version
 from pipelines.runtime.events import Event
+from pipelines.runtime.growth import demand, halved, make_room, training_bundles
 from pipelines.runtime.interruption import Preempted, Signals, Stopped, caught_signals
 from pipelines.runtime.nodes import healthy_resources
 from pipelines.runtime.progress import Console
+from pipelines.runtime.run_metrics import RunMetrics
 from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store.artifacts import PreparedData, TrainedRun
@@ -27,6 +29,7 @@ from pipelines.store.layout import Store
 from pipelines.store.lease import Lease
 from pipelines.store.run_folder import RunFolder
 from pipelines.tracking import runs as tracking
+from pipelines.tracking.notes import NOTE, run_note
 from pipelines.tracking.tracker import Tracker
 from pipelines.training.assignment import Assignment
 from pipelines.training.attempt import Attempt
@@ -69,6 +72,9 @@ def train_run(
     folder = run_folder(config, prepared)
     if finished := folder.trained():
         return finished
+    if missing_workers(config.train, config.feed, resources()):
+        counts = halved(config.train.max_workers, config.train.min_workers)
+        make_room([training_bundles(config.train, config.feed, number) for number in counts])
     if missing := missing_workers(config.train, config.feed, resources()):
         raise InputError(missing)
     connect()
@@ -113,14 +119,16 @@ class Driver:
             for checkpoint in folder.checkpoints.complete():
                 if checkpoint.step not in record.quality:
                     self.validations.add(checkpoint)
-        tags = {"data_fingerprint": self.prepared.fingerprint, "code_version": code_version()}
+        tags = {"data_fingerprint": self.prepared.fingerprint, "code_version": code_version(), NOTE: self._note()}
         mlflow_run_id = tracking.run_once(
             folder.mlflow_id_uri, folder.name, params=flatten(config), tags=tags, parent=self.parent
         )
         tracker = Tracker(mlflow_run_id, history=record.events)
-        record.listeners = [*self.listeners, tracker.log_event]
+        metrics = RunMetrics(config.name, folder.name, record.goodput)
+        record.listeners = [*self.listeners, tracker.log_event, metrics]
         status: str | None = "FAILED"
         try:
+            record.add("origin", 0, prepared=self.prepared.uri, data=self.prepared.fingerprint, code=code_version())
             checkpoint = self._train(record)
             self.lease.check()
             record.add(
@@ -150,6 +158,18 @@ class Driver:
             for warning in tracker.conclude(status):
                 print(warning, file=sys.stderr)
 
+    def _note(self) -> str:
+        """The run's description in MLflow."""
+        facts = {
+            "configuration": self.config.name,
+            "run": self.folder.uri,
+            "data": f"{self.prepared.fingerprint} in {self.prepared.uri}",
+            "steps": str(self.plan.num_steps),
+            "where it comes from": f"python -m jobs lineage {self.folder.uri}",
+            "again": f"python -m jobs reproduce {self.folder.uri}",
+        }
+        return run_note(facts)
+
     def _train(self, record: RunRecord) -> Checkpoint:
         """Attempts until the run is complete. Returns the checkpoint whose model was published."""
         if (released := self._release(record)) is not None:
@@ -169,8 +189,7 @@ class Driver:
 
     def _attempt(self, supervisor: Supervisor, board: Any) -> AttemptOutcome:
         """Train with as many workers as the cluster has now."""
-        while not (workers := possible_workers(self.config.train, self.config.feed, healthy_resources())):
-            supervisor.wait()
+        workers = self._workers(supervisor)
         record = supervisor.record
         best_pq, best_steps = record.best
         assignment = Assignment(
@@ -186,6 +205,15 @@ class Driver:
         )
         ray.get(board.begin.remote(frozenset(best_steps), self.validations.measured))
         return supervisor.watch(Attempt(assignment, board, workers))
+
+    def _workers(self, supervisor: Supervisor) -> int:
+        """How many there is room for; where there is too little, an autoscaler is asked for more until there is."""
+        train, feed = self.config.train, self.config.feed
+        if not (workers := possible_workers(train, feed, healthy_resources())):
+            with demand(training_bundles(train, feed, train.min_workers)):
+                while not (workers := possible_workers(train, feed, healthy_resources())):
+                    supervisor.wait()
+        return workers
 
     def _judge(self, outcome: AttemptOutcome, record: RunRecord, failures: int) -> int:
         """Whether an attempt counts as a failure; raises where no other may follow."""

@@ -13,6 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from pipelines.settings.run_config import TrainConfig
 
+BACKBONES = ("backbone.body.", "background_backbone.body.")
+"""Beginnings of the names of parameters that may have been trained before."""
 LEAST_SCALE = 1e-4
 """Loss scale below which fp16 training is given up."""
 SYNC_BUFFERS = next(
@@ -24,10 +26,21 @@ SYNC_BUFFERS = next(
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """SGD or AdamW over the trainable parameters; norms and biases without decay unless `decay_norms`."""
-    decayed = [p for p in model.parameters() if p.requires_grad and (p.ndim > 1 or config.decay_norms)]
-    plain = [p for p in model.parameters() if p.requires_grad and not (p.ndim > 1 or config.decay_norms)]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    """SGD or AdamW over the trainable parameters; norms and biases without decay unless `decay_norms`.
+
+    A backbone with a learning rate of its own is in groups that are marked `is_backbone`.
+    """
+    has_own_rate = config.backbone_lr_factor != 1 or config.backbone_frozen_epochs > 0
+    groups: list[dict[str, Any]] = [
+        {"params": [], "weight_decay": decay, **mark}
+        for mark in ({}, {"is_backbone": True})
+        for decay in (config.weight_decay, 0.0)
+    ]
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            second = has_own_rate and name.startswith(BACKBONES)
+            is_plain = parameter.ndim <= 1 and not config.decay_norms
+            groups[2 * second + is_plain]["params"].append(parameter)
     groups = [g for g in groups if g["params"]]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, fused=True)
@@ -62,6 +75,15 @@ def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
         start = 0.0 if config.schedule == "cosine" else 1 - config.cooldown
         factor = 0.5 * (1 + math.cos(math.pi * max(0.0, done - start) / (1 - start))) if done > start else 1.0
     return config.lr * warm * factor
+
+
+def group_rate(group: dict[str, Any], config: TrainConfig, step: int, num_steps: int) -> float:
+    """The learning rate of a group of `build_optimizer` at `step`."""
+    rate = learning_rate(config, step, num_steps)
+    if not group.get("is_backbone"):
+        return rate
+    is_frozen = step * config.epochs < config.backbone_frozen_epochs * num_steps
+    return 0.0 if is_frozen else rate * config.backbone_lr_factor
 
 
 class _Average(AveragedModel):

@@ -14,7 +14,7 @@ from aunet.model.precision import autocast_dtype
 from aunet.structures import PackedBatch
 from pipelines.settings.run_config import RunConfig
 from pipelines.training.checkpoint import Stateful
-from pipelines.training.optimization import LossScaler, average_weights, build_optimizer, learning_rate
+from pipelines.training.optimization import LossScaler, average_weights, build_optimizer, group_rate
 from pipelines.training.timing import Stopwatch, time_exchange
 
 
@@ -86,7 +86,7 @@ class TrainingStep:
     def update(self, step: int) -> None:
         """Change the weights by the gradients; with fp16, leave them unchanged where a gradient is not finite."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.train, step, self.num_steps)
+            group["lr"] = group_rate(group, self.train, step, self.num_steps)
         if self.train.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.train.clip_norm)

@@ -128,6 +128,7 @@ class Supervisor:
 
     def _take(self, event: Event) -> None:
         if event["kind"] == "resume":
+            self.record.see(event)
             self._say_where_it_resumes(event["step"])
             return
         if event["kind"] == "failure":

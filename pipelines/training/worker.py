@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from aunet.losses import Losses
-from aunet.model import AUNet, build_model
+from aunet.model import AUNet
 from aunet.predictor import Predictor
 from aunet.structures import PackedBatch
 from pipelines.data.ingest import Timed, sample_plan, training_batches
@@ -30,12 +30,14 @@ from pipelines.training.checkpoint import DamagedCheckpoint, Progress, load_stat
 from pipelines.training.finite_losses import FiniteLosses
 from pipelines.training.group import Group
 from pipelines.training.optimization import learning_rate
+from pipelines.training.origin import worker_facts
 from pipelines.training.outlook import flops_per_image
-from pipelines.training.pretrained import with_local_weights
+from pipelines.training.pretrained import build_network, with_local_weights
 from pipelines.training.profiling import StepProfiler
 from pipelines.training.proving.audit import note
 from pipelines.training.saving import Saver, Stores
 from pipelines.training.step import TrainingStep
+from pipelines.training.system import SystemFigures
 from pipelines.training.timing import exchange_figures, utilisation
 
 LOG_EVERY = 10
@@ -55,7 +57,8 @@ class Worker:
         self.plan = sample_plan(config, self.train_data)
         self.categories = self.manifest.categories
         torch.manual_seed(config.train.seed)
-        model = build_model(with_local_weights(config.model), self.categories)
+        local = with_local_weights(config.model)
+        model, self.anew = build_network(local, self.categories)
         self.model: AUNet = model.to(memory_format=torch.channels_last)
         if config.train.compile:
             self.model.compile()
@@ -69,7 +72,9 @@ class Worker:
             flops_per_image(config, self.categories) if group.rank == 0 and group.device.type == "cuda" else 0.0
         )
         self.profiler = StepProfiler(config.train.profile if group.rank == 0 else None, group.device)
+        self.system = SystemFigures(group.device)
         self.finite = FiniteLosses(self.folder.not_finite_uri(group.rank), group.rank, group.device)
+        self.facts = worker_facts(local, group.device) if group.rank == 0 else {}
         self.resumed = Progress()
         self.step = 0
         self.best = assignment.best_pq, assignment.best_steps
@@ -152,6 +157,7 @@ class Worker:
             **self.watch.figures(self.step - self.watched),
             **exchange_figures(self.update.replica),
             **utilisation(self.flops * images_per_s / self.group.world_size, self.group.device),
+            **self.system(),
         }
         self.watched = self.step
         self.post(event)
@@ -242,7 +248,9 @@ class Worker:
             load_state(state, self.update.state(), checkpoint.uri)
         self.step = self.resumed.step
         if self.group.rank == 0:
-            self.link.post({"kind": "resume", "step": self.step})
+            self.link.post({"kind": "resume", "step": self.step, **self.facts})
+            for line in self.anew if self.step == 0 else ():
+                self.link.post({"kind": "warning", "step": 0, "text": line})
 
     def _choose(self) -> tuple[Checkpoint, Progress, dict[str, Any]] | None:
         """The newest checkpoint that is whole, and what it holds; None: there is none. The others no longer count."""

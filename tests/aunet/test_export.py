@@ -18,7 +18,7 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from aunet import Predictor, build_model
-from aunet.config import AugmentConfig, AUNetConfig, FusionConfig
+from aunet.config import AugmentConfig, AUNetConfig, BackboneConfig, FusionConfig
 from aunet.errors import InputError
 from aunet.export import ExportedNetwork, export_network
 from aunet.model import AUNet, Output, backbone
@@ -129,6 +129,13 @@ def test_too_small_an_image_is_named(program: ExportedNetwork) -> None:
         program(Batch(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), [(60, 90)], []))
 
 
+def test_a_program_cannot_do_without_attention(program: ExportedNetwork) -> None:
+    exported = predictor(program)
+    assert not exported.can_ignore_attention
+    with pytest.raises(InputError, match="guided = False: an exported program cannot do without attention"):
+        exported(pictures()[:1], guided=False)
+
+
 def test_it_runs_without_this_package(file: Path, program: ExportedNetwork, tmp_path: Path) -> None:
     code = (
         "import sys, json, torch, torchvision, aunet_ops\n"
@@ -181,6 +188,14 @@ def architectures() -> dict[str, AUNetConfig]:
     aunet = configs["coco_r50_aunet"]
     configs["mask_size 14"] = replace(aunet, attention=replace(aunet.attention, mask_size=14))
     configs["coverage"] = replace(aunet, attention=replace(aunet.attention, normalize="coverage"))
+    for name in ("tf_efficientnet_lite0", "convnext_atto"):
+        own = BackboneConfig(name=f"timm:{name}", norm="bn", trainable_stages=5, fpn_channels=16)
+        configs[own.name] = replace(aunet, backbone=own)
+    for written in ("confident", "by_score"):
+        attention = replace(aunet.attention, written=written, centered=True)
+        configs[written] = replace(aunet, attention=attention, background=replace(aunet.background, final_conv=True))
+    configs["torchvision"] = replace(aunet, foreground=replace(aunet.foreground, geometry="torchvision"))
+    configs["gain"] = tiny(presets.coco_r50_gain().model)
     configs["box_convs"] = replace(aunet, foreground=replace(aunet.foreground, box_convs=2), branch_norm="none")
     return configs
 

@@ -52,17 +52,19 @@ def test_the_best_labels_do_not_depend_on_the_groups(group_bytes: int) -> None:
     assert (labels == logits.full().argmax(0).numpy()).all()
 
 
-def some_masks(count: int = 5) -> InstanceMasks:
+def some_masks(count: int = 5, *, whole_pixels: bool = False) -> InstanceMasks:
     generator = torch.Generator().manual_seed(count)
     corners = torch.rand(count, 2, 2, generator=generator)
     boxes = torch.cat([corners.min(1).values, corners.max(1).values], 1) * torch.tensor([SIZE[1], SIZE[0]] * 2)
-    return InstanceMasks(torch.rand(count, 1, 28, 28, generator=generator), boxes, SIZE)
+    return InstanceMasks(torch.rand(count, 1, 28, 28, generator=generator), boxes, SIZE, whole_pixels=whole_pixels)
 
 
-def test_masks_are_selected_joined_and_mirrored_as_whole_ones() -> None:
-    masks, order = some_masks(), torch.tensor([3, 0, 4])
+@pytest.mark.parametrize("whole_pixels", [False, True])
+def test_masks_are_selected_joined_and_mirrored_as_whole_ones(whole_pixels: bool) -> None:
+    masks, order = some_masks(whole_pixels=whole_pixels), torch.tensor([3, 0, 4])
     whole = masks.full()
-    assert torch.equal(whole, paste_masks_in_image(masks.probs, masks.boxes, SIZE)[:, 0] > 0.5)
+    if whole_pixels:
+        assert torch.equal(whole, paste_masks_in_image(masks.probs, masks.boxes, SIZE)[:, 0] > 0.5)
     assert torch.equal(masks.select(order).full(), whole[order])
     assert torch.equal(masks.mirror().full(), whole.flip(-1))
     joined = InstanceMasks.join([masks, masks.mirror()])

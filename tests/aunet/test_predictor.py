@@ -201,3 +201,22 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(predictor: Predictor, pictu
     ):
         predictor([png(picture)], max_pixels=6299)
     assert len(predictor([png(picture)], max_pixels=6300)) == 1
+
+
+def test_the_background_branch_can_do_without_attention(predictor: Predictor, picture: np.ndarray) -> None:
+    assert predictor.can_ignore_attention
+    guided, unguided = predictor([picture])[0], predictor([picture], guided=False)[0]
+    assert torch.equal(guided.prediction.detections.boxes, unguided.prediction.detections.boxes)
+    assert not torch.equal(guided.prediction.semantic_logits, unguided.prediction.semantic_logits)
+    assert list(unguided.attention) == list(guided.attention)
+    assert all(bool((m == 1).all()) for m in unguided.attention.values())
+
+
+def test_a_network_without_attention_says_the_same_without_it(picture: np.ndarray) -> None:
+    config = with_attention(TINY, pam=False, mam=False)
+    predictor = Predictor(
+        build_model(config, CATEGORIES), config, CATEGORIES, AugmentConfig(short_sides=(64,)), FusionConfig()
+    )
+    assert not predictor.can_ignore_attention
+    guided, unguided = (predictor([picture], guided=g)[0].prediction.semantic_logits for g in (True, False))
+    assert torch.equal(guided, unguided)

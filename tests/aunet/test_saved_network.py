@@ -102,7 +102,8 @@ CONFIGS: dict[str, tuple[Damage, str]] = {
     "negative": (setting("model.backbone.fpn_channels", -16), "fpn_channels"),
     "infinite": (setting("fusion.score_threshold", 1e400), "not a number of JSON"),
     "out of range": (setting("fusion.score_threshold", 1e300), "score_threshold"),
-    "a name": (setting("model.backbone.name", "resnet9"), "use one of 'resnet18'"),
+    "a name": (setting("model.backbone.name", "resnet9"), "use one of resnet18"),
+    "a name of timm that is an address": (setting("model.backbone.name", "timm:hf-hub:a/b"), "use one of resnet18"),
     "categories": (setting("categories", {"a": 1}), "categories"),
     "a category": (setting("categories.0.isthing", "0"), "isthing is neither 0 nor 1"),
     "no categories": (setting("categories", []), "categories"),
@@ -203,3 +204,20 @@ def test_a_damaged_program_is_one_line(folder: Path, data: bytes) -> None:
     (folder / "model.pt2").write_bytes(data)
     with pytest.raises(InputError, match=r"^[^\n]*model\.pt2: not a program that `export` wrote [^\n]*$"):
         Predictor.from_folder(folder, trust_exported=True)
+
+
+def test_a_folder_from_before_a_setting_existed_is_what_it_was(folder: Path) -> None:
+    """Half a pixel off, with a random reweight; its config.json does not say so."""
+    path = folder / "config.json"
+    document = json.loads(path.read_text())
+    for section, name in (("foreground", "geometry"), ("attention", "reweight_start")):
+        del document["model"][section][name]
+    path.write_text(json.dumps(document))
+    predictor = Predictor.from_folder(folder)
+    config, model = predictor.config, predictor.model
+    assert (config.foreground.geometry, config.attention.reweight_start) == ("unaligned", "random")
+    assert not model.get_submodule("foreground.mask_roi_pool").aligned
+    assert model.get_submodule("background.mam.reweight").most == 1.0
+    path.write_text(json.dumps(document | {"model": {}}))
+    with pytest.raises(InputError, match="does not fit"):
+        Predictor.from_folder(folder)

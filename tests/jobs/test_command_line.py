@@ -110,10 +110,11 @@ def test_predict_and_score(verb: Call) -> None:
     verb.run("predict", "--model", "models:/aunet@champion", "--images", "in", "--out", "out", "--overlays")
     files = {"model": "models:/aunet@champion", "images": "in", "out": "out", "image_info": None}
     truth = {"panoptic_json": None, "panoptic_dir": None}
-    defaults = {"attention": False, "trust_exported": False, "max_pixels": None}
-    assert verb.given == {**files, **truth, **defaults, "overlays": True}
+    defaults = {"attention": False, "trust_exported": False, "max_pixels": None, "workers": None}
+    server = {"submission": None, "submission_kind": "coco"}
+    assert verb.given == {**files, **truth, **defaults, **server, "overlays": True}
     verb.run("score", "--gt-json", "a", "--gt-dir", "b", "--pred-json", "c", "--pred-dir", "d")
-    assert verb.given == {"gt_json": "a", "gt_dir": "b", "pred_json": "c", "pred_dir": "d"}
+    assert verb.given == {"gt_json": "a", "gt_dir": "b", "pred_json": "c", "pred_dir": "d", "workers": None}
 
 
 def test_operands_and_switches(verb: Call) -> None:

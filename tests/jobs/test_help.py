@@ -62,7 +62,7 @@ def test_help_of_a_verb_explains_every_option(name: str) -> None:
 def test_the_page_of_commands_lists_every_verb_option_and_preset() -> None:
     page = (ROOT / "docs/commands.md").read_text()
     for verb in VERBS.values():
-        name = " ".join([verb.name, *map(str.upper, verb.options.operands())])
+        name = " ".join([verb.name, *verb.options.usage().values()])
         (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         assert [option for option in verb.options.named() if option != "--overrides" and option not in row] == []
     assert [preset for preset in PRESETS if f"`{preset}`" not in page] == []

@@ -8,6 +8,7 @@ from typing import get_type_hints
 import pytest
 
 from aunet.errors import InputError
+from jobs.options import LineageOptions
 from jobs.parsing import parse
 from jobs.values import type_name
 from jobs.verbs import VERBS
@@ -24,7 +25,7 @@ TEXTS = [
 
 def operands(name: str) -> list[str]:
     values = {"verb": "train", "preset": "shapes_smoke", "uri": "store"}
-    return [values[operand] for operand in VERBS[name].options.operands()]
+    return [values.get(operand, "x") for operand in VERBS[name].options.operands()]
 
 
 @pytest.mark.parametrize("empty", ["", "  "])
@@ -41,6 +42,17 @@ def test_an_empty_operand_is_too() -> None:
         parse(["verify", ""], io.StringIO())
     with pytest.raises(InputError, match="unknown preset"):
         parse(["train", ""], io.StringIO())
+
+
+def test_an_operand_may_be_optional() -> None:
+    assert (LineageOptions.operands(), LineageOptions.needed(), LineageOptions.usage()) == (
+        ["model"],
+        [],
+        {"model": "[MODEL]"},
+    )
+    _, without = parse(["lineage", "--image", "0" * 64], io.StringIO())
+    _, with_model = parse(["lineage", "models:/aunet@champion"], io.StringIO())
+    assert (without.model, with_model.model) == (None, "models:/aunet@champion")
 
 
 def test_a_setting_may_be_an_empty_text() -> None:

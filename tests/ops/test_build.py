@@ -56,6 +56,31 @@ def test_builds_when_the_sources_have_changed(monkeypatch, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cpu.json", "cpu.so"]
 
 
+def test_the_map_reader_is_built_without_torch(monkeypatch, tmp_path):
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        Path(command[command.index("-o") + 1]).touch()
+
+    monkeypatch.setattr(build, "_run", run)
+    monkeypatch.setattr(build, "torch_location", lambda: pytest.fail("torch is looked for"))
+    assert build.build("maps", tmp_path) is True
+    assert len(commands) == 6 and "torch" not in str(commands)
+    assert json.loads((tmp_path / "maps.json").read_text())["digest"] == build.source_digest("maps")
+
+
+def test_the_map_reader_and_the_operators_do_not_make_each_other_stale(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "source_root", lambda: tmp_path)
+    (tmp_path / "maps").mkdir()
+    digests = {}
+    for name in ("a.cpp", "maps/b.cpp"):
+        before = [build.source_digest(kind) for kind in ("cpu", "maps")]
+        (tmp_path / name).write_text("1")
+        digests[name] = [a != b for a, b in zip(before, map(build.source_digest, ("cpu", "maps")), strict=True)]
+    assert digests == {"a.cpp": [True, False], "maps/b.cpp": [False, True]}
+
+
 def test_the_digest_follows_the_sources(monkeypatch, tmp_path):
     (tmp_path / "a.cpp").write_text("1")
     monkeypatch.setattr(build, "source_root", lambda: tmp_path)

@@ -17,6 +17,7 @@ import torch
 import torchvision
 
 import aunet_ops
+from aunet_ops import segment_maps
 from pipelines import doctor
 from pipelines.checks import machine, services
 from pipelines.checks.machine import Finding
@@ -52,6 +53,15 @@ def test_a_machine_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().err
     assert all(f"{mark} {name}" in lines for mark, name in [("✓", "store"), ("✓", "MLflow"), ("✓", "operator")])
     assert not Path(os.environ["AUNET_STORE"]).exists(), "what a check created is gone"
+
+
+@pytest.mark.parametrize(("counted", "visible", "ok"), [(8, 0, False), (8, 8, True), (0, 0, True), (0, 1, True)])
+def test_gpus_that_only_ray_counts_are_one_line(counted: int, visible: int, ok: bool) -> None:
+    trouble = services.hidden_gpus(lambda: counted, lambda: visible)
+    assert (trouble is None) == ok
+    if trouble is not None:
+        assert not trouble.ok and trouble.detail == "Ray counts 8 GPUs on this machine, but torch sees 0"
+        assert "docker run --gpus all" in trouble.cure and "nvidia.com/gpu" in trouble.cure
 
 
 def test_one_failure_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,6 +114,19 @@ def test_an_operator_that_is_not_compiled_or_differs(monkeypatch: pytest.MonkeyP
     status = aunet_ops.KernelStatus(device="cpu", compiled=False, detail="not built", cure="build it")
     monkeypatch.setattr(aunet_ops, "kernel_status", lambda: [status])
     assert look("operator") == (False, "cpu: not compiled (not built)", "build it")
+
+
+def test_a_map_reader_that_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = look("map reader")
+    assert finding.ok and finding.detail == str(segment_maps.reader_status())
+    monkeypatch.setattr(segment_maps, "find_library", lambda kind: (None, {}))
+    segment_maps._library.cache_clear()
+    try:
+        finding = look("map reader")
+    finally:
+        segment_maps._library.cache_clear()
+    assert not finding.ok and "Pillow and numpy (not built)" in finding.detail
+    assert finding.cure == "python -m aunet_ops.build"
 
 
 def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pipelines.preprocess import preprocess
 from pipelines.store import storage
 from pipelines.store.in_use import in_use
 from pipelines.store.layout import Store
+from pipelines.store.run_folder import RunFolder
 from pipelines.verify import verify
 from tests.preparing import config_of, contents, preprocess_here
 
@@ -85,6 +86,19 @@ def test_checkpoints_from_which_no_run_resumes(runs: Path) -> None:
     assert result.to_json() == {"deleted": [str(run / HALF)], "bytes": 5, "closed": [], "dry_run": False}
     assert (result.text, result.exit_code) == ("", 0)
     assert not (run / HALF).exists() and (run / WHOLE / "state.pt").exists()
+
+
+def test_parts_of_evaluations_that_were_given_up(runs: Path) -> None:
+    """Of the run's own report and of one on other data; the report itself stays."""
+    folders = [RunFolder(str(runs / "one")).report(), RunFolder(str(runs / "one")).report("0123456789abcdef")]
+    for folder in folders:
+        storage.write_bytes(folder.document_uri, b"{}")
+        folder.parts("fedcba9876543210").write(3, {})
+    uris = [folder.parts("fedcba9876543210").uri for folder in folders]
+    assert not set(uris) & set(gc().deleted), "somebody may go on"
+    age(runs)
+    assert set(uris) <= set(gc().deleted)
+    assert all(storage.exists(folder.document_uri) and folder.left_parts() == [] for folder in folders)
 
 
 def test_what_cannot_be_read_stops_everything(store: Path) -> None:

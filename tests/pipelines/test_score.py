@@ -51,7 +51,8 @@ def test_metrics_at_top_level_rows_per_class_and_a_table(
 )
 def test_a_folder_against_itself_is_100(sample_data: Path, folder: str, name: str) -> None:
     annotations = sample_data / folder / "annotations"
-    result = score(*[annotations / f"{name}.json", annotations / name] * 2).to_json()
+    files = annotations / f"{name}.json", annotations / name
+    result = score(*files, *files).to_json()
     keys = [k + group for group in ("", "_th", "_st") for k in ("PQ", "SQ", "RQ")]
     assert [result[k] for k in keys] == pytest.approx([100] * 9)
     assert result["images"] == len(json.loads((annotations / f"{name}.json").read_text())["annotations"])
@@ -73,6 +74,13 @@ def test_what_panopticapi_accepts_is_accepted(true: Folder, predicted: Folder) -
         folder.save()
     result = score_of(true, predicted)
     assert (result["PQ"], result["images"]) == (100, 2)
+
+
+def test_threads_are_at_least_one(true: Folder, predicted: Folder) -> None:
+    paths = (true.json, true.dir, predicted.json, predicted.dir)
+    assert score(*paths, workers=1).to_json() == score(*paths, workers=3).to_json()
+    with pytest.raises(InputError, match="--workers 0 is below 1; leave it out to use every CPU"):
+        score(*paths, workers=0)
 
 
 def test_scoring_does_without_torch() -> None:

@@ -137,9 +137,17 @@ def test_kubeflow_is_sent_a_pipeline(memory: Memory) -> None:
     assert list(result.to_json()) == ["submission_id", "target", "arguments"]
     assert result.arguments == {
         "preset": "shapes_smoke",
-        "overrides": '{"train.lr": 0.01}',
+        "overrides": "{}",
         "store": storage.store_root(),
         "tune": True,
+        "loss_rpn": 1.0,
+        "loss_box": 1.0,
+        "loss_mask": 1.0,
+        "loss_semantic": 0.5,
+        "epochs": 12,
+        "batch_size": 16,
+        "lr": 0.01,
+        "seed": 0,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from aunet.data.coco_panoptic import decode_image
-from aunet.data.pictures import MAX_PIXELS, difference_hash, open_picture
+from aunet.data.leakage import NEAR
+from aunet.data.pictures import MAX_PIXELS, ORIENTATION, decode_color_jpeg, difference_hash, open_picture
 from aunet.data.shapes import make_scene
 from aunet.errors import InputError
-from pipelines.lint.leakage import NEAR
 
 
 def scene(index: int) -> Image.Image:
@@ -98,3 +99,70 @@ def test_the_limit_is_that_of_the_library_and_may_be_passed_without_it_interferi
     data = encoded(Image.new("1", (14_000, 14_000)), "PNG")  # Pillow refuses twice its limit
     picture, _, _ = open_picture(data, 14_000**2)
     assert picture is not None and picture.size == (14_000, 14_000)
+
+
+def by_pillow(data: bytes) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 16), (33, 47), (128, 96)])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True, "quality": 12}])
+def test_a_color_jpeg_has_pillows_bytes(size: tuple[int, int], subsampling: str, options: dict[str, Any]) -> None:
+    data = encoded(scene(2).resize(size), "JPEG", subsampling=subsampling, **options)
+    decoded = decode_color_jpeg(data, MAX_PIXELS)
+    assert decoded is not None and np.array_equal(decoded, by_pillow(data))
+    assert np.array_equal(decode_image(data), by_pillow(data))
+
+
+def test_real_jpegs_have_pillows_bytes(sample_data: Path) -> None:
+    files = sorted(sample_data.glob("*/*/*.jpg"))[::8]
+    assert len(files) > 5
+    for path in files:
+        assert np.array_equal(decode_image(path.read_bytes()), by_pillow(path.read_bytes())), path.name
+
+
+def test_unusual_jpegs_are_read_as_before() -> None:
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6
+    unusual = {
+        "grey": encoded(scene(0).convert("L"), "JPEG"),
+        "CMYK": encoded(scene(0).convert("CMYK"), "JPEG"),
+        "RGB": encoded(scene(0), "JPEG", keep_rgb=True),
+        "turned": encoded(scene(0), "JPEG", exif=turned),
+    }
+    for name, data in unusual.items():
+        assert np.array_equal(decode_image(data), by_pillow(data)), name
+        assert (decode_color_jpeg(data, MAX_PIXELS) is None) == (name != "turned"), name
+
+
+def test_damaged_jpegs_are_refused_in_pillows_words_or_have_its_bytes() -> None:
+    """What the fast decoder refuses goes to Pillow; what it accepts is what Pillow makes of it."""
+    rng = np.random.default_rng(0)
+    intact, accepted = encoded(scene(3), "JPEG"), 0
+    for length in (3, 20, 400, len(intact) // 2, len(intact) - 20):
+        assert decode_color_jpeg(intact[:length], MAX_PIXELS) is None
+        with pytest.raises(InputError, match="cannot be decoded"):
+            decode_image(intact[:length])
+    for _ in range(300):
+        data = bytearray(intact)
+        data[int(rng.integers(2, len(data)))] = int(rng.integers(256))
+        decoded = decode_color_jpeg(bytes(data), MAX_PIXELS)
+        if decoded is None:
+            continue
+        accepted += 1
+        assert np.array_equal(decoded, by_pillow(bytes(data)))
+    assert accepted > 30
+
+
+def test_a_png_with_a_wrong_checksum_is_refused() -> None:
+    data = bytearray(encoded(scene(0), "PNG"))
+    data[data.index(b"IDAT") + 30] ^= 1
+    with pytest.raises(InputError, match=r"cannot be decoded \(.*, \d+ bytes\); fetch the file again"):
+        decode_image(bytes(data))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1"])
+def test_pngs_of_every_mode_have_pillows_pixels(mode: str) -> None:
+    data = encoded(scene(1).convert(mode), "PNG")
+    assert np.array_equal(decode_image(data), by_pillow(data))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from aunet.model.attention import BackgroundReweight, MaskAttention, ProposalAttention
+from aunet.model.attention import AttentionForm, BackgroundReweight, MaskAttention, ProposalAttention
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -43,7 +45,7 @@ def randomise(module: torch.nn.Module) -> None:
 
 @pytest.mark.parametrize("reweight", [True, False])
 def test_proposal_attention_is_equations_1_to_4(reweight: bool) -> None:
-    module = ProposalAttention(6, 5, 16, reweight=reweight).double()
+    module = ProposalAttention(6, 16, AttentionForm(5, reweight=reweight)).double()
     randomise(module)
     rng = np.random.default_rng(0)
     s, p = rng.normal(size=(2, 16, 7, 9)), rng.normal(size=(2, 6, 7, 9))
@@ -90,7 +92,7 @@ def upsampled(maps: np.ndarray, factor: int) -> np.ndarray:
 @pytest.mark.parametrize("m", [14, 28])
 @pytest.mark.parametrize(("coverage", "reweight"), [(True, True), (False, True), (False, False)])
 def test_mask_attention_is_equations_1_to_6(m: int, coverage: bool, reweight: bool) -> None:
-    module = MaskAttention(4, 5, 16, reweight=reweight, coverage=coverage).double()
+    module = MaskAttention(4, 16, AttentionForm(5, reweight=reweight), coverage=coverage).double()
     randomise(module)
     rng = np.random.default_rng(0)
     s, masks = rng.normal(size=(2, 16, 32, 48)), rng.normal(size=(4, 4, m, m))
@@ -114,14 +116,27 @@ def test_mask_attention_is_equations_1_to_6(m: int, coverage: bool, reweight: bo
     assert weights.shape == (2, 1, 32, 48)
 
 
+@pytest.mark.parametrize("kind", [ProposalAttention, MaskAttention])
+def test_unguided_every_weight_is_1_and_the_foreground_is_not_looked_at(kind: Any) -> None:
+    more: dict[str, Any] = {"coverage": True} if kind is MaskAttention else {}
+    module: Any = kind(4, 16, AttentionForm(5, reweight=True), **more).double()
+    randomise(module)
+    semantic = np.random.default_rng(0).normal(size=(2, 16, 8, 8))
+    nothing = torch.full((3, 4, 8, 8), torch.nan, dtype=torch.float64)
+    inputs = (nothing, torch.zeros(3, 5)) if kind is MaskAttention else (nothing[:2],)
+    result, weights = module(torch.from_numpy(semantic), *inputs, guided=False)
+    np.testing.assert_allclose(result.detach().numpy(), reweighted(2 * semantic, module.reweight), rtol=0, atol=1e-9)
+    assert weights.shape == (2, 1, 8, 8) and bool((weights == 1).all())
+
+
 def test_attention_starts_as_a_plain_factor() -> None:
-    module = ProposalAttention(6, 5, 16, reweight=False)
+    module = ProposalAttention(6, 16, AttentionForm(5))
     _, weights = module(torch.randn(1, 16, 8, 8), torch.randn(1, 6, 8, 8))
     assert (weights - 0.5).abs().max() < 0.1
 
 
 def test_mask_attention_without_rois() -> None:
-    module = MaskAttention(4, 5, 16, reweight=True, coverage=True)
+    module = MaskAttention(4, 16, AttentionForm(5, reweight=True), coverage=True)
     semantic = torch.randn(2, 16, 8, 8)
     result, weights = module(semantic, torch.zeros(0, 4, 28, 28), torch.zeros(0, 5))
     assert result.shape == semantic.shape

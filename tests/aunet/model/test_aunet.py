@@ -78,7 +78,7 @@ def assert_the_semantic_loss_reaches(model: AUNet, parameter: str) -> None:
 
 def cut(module: torch.nn.Module) -> None:
     """A connection that carries values forward and no gradient back."""
-    module.register_forward_pre_hook(lambda _, given: (given[0], *(tensor.detach() for tensor in given[1:])))
+    module.register_forward_pre_hook(lambda _, given: (given[0], *(t if t is None else t.detach() for t in given[1:])))
 
 
 @pytest.mark.parametrize("row", HEADS)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing import get_context
 
 import pytest
 import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from aunet.config import LossWeights
+from aunet.config import BackboneConfig, LossWeights
 from aunet.model import AUNet, build_model
 from aunet.structures import Batch
 from tests.tiny import CATEGORIES, TINY, make_target
@@ -70,6 +72,23 @@ def test_compiled_once_for_all_sizes() -> None:
     copied = copy.deepcopy(twin).eval()
     copied(Batch(torch.zeros(1, 3, 96, 96, dtype=torch.uint8), [(96, 96)], []))
     assert counters["stats"]["unique_graphs"] == 4, "copies are not compiled"
+
+
+def graphs_of_timm() -> int:
+    """Graphs that a network with a backbone of timm becomes when it has seen images of all sizes."""
+    backbone = BackboneConfig(name="timm:regnety_002", norm="bn", trainable_stages=5, fpn_channels=16)
+    torch.manual_seed(0)
+    network = build_model(replace(TINY, backbone=backbone), CATEGORIES)
+    network.compile(backend="aot_eager")
+    for size in SIZES:
+        step(network, size, BOXES)
+    return counters["stats"]["unique_graphs"]
+
+
+def test_a_network_of_timm_is_one_graph() -> None:
+    """In a fresh process: what was exported in this one before may change how timm's layers are traced."""
+    with get_context("spawn").Pool(1) as process:
+        assert process.apply(graphs_of_timm) == 3, "backbone, RPN head and background branch, for all sizes"
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from aunet.categories import Categories, Category
-from aunet.config import AttentionConfig, AUNetConfig, BackboneConfig
+from aunet.config import AttentionConfig, AUNetConfig, BackboneConfig, ForegroundConfig
 from aunet.model import AUNet, Output, build_model
 from aunet.structures import Batch
 
@@ -32,7 +32,15 @@ ATTENTION_OFF = AttentionConfig(pam=False, mam=False, reweight=False)
 
 def ours(norm: Literal["bn", "frozen_bn"] = "bn", trainable_stages: int = 5) -> AUNet:
     backbone = BackboneConfig(norm=norm, trainable_stages=trainable_stages)
-    return build_model(AUNetConfig(backbone=backbone, branch_norm="none", attention=ATTENTION_OFF), COCO)
+    return build_model(
+        AUNetConfig(
+            backbone=backbone,
+            foreground=ForegroundConfig(geometry="torchvision"),
+            branch_norm="none",
+            attention=ATTENTION_OFF,
+        ),
+        COCO,
+    )
 
 
 def theirs(**settings: object) -> MaskRCNN:

@@ -18,6 +18,16 @@ from pipelines.data.sources import RawImage
 from pipelines.store import storage
 from pipelines.store.layout import PreparedPool
 
+ENTRY = {
+    "image_id": 1,
+    "height": 2,
+    "width": 3,
+    "sha256": "4",
+    "file_name": "5.png",
+    "image_sha256": "6",
+    "difference_hash": None,
+}
+
 
 def image(number: int) -> RawImage:
     record = ImageRecord(image_id=number, file_name="", height=1, width=1, panoptic_name="", segments=())
@@ -43,7 +53,7 @@ def test_a_change_is_felt_only_around_it(position: int, new: int, remove: bool) 
 def test_a_receipt_survives_its_file() -> None:
     result = ShardResult(
         shard=ShardInfo(name="a.parquet", num_rows=1, num_bytes=2, sha256="3" * 64),
-        index=({"image_id": 1, "height": 2, "width": 3, "sha256": "4"},),
+        index=(ENTRY,),
         num_segments={7: 2, 12: 1},
         max_segments=2,
         defects=(Defect(rule="map-void", message="m", image="x", segment=3),),
@@ -60,8 +70,9 @@ def test_a_receipt_survives_its_file() -> None:
         ("shard", {"name": "a.parquet", "num_rows": "x", "num_bytes": 2, "sha256": "3" * 64}),
         ("shard", {"name": "a.parquet", "num_rows": 2, "num_bytes": 2, "sha256": "3" * 64}),
         ("shard", None),
-        ("index", [{"image_id": "1", "height": 2, "width": 3, "sha256": "4"}]),
-        ("index", [{"image_id": 1, "height": 2, "width": 3}]),
+        ("index", [ENTRY | {"image_id": "1"}]),
+        ("index", [ENTRY | {"difference_hash": "1"}]),
+        ("index", [{name: ENTRY[name] for name in ("image_id", "height", "width", "sha256")}]),
         ("index", [[]]),
         ("num_segments", {"x": 1}),
         ("num_segments", {"7": "1"}),
@@ -73,7 +84,7 @@ def test_a_receipt_survives_its_file() -> None:
 def test_a_receipt_with_other_values_is_damaged(name: str, value: Any) -> None:
     plain = {
         "shard": {"name": "a.parquet", "num_rows": 1, "num_bytes": 2, "sha256": "3" * 64},
-        "index": [{"image_id": 1, "height": 2, "width": 3, "sha256": "4"}],
+        "index": [ENTRY],
         "num_segments": {"7": 1},
         "max_segments": 1,
         "defects": [],

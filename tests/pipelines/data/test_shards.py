@@ -6,10 +6,12 @@ import hashlib
 import itertools
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -42,6 +44,12 @@ def make_row(number: int) -> dict[str, Any]:
     return {**row, "sha256": row_digest(row)}
 
 
+def entry_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The entry of a row in an index, with a hash that no picture of the test has."""
+    prints = {"image_sha256": f"{row['image_id']:064x}", "difference_hash": 2**64 - row["image_id"] or None}
+    return {name: (row | prints)[name] for name in INDEX_SCHEMA.names}
+
+
 def info_of(name: str, num_rows: int, data: bytes) -> ShardInfo:
     return ShardInfo(name=name, num_rows=num_rows, num_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
@@ -56,7 +64,7 @@ def prepared(tmp_path: Path) -> str:
         shards.append(info_of(f"{number}.parquet", len(numbers), data))
         storage.write_bytes(str(tmp_path / "shards" / shards[-1].name), data)
     rows = [make_row(n) for n in range(17)]
-    index = encode_index([{name: row[name] for name in INDEX_SCHEMA.names} for row in rows])
+    index = encode_index([entry_of(row) for row in rows])
     storage.write_bytes(storage.join(uri, "index.parquet"), index)
     split = SplitInfo(
         shards=tuple(shards),
@@ -254,3 +262,31 @@ def test_a_manifest_that_does_not_fit_is_refused(prepared: str, change: dict[str
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **change}))
     with pytest.raises(InputError, match=message):
         Manifest.load(prepared)
+
+
+def test_prints_come_from_the_index(prepared: str) -> None:
+    prints = ShardReader(prepared, "train").prints()
+    entries = [entry_of(make_row(n)) for n in range(17)]
+    assert [(p.image, p.uri, p.sha256.hex(), p.difference_hash) for p in prints] == [
+        (e["image_id"], e["file_name"], e["image_sha256"], e["difference_hash"]) for e in entries
+    ]
+
+
+def test_prints_of_an_index_of_an_earlier_version_come_from_the_shards(prepared: str) -> None:
+    manifest = Manifest.load(prepared)
+    split = manifest.splits["train"]
+    names = ("image_id", "height", "width", "sha256")
+    rows = [make_row(n) for n in range(17)]
+    table = pa.Table.from_pylist(
+        [{name: row[name] for name in names} for row in rows],
+        schema=pa.schema([INDEX_SCHEMA.field(name) for name in names]),
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    data = sink.getvalue().to_pybytes()
+    storage.write_bytes(storage.join(prepared, "index.parquet"), data)
+    old = replace(manifest, splits={"train": replace(split, index=info_of("index.parquet", 17, data))})
+    storage.write_bytes(PreparedFolder(prepared).manifest_uri, old.to_bytes())
+    reader = ShardReader(prepared, "train")
+    assert reader.digests == [row["sha256"] for row in rows]
+    assert [p.sha256 for p in reader.prints()] == [hashlib.sha256(row["image"]).digest() for row in rows]

@@ -15,10 +15,9 @@ from aunet.config import AugmentConfig, FusionConfig
 from aunet.errors import InputError
 from pipelines import presets
 from pipelines.export import export
-from pipelines.measuring.models import load_predictor, model_folder
-from pipelines.measuring.share import measure_share
+from pipelines.measuring.models import load_predictor
+from pipelines.measuring.named_models import model_folder
 from pipelines.predict import predict
-from pipelines.settings.run_config import to_json
 from pipelines.store import storage
 from pipelines.store.hashes import digest, upload_hashed, write_hashes
 from pipelines.training.checkpoint import save_model
@@ -101,7 +100,7 @@ def test_a_program_beside_a_model_is_never_opened(
     storage.write_bytes(storage.join(images, "a.png"), png(np.zeros((70, 90, 3), np.uint8)))
     doors: dict[str, Callable[[], object]] = {
         "predict": lambda: predict(model, images, out),
-        "evaluate": lambda: measure_share(to_json(presets.shapes_smoke()), model, root, [0], []),
+        "evaluate": lambda: load_predictor(model, presets.shapes_smoke()),
         "export": lambda: export(model, out),
         "register": lambda: digest(model),
     }

@@ -1,119 +1,184 @@
-"""The report: well-formed, self-contained, nothing unescaped, whole also when there is little to tell."""
+"""The report: well-formed, self-contained, nothing unescaped, small, whole also when there is little to tell."""
 
 from __future__ import annotations
 
-import io
+import base64
+import hashlib
+import json
 import math
+import re
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
 
+from aunet.data.shapes import CATEGORIES
+from aunet.evaluation.comparison import compare
 from pipelines.pages.line_chart import MAX_POINTS, line_chart
-from pipelines.pages.report import render_report
+from pipelines.pages.report import ReportDocument, render_report
 from tests.html_page import Page
+from tests.pipelines.pages.scene_reports import scene_report
 
-EVIL = "<script>alert('x')</script>\"&"
-
-
-def picture() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (2000, 100), (200, 30, 30)).save(buffer, "PNG")
-    return buffer.getvalue()
+EVIL = "</script><script>alert('x')</script>\"&<b>"
 
 
-def row(name: str, isthing: int, pq: float, tp: int = 3) -> dict[str, Any]:
-    return {
-        "category_id": 1,
-        "name": name,
-        "isthing": isthing,
-        "PQ": pq,
-        "SQ": pq,
-        "RQ": pq,
-        "tp": tp,
-        "fp": 0,
-        "fn": 0,
-    }
+@pytest.fixture(scope="module")
+def document() -> ReportDocument:
+    return scene_report(12, shown=6).document
 
 
-def render(**changes: Any) -> str:
-    arguments: dict[str, Any] = {
-        "title": "shapes",
-        "facts": {"run": "abc", "data": "def"},
-        "metrics": {"PQ": 61.25, "SQ": 80.0, "RQ": 70.0, "PQ_th": 40.0, "AP": 33.3, "mIoU": 77.7},
-        "per_class": [row("disc", 1, 40.0) | {"IoU": 55.5}, row("sky", 0, 82.5), row("never", 1, 0.0, tp=0)],
-        "events": [
-            *(
-                {"kind": "step", "step": n, "epoch": n / 4, "loss": 3 / n, "memory_gb": 1.0, "mask": 1 / n, "lr": 0.1}
-                for n in range(1, 9)
-            ),
-            *({"kind": "evaluation", "step": n, "PQ": 10.0 * n, "mIoU": 1.0} for n in (4, 8)),
-        ],
-        "overlays": [("000000000001.png", picture())],
-        "attention": {"mam": {"things": 0.25, "stuff": 0.8754, "difference": 0.6254}},
-        "attention_pictures": [("000000000002.png", picture())],
-        "config": {"name": "shapes", "train": {"lr": 0.001}},
-    }
-    return render_report(**(arguments | changes))
+def gallery_data(html: str) -> dict[str, Any]:
+    """The block of data as a browser reads it: up to the first end tag."""
+    block = re.search(r'<script type="application/json" id="gallery-data">(.*?)</script', html, re.DOTALL)
+    assert block
+    return json.loads(block[1])
 
 
-def test_everything_is_on_the_page() -> None:
-    page = Page(render())
-    figures = ("61.2", "SQ 80.0 · RQ 70.0", "33.3", "77.7", "82.5", "55.5", "0.250", "0.875", "0.625", '"lr": 0.001')
-    names = ("shapes", "abc", "disc", "mam", "000000000001.png", "000000000002.png")
-    titles = ("Losses", "Learning rate", "Panoptic quality on the validation split")
-    for words in figures + names + titles:
+def test_everything_is_on_the_page(document: ReportDocument) -> None:
+    page = Page(render_report(document))
+    for words in (
+        "shapes_smoke-8c1f2e90ab43",
+        "Better than the champion by",
+        "models:/shapes_smoke@champion",
+        "PROMOTE",
+        "no class lost more than 2 PQ",
+        f"{document.metrics['PQ']:.1f}",
+        *(c.name for c in CATEGORIES.entries),
+        "Confused classes",
+        "Size of objects",
+        "Share of each weighted loss",
+        "λ4 = 0.3 · semantic",
+        "shapes_smoke-lambdas",
+        "rank 1 was killed; resuming from step 300 with 2 workers; 30 steps are computed again",
+        "goodput",
+        "160×128",
+        "python -m jobs reproduce runs/shapes_smoke-8c1f2e90ab43",
+    ):
         assert words in page.text, words
-    assert len(page.all("polyline")) == 4, "loss, mask, PQ and lr"
-    widths = [a["style"] for a in page.all("span") if "bar" in (a["class"] or "")]
-    assert widths == ["width:40.0%", "width:0.0%", "width:82.5%"], "things before stuff, what never occurs last"
+    assert len(page.all("polyline")) == 5 + 3 + 1, "losses, PQ and lr"
+    assert len([a for a in page.all("polygon") if "area" in (a.get("class") or "")]) == 4
+    labels = [a["aria-label"] or "" for a in page.all("svg") if "panel" in (a.get("class") or "")]
+    assert len(labels) == 6 * (4 + 5 + 2), "image, truth, prediction, errors; five maps; two without attention"
+    assert all(re.fullmatch(r"[\w ]+ of image \d+", label) for label in labels)
 
 
-def test_all_texts_are_escaped() -> None:
-    page = Page(
-        render(
-            title=EVIL,
-            facts={EVIL: EVIL},
-            per_class=[row(EVIL, 1, 5.0)],
-            overlays=[(EVIL, picture())],
-            attention={EVIL: {"things": None, "stuff": 1.0, "difference": None}},
-            config={EVIL: EVIL},
-        )
+def test_no_text_leaves_its_place(document: ReportDocument) -> None:
+    named = scene_report(4, shown=2, name=EVIL).document
+    hostile = replace(
+        named,
+        title=EVIL,
+        facts={EVIL: EVIL},
+        attention={EVIL: {"things": None, "stuff": 1.0, "difference": None}},
+        champion=EVIL,
+        gate={"verdict": EVIL, "reasons": [EVIL]},
+        events=[{"kind": "restart", "step": 1, "at": 1.0, "text": EVIL}, {"kind": "end", "step": 1, "at": 2.0}],
+        lineage={EVIL: EVIL},
+        command=EVIL,
+        study={EVIL: EVIL},
+        config={EVIL: EVIL},
     )
-    assert "script" not in [tag for tag, _ in page.tags]
-    assert page.text.count(EVIL) >= 7
-    assert page.all("img")[0]["alt"] == EVIL
+    html = render_report(hostile)
+    page, harmless = Page(html), Page(render_report(document))
+    assert len(page.all("script")) == len(harmless.all("script")) == 2 and page.all("b") != []
+    assert html.lower().count("<script") == html.lower().count("</script") == 2 and "<b>" not in html.split("<main>")[0]
+    assert page.text.count(EVIL) >= 14
+    assert EVIL in [name for name, _ in gallery_data(html)["categories"]]
 
 
-def test_nothing_is_fetched_and_no_script_runs() -> None:
-    page = Page(render())
-    for _, attributes in page.tags:
+def test_only_what_stands_by_its_hash_runs_and_nothing_is_fetched(document: ReportDocument) -> None:
+    html = render_report(document)
+    page = Page(html)
+    policy = next(a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    style, script = (
+        re.search(f"<{tag}>(.*?)</{tag.split()[0]}>", html, re.DOTALL) for tag in ("style", "script type=module")
+    )
+    for name, content in (("style-src", style), ("script-src", script)):
+        assert content
+        digest = base64.b64encode(hashlib.sha256(content[1].encode()).digest()).decode()
+        assert rules.pop(name) == f"'sha256-{digest}'"
+    assert rules == {"default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") or name == "style" for name in attributes), tag
         for name in ("src", "href"):
-            assert (attributes.get(name) or "data:").startswith("data:")
-        assert not any(name.startswith("on") for name in attributes)
-    assert "url(" not in render() and "@import" not in render()
-    assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.all("meta"))
+            value = attributes.get(name) or "data:"
+            assert value.startswith("data:") or (value.startswith("#") and tag in ("use", "a"))
+    assert style and "url(" not in style[1] and "@import" not in style[1]
+    assert script and "innerHTML" not in script[1] and "eval" not in script[1].replace("evaluation", "")
 
 
-def test_wide_pictures_become_smaller() -> None:
-    image = Page(render()).all("img")[0]
-    assert (image["width"], image["height"]) == ("1500", "75")
+def test_the_last_pictures_are_left_out_where_the_page_grows_too_large(document: ReportDocument) -> None:
+    whole = render_report(document)
+    limit = len(whole.encode()) - 1
+    smaller = render_report(document, limit)
+    assert len(smaller.encode()) <= limit
+    ids = [item["image_id"] for item in document.gallery]
+    assert [image["image_id"] for image in gallery_data(smaller)["images"]] == ids[:-1]
+    assert 'id="gallery-data"' not in render_report(document, 1), "without pictures it is as small as it gets"
 
 
-def test_little_to_tell() -> None:
-    page = Page(
-        render(
-            facts={}, metrics={}, per_class=[], events=[], overlays=[], attention={}, attention_pictures=[], config={}
-        )
+def test_a_large_gallery_stays_below_three_megabytes(document: ReportDocument) -> None:
+    noise = np.random.default_rng(0).bytes(90_000)
+    items = [document.gallery[0] | {"image_id": n, "picture": noise} for n in range(40)]
+    html = render_report(replace(document, gallery=items))
+    assert 2_500_000 < len(html.encode()) <= 3_000_000
+
+
+def test_little_to_tell(document: ReportDocument) -> None:
+    nothing = replace(
+        document,
+        facts={},
+        metrics={},
+        per_class=[],
+        gallery=[],
+        events=[],
+        attention={},
+        config={},
+        comparison=None,
+        champion="",
+        gate=None,
+        data={},
+        lineage={},
+        command="",
+        study={},
     )
-    assert page.text.count("–") == 9 + 3 and page.all("svg") == page.all("table") == page.all("img") == []
-    assert not Page(render(events=[{"step": 1, "loss": 2.0}])).all("polyline"), "one point makes no curve"
+    page = Page(render_report(nothing))
+    assert "First model" in page.text and page.all("img") == []
+    assert "viewer" not in [a.get("id") for a in page.all("div")]
+    assert not Page(render_report(replace(nothing, events=[{"step": 1, "loss": 2.0}]))).all("polyline")
+
+
+def test_each_verdict_has_its_words(document: ReportDocument) -> None:
+    counts = document.outcomes.counts(CATEGORIES)
+    equal = compare(counts, counts, CATEGORIES)
+    assert "Equal to the champion" in Page(render_report(replace(document, comparison=equal))).text
+    assert document.comparison
+    worse = replace(document.comparison, verdict="worse")
+    assert "Worse than the champion by" in Page(render_report(replace(document, comparison=worse))).text
+    undecided = replace(document.comparison, verdict="undecided", more_images=1234)
+    text = Page(render_report(replace(document, comparison=undecided))).text
+    assert "Undecided: +" in text and "About 1,234 more images would decide." in text
+
+
+def test_a_model_without_attention_has_no_switch(document: ReportDocument) -> None:
+    plain = scene_report(4, shown=2, attention=False).document
+    html = render_report(plain)
+    layers = {a.get("data-layer") for a in Page(html).all("svg")} - {None}
+    assert layers == {"image", "truth", "prediction", "errors"}
+    assert all(image["ranges"] == {} for image in gallery_data(html)["images"])
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_figures_that_are_no_numbers_are_left_out_of_curves(bad: float) -> None:
     chart = line_chart("loss", {"a": [(0, 1.0), (1, bad), (2, 2.0)]}, "step")
     assert "nan" not in chart and "inf" not in chart and Page(chart).all("polyline")
+
+
+def test_losses_that_are_no_numbers_have_no_share(document: ReportDocument) -> None:
+    steps = [{"kind": "step", "step": n, "rpn": 1.0, "box": 1.0, "mask": 1.0, "semantic": math.nan} for n in range(9)]
+    page = Page(render_report(replace(document, events=steps)))
+    assert not [a for a in page.all("polygon") if "area" in (a.get("class") or "")]
 
 
 def test_long_curves_are_thinned_and_peaks_do_not_flatten_them() -> None:

@@ -16,6 +16,7 @@ from aunet.errors import InputError, Unavailable
 from jobs.__main__ import main
 from pipelines import presets
 from pipelines.job import job
+from pipelines.settings.overrides import override
 from pipelines.submit import submit
 from pipelines.targets.kuberay import KubeRayJobs, state_of
 from pipelines.targets.submission import Jobs, State, Submitted
@@ -38,7 +39,7 @@ TARGETS = {"kuberay": lambda namespace: KubeRayJobs(namespace, poll_seconds=0.01
 
 
 def send(verb: str = "train", targets: Mapping[str, Callable[[str], Jobs]] = TARGETS, **options: Any) -> Submitted:
-    base = presets.shapes_smoke()
+    base = override(presets.shapes_smoke(), {"cluster.image": "registry.example.com/aunet:1.0.0"})
     fixed: dict[str, Any] = {"preset": "shapes_smoke", "base": base, "target": "kuberay", "targets": targets}
     return submit(base, verb=verb, **fixed, **options)
 

@@ -43,6 +43,8 @@ HEAD, GPUS = "available_node_types.head", "available_node_types.gpu"
         (drop(GPUS, "min_workers"), "min_workers and max_workers are both needed"),
         (put(GPUS, min_workers=5), "smaller than the sum of `min_workers`"),
         (put(f"{GPUS}.resources", GPU=0), "without GPU"),
+        (drop(GPUS, "docker"), "gpu: the container would see none of its GPUs; set docker.worker_run_options"),
+        (put("docker", image="registry.example.com/aunet:latest"), "docker.image: "),
         (drop(f"{GPUS}.node_config", "InstanceMarketOptions"), "MarketType: spot"),
         (put(f"{HEAD}.node_config", InstanceMarketOptions={"MarketType": "spot"}), "must be on demand"),
         (put(f"{HEAD}.resources", CPU=8), "must run no work"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from pipelines import presets
 from pipelines.settings.overrides import override
 from pipelines.targets.cluster_schema import rayjob_problems
 from pipelines.targets.kuberay import to_yaml
-from pipelines.targets.rayjob import GPU, render_rayjob
-from pipelines.targets.schedule import render_schedule
+from pipelines.targets.pods import GPU, QUEUE, SPOT_LABELS
+from pipelines.targets.rayjob import render_rayjob
+from pipelines.targets.schedule import name_of, render_schedule
 from pipelines.targets.submission import Submission, submission
 
 MANIFESTS = Path(__file__).parents[3] / "jobs"
+IMAGE = "registry.example.com/aunet:1.0.0"
 ADDRESSES = {
     "AUNET_STORE": "s3://models/aunet",
     "AUNET_COCO": "s3://datasets/coco",
@@ -38,7 +41,7 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def job(preset: str = "coco_r50", verb: str = "train", changes: Mapping[str, Any] | None = None) -> Submission:
     base = getattr(presets, preset)()
-    return submission(override(base, changes or {}), verb=verb, preset=preset, base=base)
+    return submission(override(base, {"cluster.image": IMAGE, **(changes or {})}), verb=verb, preset=preset, base=base)
 
 
 def workers(rendered: dict[str, Any]) -> dict[str, Any]:
@@ -53,8 +56,11 @@ def test_the_manifests_are_those_in_the_repository(file: str, verb: str) -> None
     made = job(verb=verb)
     text = to_yaml([render_rayjob(made)] if verb == "train" else render_schedule(made))
     settings = " ".join(f"{name}={value}" for name, value in ADDRESSES.items())
-    command = f"# {settings} \\\n#   python -m jobs submit {verb} coco_r50 --target kuberay --dry-run\n"
-    golden = command + text.replace(made.id[-12:], "0" * 12)  # the id changes with every line of code
+    sent = f"submit {verb} coco_r50 --target kuberay --cluster.image {IMAGE} --dry-run"
+    command = f"# {settings} \\\n#   python -m jobs {sent}\n"
+    for changing, fixed in ((made.id[-12:], "0" * 12), (made.code, "0" * 11 + "c")):  # change with every line of code
+        text = text.replace(changing, fixed)
+    golden = command + text
     assert (MANIFESTS / file).read_text() == golden, f"drifted; look at the difference, then write anew: {golden}"
 
 
@@ -78,6 +84,80 @@ def test_a_search_has_room_for_its_trials() -> None:
     assert workers(render_rayjob(made))["replicas"] == 3
 
 
+@pytest.mark.parametrize("verb", ["preprocess", "register"])
+def test_a_verb_that_trains_nothing_has_no_gpus(verb: str) -> None:
+    rendered = render_rayjob(job(verb=verb))
+    group = workers(rendered)
+    assert "nvidia" not in str(rendered) and (group["groupName"], group["replicas"]) == ("cpu", 1)
+    resources = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert resources == {"cpu": "8", "memory": "32Gi"}
+    assert rayjob_problems(rendered) == []
+
+
+@pytest.mark.parametrize("verb", ["train", "preprocess", "tune"])
+def test_no_gpu_is_kept_after_a_job(verb: str) -> None:
+    spec = render_rayjob(job(verb=verb))["spec"]
+    assert (spec["shutdownAfterJobFinishes"], spec["ttlSecondsAfterFinished"]) == (True, 0)
+
+
+def test_the_small_preset_fits_a_laptop() -> None:
+    spec = render_rayjob(job("shapes_smoke"))["spec"]
+    group = spec["rayClusterSpec"]["workerGroupSpecs"][0]
+    templates = [spec["submitterPodTemplate"], spec["rayClusterSpec"]["headGroupSpec"]["template"], group["template"]]
+    limits = [template["spec"]["containers"][0]["resources"]["limits"] for template in templates]
+    assert group["replicas"] == 1
+    assert sum(float(limit["cpu"].replace("500m", ".5")) for limit in limits) <= 4
+    assert sum(int(limit["memory"].removesuffix("Gi")) for limit in limits) <= 6
+
+
+def test_a_clusters_habits_have_their_settings() -> None:
+    habits = {
+        "cluster.queue": "research",
+        "cluster.priority_class": "batch-low",
+        "cluster.runtime_class": "nvidia",
+        "cluster.pull_secrets": ["registry"],
+        "cluster.node_selector": ["node.kubernetes.io/instance-type=p4d.24xlarge"],
+        "cluster.labels": ["team=vision"],
+        "cluster.annotations": ["sidecar.istio.io/inject=false"],
+        "cluster.env": ["NCCL_DEBUG=INFO"],
+    }
+    rendered = render_rayjob(job(changes=habits))
+    assert rayjob_problems(rendered) == []
+    assert rendered["metadata"]["labels"][QUEUE] == "research"
+    spec = rendered["spec"]["rayClusterSpec"]
+    parts = [
+        rendered["spec"]["submitterPodTemplate"],
+        spec["headGroupSpec"]["template"],
+        workers(rendered)["template"],
+        render_schedule(job(verb="retrain", changes=habits))[-1]["spec"]["jobTemplate"]["spec"]["template"],
+    ]
+    for part in parts:
+        assert part["metadata"]["labels"]["team"] == "vision"
+        assert part["metadata"]["annotations"]["sidecar.istio.io/inject"] == "false"
+        assert part["spec"]["priorityClassName"] == "batch-low"
+        assert part["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    worker = parts[2]["spec"]
+    assert worker["runtimeClassName"] == "nvidia" and "runtimeClassName" not in parts[1]["spec"]
+    assert worker["nodeSelector"] == {"node.kubernetes.io/instance-type": "p4d.24xlarge"}
+    assert {"name": "NCCL_DEBUG", "value": "INFO"} in worker["containers"][0]["env"]
+
+
+def test_head_submitter_and_tick_are_not_moved_to_save_a_node() -> None:
+    spec = render_rayjob(job())["spec"]
+    tick = render_schedule(job(verb="retrain"))[-1]["spec"]["jobTemplate"]["spec"]["template"]
+    for part in (spec["submitterPodTemplate"], spec["rayClusterSpec"]["headGroupSpec"]["template"], tick):
+        notes = part["metadata"]["annotations"]
+        assert notes["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+        assert notes["karpenter.sh/do-not-disrupt"] == "true"
+
+
+def test_every_name_has_its_schedule() -> None:
+    names = ["coco_r50", "coco-r50", "my_streets", "my-streets", "My_Streets", "x" * 60]
+    made = [name_of(job(verb="retrain", changes={"name": name})) for name in names]
+    assert made[0] == "retrain-coco-r50" and len(set(made)) == len(names)
+    assert all(len(name) <= 52 and re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", name) for name in made)
+
+
 def test_a_preset_without_gpus_has_none() -> None:
     rendered = render_rayjob(job("shapes_smoke"))
     assert "nvidia" not in str(rendered) and workers(rendered)["groupName"] == "cpu"
@@ -93,8 +173,13 @@ def test_spot_is_tolerated_by_workers_and_never_by_the_head() -> None:
     assert "spot" in str(worker["tolerations"]) and "tolerations" not in head
     assert "NotIn" in str(head["affinity"]) and "affinity" not in worker
     assert "ray drain-node" in str(worker["containers"][0]["lifecycle"])
-    stable = workers(render_rayjob(job(changes={"cluster.spot": False})))["template"]["spec"]["tolerations"]
-    assert [entry["key"] for entry in stable] == [GPU]
+    stable = workers(render_rayjob(job(changes={"cluster.spot": False})))["template"]["spec"]
+    assert [entry["key"] for entry in stable["tolerations"]] == [GPU]
+    assert stable["affinity"] == head["affinity"], "a node may be pre-emptible without a taint"
+    terms = head["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert {term["key"]: term["values"] for term in terms[0]["matchExpressions"]} == {
+        label: [value] for label, value in SPOT_LABELS.items()
+    }
 
 
 def test_credentials_come_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +189,10 @@ def test_credentials_come_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "canary-77" not in str(made)
     container = render_rayjob(job())["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert container["envFrom"] == [{"secretRef": {"name": "aunet", "optional": True}}]
-    assert {entry["name"]: entry["value"] for entry in container["env"]} == ADDRESSES
+    env = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert {name: env[name] for name in ADDRESSES} == ADDRESSES
+    assert set(env) - set(ADDRESSES) == {"AUNET_GIVEN", "AUNET_CODE", "AUNET_JOB"}
+    assert env["AUNET_GIVEN"].split(",") == sorted(ADDRESSES)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +206,10 @@ def test_credentials_come_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, {"data.root": "data/coco"}, "data.root = 'data/coco'"),
         ({}, {"cluster.gpus_per_node": 0}, "cluster.gpus_per_node = 0"),
         ({}, {"cluster.shm_gb": 300}, "cluster.shm_gb = 300"),
+        ({}, {"cluster.image": ""}, "cluster.image = none: no version"),
+        ({}, {"cluster.image": "registry.example.com/aunet"}, "no version, so nodes could run different code"),
+        ({}, {"cluster.image": "registry.example.com:5000/aunet"}, "no version"),
+        ({}, {"cluster.image": "registry.example.com/aunet:latest"}, "`latest` is another image tomorrow"),
     ],
 )
 def test_what_pods_could_not_do_is_refused(
@@ -134,6 +226,7 @@ def test_what_pods_could_not_do_is_refused(
 def test_a_tick_is_a_command_line_that_parses() -> None:
     made = job(verb="retrain", changes={"cluster.schedule": "0 4 * * 1", "train.seed": 3})
     pod = render_schedule(made)[-1]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["envFrom"] == [{"secretRef": {"name": "aunet", "optional": True}}]
     verb, options = parse(pod["containers"][0]["command"][3:], io.StringIO())
     assert (verb.name, options.verb, options.now, options.wait) == ("submit", "retrain", True, True)
     assert options.config == made.config

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipelines.settings.run_config import TrainConfig
-from pipelines.training.optimization import average_weights, build_optimizer, learning_rate
+from pipelines.training.optimization import average_weights, build_optimizer, group_rate, learning_rate
 
 
 def test_the_papers_schedule() -> None:
@@ -35,6 +35,34 @@ def test_norms_and_biases_do_not_decay(kind: Literal["sgd", "adamw"]) -> None:
     assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, 0.1), (3, 0.0)]
     groups = build_optimizer(model, TrainConfig(optimizer=kind, weight_decay=0.1, decay_norms=True)).param_groups
     assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(4, 0.1)]
+
+
+class Whole(nn.Module):
+    """A backbone with a pyramid, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.ModuleDict({"body": nn.Conv2d(3, 4, 1), "fpn": nn.Conv2d(4, 4, 1)})
+        self.rpn = nn.Conv2d(4, 1, 1)
+
+
+def test_the_backbone_can_have_a_rate_of_its_own() -> None:
+    config = TrainConfig(
+        lr=1.0, warmup_steps=0, backbone_lr_factor=0.1, backbone_frozen_epochs=2, epochs=10, milestones=(5,)
+    )
+    model = Whole()
+    groups = build_optimizer(model, config).param_groups
+    marked = {id(p) for group in groups if group.get("is_backbone") for p in group["params"]}
+    assert marked == {id(p) for p in model.backbone["body"].parameters()} and len(groups) == 4
+    assert sum(len(group["params"]) for group in groups) == 6
+    assert [group["weight_decay"] for group in groups] == [config.weight_decay, 0.0] * 2
+    for step, (rate, own) in {0: (1, 0), 199: (1, 0), 200: (1, 0.1), 600: (0.1, 0.01)}.items():
+        assert [group_rate(g, config, step, 1000) for g in groups] == pytest.approx([rate, rate, own, own])
+
+
+def test_with_one_rate_for_all_the_groups_are_those_of_earlier_checkpoints() -> None:
+    groups = build_optimizer(Whole(), TrainConfig()).param_groups
+    assert [len(group["params"]) for group in groups] == [3, 3] and not any("is_backbone" in group for group in groups)
 
 
 def test_the_average_follows_the_weights() -> None:

@@ -263,7 +263,7 @@ def test_a_step_waits_for_the_device_only_where_torchvision_does() -> None:
     with Waiting() as waiting:
         step(2, [decoder[2]])
     ours = {
-        line for line in waiting.lines if not line.startswith(("_utils.py", "boxes.py", "poolers.py", "rpn.py", "roi"))
+        line for line in waiting.lines if not line.startswith(("_utils.py", "boxes.py", "pooling.py", "rpn.py", "roi"))
     }
     assert ours == {
         "foreground.py positive = [torch.where(label > 0)[0] for label in labels]",  # as in torchvision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.lint.leakage import Print, find_leaks, find_repeated
+from aunet.data.leakage import Print, find_leaks, find_repeated
 
 
 def prints(*hashes: int | None, start: int = 0) -> list[Print]:

@@ -1,0 +1,169 @@
+"""Backbones of timm with features at strides 4, 8, 16 and 32. timm is optional, and imported when one is built."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aunet.config import TIMM, BackboneConfig
+from aunet.errors import InputError
+from aunet.model.levels import LEVELS
+from aunet.model.pretrained import FIELD, NAME, PACKAGE, import_timm, read_weights
+
+STRIDES = (4, 8, 16, 32)
+SUITABLE = "such as timm:convnext_tiny, timm:swin_tiny_patch4_window7_224 or timm:tf_efficientnet_lite0"
+
+
+class TimmFeatures(nn.Module):
+    """A network of timm; `forward(Tensor[N, 3, H, W])` gives `{"0": Tensor[N, C_2, H/4, W/4], …, "3": …/32}`.
+
+    Args:
+        network: of `timm.create_model(…, features_only=True)`, with four outputs.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.channels: list[int] = network.feature_info.channels()
+        self.are_last = str(getattr(network, "output_fmt", "")).endswith("NHWC")
+        """Whether the network has channels in its last dimension."""
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        maps = self.network(images)
+        if self.are_last:
+            maps = [features.permute(0, 3, 1, 2) for features in maps]
+        return OrderedDict(zip(LEVELS, maps, strict=True))
+
+    def stages(self) -> dict[str, int]:
+        """The stage of each parameter: 0 for what comes before the first level's own modules, then 1 … 4."""
+        names = [name for name, _ in self.network.named_parameters()]
+        prefixes = [name.replace(".", "_") + "_" for name in self.network.feature_info.module_name()]
+        ends, starts = [], []
+        for prefix in prefixes:
+            own = [n for n, name in enumerate(names) if name.replace(".", "_").startswith(prefix)]
+            starts.append(own[0] if own else len(names))
+            ends.append(own[-1] if own else len(names))
+        bounds = [starts[0], *(end + 1 for end in ends[:-1])]
+        return {f"network.{name}": sum(n >= bound for bound in bounds) for n, name in enumerate(names)}
+
+
+class EvenConv(nn.Conv2d):
+    """A convolution with TensorFlow's padding, on a map whose sides the stride divides: there the padding is constant.
+
+    Timm computes it anew from the size of each map, which torch.export follows for many minutes.
+
+    Args:
+        plain: the convolution of timm that this one replaces; its weights are used.
+    """
+
+    def __init__(self, plain: nn.Conv2d) -> None:
+        super().__init__(
+            plain.in_channels,
+            plain.out_channels,
+            (plain.kernel_size[0], plain.kernel_size[1]),
+            (plain.stride[0], plain.stride[1]),
+            dilation=(plain.dilation[0], plain.dilation[1]),
+            groups=plain.groups,
+            bias=plain.bias is not None,
+        )
+        self.weight, self.bias = plain.weight, plain.bias
+        self.border: list[int] = []
+        for axis in (1, 0):
+            total = max(plain.dilation[axis] * (plain.kernel_size[axis] - 1) + 1 - plain.stride[axis], 0)
+            self.border += [total // 2, total - total // 2]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(F.pad(input, self.border))
+
+
+def build_timm(config: BackboneConfig, *, load_weights: bool = True) -> TimmFeatures:
+    """The network `config.name` of timm with `config.weights`, frozen and normalised as `config` says.
+
+    Raises:
+        InputError: timm is not installed or does not know the name; the network lacks a stride, or takes images of one
+            size only; or its weights cannot be read or belong to another network.
+    """
+    timm, name = import_timm(config.name), config.name.removeprefix(TIMM)
+    settings = _settings(timm, config.name)
+    if config.weights and load_weights:
+        state = _fitted(timm, config, read_weights(config.name, config.weights))
+        settings |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
+    network = timm.create_model(name, **settings)
+    network.pretrained_cfg = network.default_cfg = {}  # they hold the state dict
+    for parent in list(network.modules()):
+        for child_name, child in list(parent.named_children()):
+            if isinstance(child, timm.layers.Conv2dSame):
+                setattr(parent, child_name, EvenConv(child))
+    features = TimmFeatures(network)
+    stages = features.stages()
+    for parameter_name, parameter in features.named_parameters():
+        parameter.requires_grad_(stages[parameter_name] >= 5 - config.trainable_stages)
+    if config.norm == "frozen_bn":
+        features.network = timm.utils.model.freeze_batch_norm_2d(network)
+    return features
+
+
+def timm_normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the pixels, 0 … 1, with which timm's weights of `name` were trained."""
+    known = import_timm(name).get_pretrained_cfg(name.removeprefix(TIMM))
+    return tuple(known.mean), tuple(known.std)
+
+
+def _settings(timm: Any, name: str) -> dict[str, Any]:
+    """Arguments of `create_model` that give features at the four strides, of images of any size.
+
+    Raises:
+        InputError: there are none.
+    """
+    model_name = name.removeprefix(TIMM)
+    settings: dict[str, Any] = {"features_only": True}
+    with torch.device("meta"):
+        try:
+            network = timm.create_model(model_name, **settings, strict_img_size=False)
+            settings["strict_img_size"] = False
+        except TypeError:  # of those that take any size anyway
+            network = timm.create_model(model_name, **settings)
+        strides: list[int] = network.feature_info.reduction()
+        if not set(STRIDES) <= set(strides):
+            reason = f"has features at strides {', '.join(map(str, strides))}, not at 4, 8, 16 and 32, as a ViT has"
+            raise InputError(f"{NAME} = {name!r}: {reason}; use a network with a pyramid, {SUITABLE}")
+        settings["out_indices"] = [len(strides) - 1 - strides[::-1].index(stride) for stride in STRIDES]
+        try:
+            timm.create_model(model_name, **settings)(torch.zeros(1, 3, 96, 160))
+        except (AssertionError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"{NAME} = {name!r}: cannot take images of 96×160 pixels ({reason:.100}); use a network for any size, "
+                f"{SUITABLE}"
+            ) from error
+    return settings
+
+
+def _fitted(timm: Any, config: BackboneConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`state` under timm's names.
+
+    That of a package whose tensors have other names, but the same shapes in the same order, is renamed.
+
+    Raises:
+        InputError: it belongs to another network.
+    """
+    name = config.name.removeprefix(TIMM)
+    with torch.device("meta"):
+        wanted = {n: w.shape for n, w in timm.create_model(name).state_dict().items()}
+    is_packaged = (config.weights or "").startswith(PACKAGE)
+    if is_packaged and [w.shape for w in state.values()] == list(wanted.values()):
+        return dict(zip(wanted, state.values(), strict=True))
+    classifiers = timm.get_pretrained_cfg(name).classifier or ()
+    heads = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
+    needed = {n: s for n, s in wanted.items() if not n.startswith(heads) and not n.endswith("num_batches_tracked")}
+    field, cure = f"{FIELD} = {config.weights!r}: ", f"give a state dict of timm's {name}"
+    if missing := [n for n in needed if n not in state]:
+        raise InputError(f"{field}{len(missing)} entries are missing, the first is {missing[0]}; {cure}")
+    if other := [n for n, shape in needed.items() if state[n].shape != shape]:
+        shapes = f"{list(state[other[0]].shape)}, not {list(needed[other[0]])}"
+        raise InputError(f"{field}{other[0]} is {shapes}; {cure}")
+    return state

@@ -1,0 +1,37 @@
+"""The options of the verb that serves a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.options import Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(Options):
+    """A model, an address, and how much may be asked of it at once."""
+
+    model: str
+    """Model: models:/NAME@ALIAS, which is followed; models:/NAME/VERSION; or the URI of a model folder or a run."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every one of this machine, for anybody who can reach it."""
+    port: int = 8000
+    """Port to listen on."""
+    replicas: int = 1
+    """Processes with a copy of the model each, and a GPU each where there are enough."""
+    cpus: int = 1
+    """CPUs of each replica."""
+    batch: int = 8
+    """Images of one pass through the network at most; only those of one size share one."""
+    batch_wait_ms: float = 5.0
+    """How long the first image of a batch waits for others."""
+    queue: int = 64
+    """Images per replica that may wait or be worked on; more are answered with 429."""
+    max_bytes: int = 33554432
+    """Bytes that an image may have; larger ones are answered with 413."""
+    max_pixels: int | None = None
+    """Pixels that an image may have; None: 89478485. Larger ones are answered with 413 and not decoded."""
+    reload_seconds: float = 30.0
+    """Between two looks at what the alias points to."""
+    trust_exported: bool = False
+    """Also load a program that export wrote, which can run any code: only if you trust whoever made it."""

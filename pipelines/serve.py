@@ -1,0 +1,102 @@
+"""`serve`: a model behind HTTP, until the process is told to end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aunet.data.pictures import MAX_PIXELS
+from aunet.errors import InputError, check
+from pipelines.runtime.cluster import connect, ray_address, resources
+from pipelines.runtime.interruption import caught_signals
+from pipelines.serving.body_limit import proxy_environment
+from pipelines.serving.current_model import CurrentModel
+from pipelines.serving.running import served
+from pipelines.serving.settings import ServerSettings
+from pipelines.store.artifacts import VerbResult
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel(VerbResult):
+    """A server that has ended as it was told."""
+
+    model: str
+    address: str
+    """Host and port."""
+    seconds: float
+    """How long it answered."""
+
+
+def serve(
+    model: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    replicas: int = 1,
+    cpus: int = 1,
+    batch: int = 8,
+    batch_wait_ms: float = 5.0,
+    queue: int = 64,
+    max_bytes: int = 32 * 2**20,
+    max_pixels: int | None = None,
+    reload_seconds: float = 30.0,
+    trust_exported: bool = False,
+    *,
+    until: Callable[[], bool] | None = None,
+) -> ServedModel:
+    """Answer `POST /panoptic`, `GET /model` and `GET /health` until SIGTERM or SIGINT, then end what was accepted.
+
+    Args:
+        model: as for `predict`; an alias is followed: what it points to later is served from then on.
+        host: address to listen on; 0.0.0.0: all of this machine's, without any authentication.
+        replicas: processes with a copy of the model, one GPU each where the cluster has GPUs.
+        queue: images per replica that may wait or be worked on; the next one is answered with 429.
+        until: asked now and then whether to end; None: only signals end it.
+
+    Raises:
+        InputError: there is no such model, it is damaged, a number is out of range, or the port is taken.
+    """
+    settings = ServerSettings(
+        model=model,
+        replicas=replicas,
+        cpus=cpus,
+        gpus=1.0 if resources().get("GPU", 0) >= replicas else 0.0,
+        batch=batch,
+        batch_wait_ms=batch_wait_ms,
+        queue=queue,
+        max_bytes=max_bytes,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        reload_seconds=reload_seconds,
+        trust_exported=trust_exported,
+    )
+    check(0 < port < 65536, "--port", port, "use 1 … 65535")
+    if ray_address() is None:
+        check_free(host, port)
+    CurrentModel(model, trust_exported=trust_exported)  # in this process, where its problems reach who calls
+    os.environ |= proxy_environment(max_bytes)
+    connect(num_cpus=max(os.cpu_count() or 1, replicas * cpus))
+    address, started = f"{host}:{port}", time.monotonic()
+    with caught_signals() as signals, served(settings, host, port):
+        print(f"serve · {model} · http://{address}", file=sys.stderr, flush=True)
+        while not (signals.name or (until and until())):
+            time.sleep(POLL_SECONDS)
+        print(f"serve · {signals.name or 'told to end'} · answering what was accepted", file=sys.stderr, flush=True)
+    return ServedModel(model=model, address=address, seconds=round(time.monotonic() - started, 1))
+
+
+def check_free(host: str, port: int) -> None:
+    """Make sure that a server can listen there.
+
+    Raises:
+        InputError: it cannot, with the reason.
+    """
+    try:
+        with socket.create_server((host, port)):
+            return
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: {error.strerror or error}; use another") from None

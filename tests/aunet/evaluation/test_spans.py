@@ -1,0 +1,34 @@
+"""Intervals of one model's quality: they hold the truth about as often as they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aunet.categories import Categories, Category
+from aunet.evaluation.outcomes import ImageCounts
+from aunet.evaluation.spans import spans
+
+CATEGORIES = Categories(tuple(Category(id=n, name=f"c{n}", is_thing=n < 3) for n in range(1, 5)))
+
+
+def drawn(generator: np.random.Generator, images: int) -> ImageCounts:
+    tp, fp, fn = (generator.poisson(rate, (images, 4)).astype(np.int32) for rate in (1.0, 0.5, 0.5))
+    return ImageCounts(np.arange(images), tp * np.float64(0.8), tp, fp, fn)
+
+
+def test_intervals_hold_the_truth() -> None:
+    """Of this model PQ is 100 · 0.8 · 1 / 1.5."""
+    generator = np.random.default_rng(0)
+    intervals = [spans(drawn(generator, 60), CATEGORIES, samples=200) for _ in range(200)]
+    for name in ("PQ", "PQ_th", "PQ_st"):
+        held = np.mean([low < 80 / 1.5 < high for low, high in (getattr(i, name) for i in intervals)])
+        assert 0.9 <= held <= 0.99, name
+
+
+def test_a_category_that_is_absent_has_none() -> None:
+    counts = drawn(np.random.default_rng(0), 10)
+    for kind in (counts.iou, counts.tp, counts.fp, counts.fn):
+        kind[:, 2] = 0
+    per_class = spans(counts, CATEGORIES).per_class
+    assert [span is None for span in per_class] == [False, False, True, False]
+    assert all(0 <= low < high <= 100 for low, high in filter(None, per_class))
