@@ -76,11 +76,13 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
 )
 def test_what_is_not_a_checkpoint_is_one_line(tmp_path: Path, state: bytes) -> None:
     config, objects = parts()
-    save_checkpoint(tmp_path, Progress(1), state_of(objects), config)
-    (tmp_path / "state.pt").write_bytes(state)
-    write_hashes(tmp_path)
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    save_checkpoint(folder, Progress(1), state_of(objects), config)
+    (folder / "state.pt").write_bytes(state)
+    write_hashes(folder)
     with pytest.raises(DamagedCheckpoint, match="not a checkpoint of this run") as caught:
-        read_checkpoint(tmp_path)
+        read_checkpoint(folder)
     assert caught.value.problems[0].endswith("remove its folder") and "\n" not in caught.value.problems[0]
 
 
