@@ -14,7 +14,6 @@ from aunet.data.pictures import MAX_PIXELS
 from aunet.errors import InputError, check
 from aunet.predictor import Predictor
 from pipelines.measuring.image_labels import (
-    PANOPTIC,
     FolderLabels,
     GroundTruth,
     ImageEntry,
@@ -30,11 +29,9 @@ from pipelines.measuring.submission import Kind, ServerSubmission, write_submiss
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
 from pipelines.store.listing import Listing
+from pipelines.store.predictions_folder import DOCUMENT, PredictionsFolder
 from pipelines.store.run_folder import ATTENTION, OVERLAYS
 from pipelines.store.staging import staged
-
-DOCUMENT = "panoptic.json"
-"""Below the output folder, written last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +125,7 @@ def predict(
         remove_parts(absolute)
     if problems:
         raise InputError([*problems, f"the other {len(lines)} of {len(names)} images are labelled, in {out}"])
-    document, panoptic = storage.join(out, DOCUMENT), storage.join(out, PANOPTIC)
+    document, panoptic = PredictionsFolder(out).document_uri, PredictionsFolder(out).panoptic_uri
     archive = write_submission(wanted, document, panoptic, out) if wanted else None
     return Predictions(
         images=len(lines),
@@ -175,7 +172,7 @@ def _write_document(
         "annotations": [line["annotation"] for line in lines],
         "categories": categories,
     }
-    storage.write_bytes(storage.join(out, DOCUMENT), json.dumps(document).encode())
+    storage.write_bytes(PredictionsFolder(out).document_uri, json.dumps(document).encode())
 
 
 def _listed_images(image_info: str, images: str) -> tuple[str, dict[str, int]]:

@@ -34,19 +34,15 @@ class Ancestry:
     run: TrainedRun | None
     """None: no run of this store has this model."""
     origin: Origin
+    manifest: Manifest | None
+    """Of the data that the run was trained on; None: it is unknown, or is not there any more."""
 
     @property
     def prepared(self) -> PreparedData | None:
         """The data that the run was trained on; None: they are unknown, or not what they were."""
-        manifest = self.manifest
-        if manifest is None or manifest.fingerprint != self.origin.data_fingerprint:
+        if self.manifest is None or self.manifest.fingerprint != self.origin.data_fingerprint:
             return None
-        return manifest.artifact(self.origin.prepared_uri)
-
-    @property
-    def manifest(self) -> Manifest | None:
-        """Of the data that the run was trained on; None: it is unknown, or is not there any more."""
-        return manifest_of(self.origin)
+        return self.manifest.artifact(self.origin.prepared_uri)
 
 
 def ancestry(model_uri: str) -> Ancestry:
@@ -62,20 +58,21 @@ def ancestry(model_uri: str) -> Ancestry:
         raise InputError(f"{document}: does not say by which run it was trained; name a model of `train`")
     sha256 = digest_of(hashes)
     run = _run_of(model_uri, sha256)
+    origin = Origin.of(RunFolder(run.uri).history) if run else Origin()
     return Ancestry(
         model_uri=model_uri,
         sha256=sha256,
         weights_sha256=hashes.get(WEIGHTS, ""),
         config=from_json(RunConfig, settings, f"{document}: run"),
         run=run,
-        origin=Origin.of(RunFolder(run.uri).history) if run else Origin(),
+        origin=origin,
+        manifest=_manifest_of(origin.prepared_uri),
     )
 
 
-def manifest_of(origin: Origin) -> Manifest | None:
-    """The manifest of the data that a run was trained on; None: it is unknown, or is not there any more."""
+def _manifest_of(prepared_uri: str) -> Manifest | None:
     try:
-        return Manifest.load(origin.prepared_uri) if origin.prepared_uri else None
+        return Manifest.load(prepared_uri) if prepared_uri else None
     except InputError:
         return None
 
@@ -115,7 +112,8 @@ def sightings(sha256: str, look: int | None) -> Iterator[Sighting]:
 
     @cache
     def matches(prepared_uri: str) -> list[tuple[str, Print, bool]]:
-        names = Manifest.load(prepared_uri).splits
+        manifest = _manifest_of(prepared_uri)
+        names = manifest.splits if manifest else ()
         prints = [(name, one) for name in names for one in ShardReader(prepared_uri, name).prints()]
         return [
             (name, one, is_same)
@@ -125,8 +123,6 @@ def sightings(sha256: str, look: int | None) -> Iterator[Sighting]:
 
     for folder in Store.here().runs():
         origin = Origin.of(folder.history)
-        if manifest_of(origin) is None:
-            continue
         trained = folder.trained()
         for split, one, is_same in matches(origin.prepared_uri):
             yield Sighting(

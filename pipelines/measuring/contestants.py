@@ -11,11 +11,9 @@ from pipelines.measuring.measured import Measured, read_measured, reports_with_o
 from pipelines.measuring.named_models import model_folder
 from pipelines.measuring.outcome_table import Tags
 from pipelines.store import storage
+from pipelines.store.predictions_folder import DOCUMENT, PredictionsFolder
 from pipelines.store.run_folder import ReportFolder, RunFolder
 from pipelines.tracking.address import is_registered
-
-PANOPTIC, DOCUMENT = "panoptic", "panoptic.json"
-"""Folder of the PNGs and the JSON of predictions, as `predict` writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Contestant:
         if is_registered(name):
             return cls(name, RunFolder(storage.parent(model_folder(name))))
         uri = storage.absolute(name)
-        if storage.exists(storage.join(uri, DOCUMENT)):
+        if storage.exists(PredictionsFolder(uri).document_uri):
             return cls(name, None)
         try:
             return cls(name, RunFolder(storage.parent(model_folder(uri))))
@@ -98,9 +96,8 @@ def _reports(side: Contestant) -> dict[str, ReportFolder]:
 
 
 def _predictions(folder: str, gt_json: str, gt_dir: str) -> Measured:
-    uri = storage.absolute(folder)
-    document, pngs = storage.join(uri, DOCUMENT), storage.join(uri, PANOPTIC)
-    score = score_folders(gt_json, gt_dir, document, pngs)
+    predicted = PredictionsFolder(storage.absolute(folder))
+    score = score_folders(gt_json, gt_dir, predicted.document_uri, predicted.panoptic_uri)
     return Measured(outcomes=score.outcomes, categories=score.categories, tags=_true_tags(gt_json))
 
 

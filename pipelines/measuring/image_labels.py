@@ -24,10 +24,9 @@ from aunet.segments import Segment
 from pipelines.measuring.images import read_image
 from pipelines.pages.pictures import encode_png
 from pipelines.store import storage
+from pipelines.store.predictions_folder import PredictionsFolder
 from pipelines.store.run_folder import ATTENTION, OVERLAYS
 
-PANOPTIC = "panoptic"
-"""Folder of the PNGs, below the output folder."""
 OVERLAY_SIDE = 4096
 """Overlays of larger images show every second, third, … pixel."""
 TrueMap = tuple[NDArray[np.int32], Sequence[Segment], Categories]
@@ -119,7 +118,7 @@ class FolderLabels:
         """Write what is asked for below `out`; the entries of the JSON, `image` and `annotation`."""
         entry, (height, width) = read.entry, read.image.shape[:2]
         ids, segments = result.panoptic.ids.cpu().numpy(), result.panoptic.segments
-        storage.write_bytes(storage.join(out, PANOPTIC, entry.png), encode_panoptic(ids))
+        storage.write_bytes(storage.join(PredictionsFolder(out).panoptic_uri, entry.png), encode_panoptic(ids))
         if self.overlays:
             picture = _draw(predictor, read, ids, segments)
             storage.write_bytes(storage.join(out, OVERLAYS, entry.png), encode_png(picture))

@@ -13,7 +13,7 @@ import ray
 from aunet.errors import InputError
 from aunet.predictor import Predictor
 from pipelines.measuring.batches import Batches
-from pipelines.measuring.image_labels import PANOPTIC, FolderLabels, ImageEntry, check_attention
+from pipelines.measuring.image_labels import FolderLabels, ImageEntry, check_attention
 from pipelines.measuring.models import load_predictor
 from pipelines.runtime.cluster import connect, resources
 from pipelines.runtime.crew import Crew
@@ -24,6 +24,7 @@ from pipelines.store import storage
 from pipelines.store.hashes import digest
 from pipelines.store.listing import Listing
 from pipelines.store.parts import PARTS, Parts
+from pipelines.store.predictions_folder import PredictionsFolder
 
 TASK_IMAGES = 32
 """Images of a task: what is done again after a kill, at most, by each worker."""
@@ -137,7 +138,7 @@ def label_images(
                 advance(images)
         else:
             raise InputError(
-                f"{storage.join(out, PANOPTIC)}: maps are deleted while they are written; find out by whom"
+                f"{PredictionsFolder(out).panoptic_uri}: maps are deleted while they are written; find out by whom"
             )
     contents = [parts.read(task) for task in tasks]
     lines = [line for content in contents for line in content["lines"]]
@@ -167,7 +168,8 @@ def remove_parts(out: str) -> None:
 
 def _unfinished(parts: Parts, out: str, tasks: range) -> list[int]:
     """Tasks without a part, with a damaged one, or with one whose maps are not all there."""
-    names = Listing(storage.join(out, PANOPTIC)).names if storage.exists(storage.join(out, PANOPTIC)) else set()
+    maps = PredictionsFolder(out).panoptic_uri
+    names = Listing(maps).names if storage.exists(maps) else set()
     unfinished = set(tasks) - parts.finished()
     for task in set(tasks) - unfinished:
         try:

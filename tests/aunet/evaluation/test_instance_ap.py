@@ -7,7 +7,7 @@ import io
 import json
 import pickle
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from aunet.categories import Categories, Category
 from aunet.errors import InputError
 from aunet.evaluation.instance_ap import InstanceAP
 from aunet.structures import Detections, Segment
+from tests.coco_oracle import by_pycocotools
 from tests.tiny import run_lengths
 
 CATEGORIES = Categories(
@@ -192,27 +193,7 @@ def test_same_as_pycocotools_from_json_over_merged_workers(tmp_path: Path) -> No
     assert total.compute() == pytest.approx(expected, abs=1e-9), "computing leaves the state as it was"
 
 
-def by_pycocotools(ap: InstanceAP, kind: Literal["segm", "bbox"]) -> float:
-    """Mean precision of the same instances, area ranges left out."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        indices: list[Any] = []
-        for side in ("true", "predicted"):
-            rows = [{"iscrowd": 0, **a, "image_id": i} for i, image in sorted(ap.images.items()) for a in image[side]]
-            coco: Any = COCO()
-            coco.dataset = {
-                "images": [{"id": i, "height": 40, "width": 40} for i in ap.images],
-                "categories": [{"id": CAR, "name": "car"}, {"id": DOG, "name": "dog"}],
-                "annotations": [a | {"id": n} for n, a in enumerate(rows, start=1)],
-            }
-            coco.createIndex()
-            indices.append(coco)
-        evaluation = COCOeval(indices[0], indices[1], kind)
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0.0, 1e10]], ["all"]
-        evaluation.params.maxDets = [100]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision: Any = evaluation.eval["precision"]
-    return 100 * float(precision[precision > -1].mean())
+THINGS = [{"id": CAR, "name": "car"}, {"id": DOG, "name": "dog"}]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -227,8 +208,8 @@ def test_same_as_pycocotools_with_equal_scores_crowds_and_empty_images(seed: int
             masks, of, crowd = masks[:0], [], []
         ap.update(image_id, detected() if image_id == 5 else detections, masks, of, crowd)
     got = ap.compute()
-    assert got["AP"] == pytest.approx(by_pycocotools(ap, "segm"), abs=1e-9)
-    assert got["AP_box"] == pytest.approx(by_pycocotools(ap, "bbox"), abs=1e-9)
+    assert got["AP"] == pytest.approx(by_pycocotools(ap, "segm", THINGS, 40, 40), abs=1e-9)
+    assert got["AP_box"] == pytest.approx(by_pycocotools(ap, "bbox", THINGS, 40, 40), abs=1e-9)
 
 
 def test_more_detections_than_count_and_thin_masks() -> None:
@@ -239,5 +220,5 @@ def test_more_detections_than_count_and_thin_masks() -> None:
     ap = InstanceAP(CATEGORIES)
     ap.update(1, detections, filled((0, 0, 1, 1), (39, 39, 40, 40), *boxes[:5]), [CAR] * 7)
     got = ap.compute()
-    assert got["AP"] == pytest.approx(by_pycocotools(ap, "segm"), abs=1e-9) and got["AP"] > 0
-    assert got["AP_box"] == pytest.approx(by_pycocotools(ap, "bbox"), abs=1e-9)
+    assert got["AP"] == pytest.approx(by_pycocotools(ap, "segm", THINGS, 40, 40), abs=1e-9) and got["AP"] > 0
+    assert got["AP_box"] == pytest.approx(by_pycocotools(ap, "bbox", THINGS, 40, 40), abs=1e-9)
