@@ -9,7 +9,7 @@ from typing import Any
 from aunet.errors import InputError
 from aunet.names import check_name
 from pipelines.store.artifacts import VerbResult
-from pipelines.targets.by_name import TARGETS, JobsOf
+from pipelines.targets.by_name import TARGETS, SentJobsOf
 from pipelines.targets.submission import State
 
 
@@ -46,7 +46,7 @@ def job(
     logs: bool = False,
     stop: bool = False,
     namespace: str = "default",
-    targets: Mapping[str, JobsOf] = TARGETS,
+    targets: Mapping[str, SentJobsOf] = TARGETS,
 ) -> JobState:
     """The state of the job that `submit` gave this id.
 

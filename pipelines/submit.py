@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from aunet.errors import InputError
 from pipelines.settings.run_config import RunConfig
-from pipelines.targets.by_name import TARGETS, JobsOf
+from pipelines.targets.by_name import SENDING, JobsOf
 from pipelines.targets.schedule import name_of, render_schedule
 from pipelines.targets.submission import State, Submission, Submitted, submission
 
@@ -23,7 +23,7 @@ def submit(
     dry_run: bool = False,
     wait: bool = False,
     now: bool = False,
-    targets: Mapping[str, JobsOf] = TARGETS,
+    targets: Mapping[str, JobsOf] = SENDING,
 ) -> Submitted:
     """Send a job, once: what runs or has succeeded already is not sent again, what failed or was stopped is.
 

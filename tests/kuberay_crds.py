@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.conftest import SAMPLE_DATA
+from tests.conftest import NEEDS_SAMPLE_DATA, SAMPLE_DATA
 
 VERSIONS = ("v1.5.1", "v1.7.0")
 
@@ -22,7 +22,7 @@ def schema_of(version: str, plural: str) -> dict[str, Any]:
     """The schema of `v1` in KubeRay's CRD."""
     path = Path(os.environ.get(SAMPLE_DATA) or "nowhere", "kuberay_crds", version, f"ray.io_{plural}.yaml")
     if not path.is_file():
-        pytest.skip(f"needs the sample data: {SAMPLE_DATA} names no folder with kuberay_crds {version}")
+        pytest.skip(f"{NEEDS_SAMPLE_DATA}, with kuberay_crds {version}")
     versions = yaml.safe_load(path.read_text())["spec"]["versions"]
     return next(entry["schema"]["openAPIV3Schema"] for entry in versions if entry["name"] == "v1")
 

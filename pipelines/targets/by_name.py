@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 from aunet.errors import InputError
 from pipelines.targets.local_jobs import LocalJobs
-from pipelines.targets.submission import Jobs
+from pipelines.targets.submission import Jobs, SentJobs
 
 JobsOf = Callable[[str], Jobs]
 """The jobs of a target, given the namespace of Kubernetes."""
+SentJobsOf = Callable[[str], SentJobs]
 
 
-def _kubeflow(namespace: str) -> Jobs:
+def _kubeflow(namespace: str) -> SentJobs:
     try:
         kubeflow = importlib.import_module("pipelines.targets.kubeflow")
     except ImportError as error:
@@ -25,9 +26,9 @@ def _kubeflow(namespace: str) -> Jobs:
     return kubeflow.KubeflowJobs(namespace)
 
 
-TARGETS: dict[str, JobsOf] = {
+SENDING: dict[str, JobsOf] = {
     "local": lambda namespace: LocalJobs(),
     "ray": lambda namespace: importlib.import_module("pipelines.targets.ray_jobs").RayJobs(),
     "kuberay": lambda namespace: importlib.import_module("pipelines.targets.kuberay").KubeRayJobs(namespace),
-    "kubeflow": _kubeflow,
 }
+TARGETS: dict[str, SentJobsOf] = {**SENDING, "kubeflow": _kubeflow}

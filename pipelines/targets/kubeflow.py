@@ -28,7 +28,7 @@ from pipelines.targets.image import image_problem
 from pipelines.targets.kubeflow_pipeline import build_pipeline, compile_pipeline
 from pipelines.targets.patching import with_patch_text
 from pipelines.targets.steps import PARAMETERS, ROOT, parameter_values
-from pipelines.targets.submission import JOB, State, Submission, Submitted, submission
+from pipelines.targets.submission import JOB, State, Submitted, submission
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"
 """Environment variable: address of the Kubeflow Pipelines API, or `local`: run the pipeline here, without a cluster."""
@@ -170,14 +170,6 @@ class KubeflowJobs:
             cron, once = f"0 {config.cluster.schedule}", {"no_catchup": True, "max_concurrency": 1}
             made = self.client.create_recurring_run(experiment, name, cron_expression=cron, **once, **common)
             return self._submitted(name, "SCHEDULED", made.recurring_run_id, sent=True)
-
-    def render(self, submission: Submission) -> str:
-        """A pipeline is rendered by `submit_pipeline`."""
-        raise NotImplementedError
-
-    def send(self, submission: Submission) -> None:
-        """A pipeline is sent by `send_pipeline`."""
-        raise NotImplementedError
 
     def state(self, id: str) -> State | None:
         """How the newest run of this name stands; SCHEDULED for a recurring run."""

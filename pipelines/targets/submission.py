@@ -115,19 +115,11 @@ class Submitted(VerbResult):
         return self.job_exit_code or 0
 
 
-class Jobs(Protocol):
-    """A target: where jobs run."""
-
-    def render(self, submission: Submission) -> str:
-        """What would be sent, as YAML."""
-        ...
+class SentJobs(Protocol):
+    """The jobs of a target, however they were sent."""
 
     def state(self, id: str) -> State | None:
         """How the job stands; None: no job has this id."""
-        ...
-
-    def send(self, submission: Submission) -> None:
-        """Start it, in place of one of the same id that has ended."""
         ...
 
     def follow(self, id: str) -> State:
@@ -140,6 +132,18 @@ class Jobs(Protocol):
 
     def stop(self, id: str) -> None:
         """End it."""
+        ...
+
+
+class Jobs(SentJobs, Protocol):
+    """A target that runs one verb as one job; a pipeline is sent in another way."""
+
+    def render(self, submission: Submission) -> str:
+        """What would be sent, as YAML."""
+        ...
+
+    def send(self, submission: Submission) -> None:
+        """Start it, in place of one of the same id that has ended."""
         ...
 
 
