@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -22,9 +23,8 @@ def chromium() -> Iterator[Any]:
     program = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     if program is None or importlib.util.find_spec("playwright") is None:
         pytest.skip(NEEDS_BROWSER)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
+    driver = importlib.import_module("playwright.sync_api")  # in a group of its own, so type checkers do without it
+    with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
