@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.measuring.candidates import find_ledger
-from pipelines.measuring.promotion import begun_ledger, repair
+from pipelines.measuring.gating.candidates import find_ledger
+from pipelines.measuring.gating.promotion import begun_ledger, repair
 from pipelines.pages.ledger_table import print_entries
 from pipelines.settings.run_config import RegisterConfig
 from pipelines.store.artifacts import VerbResult

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from aunet.errors import InputError
-from pipelines.measuring.candidates import candidate
-from pipelines.measuring.promotion import propose
-from pipelines.measuring.rehearsal import Rehearse, rehearse
+from pipelines.measuring.gating.candidates import candidate
+from pipelines.measuring.gating.promotion import propose
+from pipelines.measuring.gating.rehearsal import Rehearse, rehearse
 from pipelines.store.artifacts import VerbResult
 from pipelines.tracking.address import check_tracking
 

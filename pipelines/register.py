@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from pipelines.measuring.evidence import read_evidence
-from pipelines.measuring.promotion import propose, unfenced
-from pipelines.measuring.rehearsal import Rehearse, rehearse
+from pipelines.measuring.gating.evidence import read_evidence
+from pipelines.measuring.gating.promotion import propose, unfenced
+from pipelines.measuring.gating.rehearsal import Rehearse, rehearse
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.artifacts import Outlook, RegisteredModel, Report, TrainedRun
 from pipelines.tracking import registry

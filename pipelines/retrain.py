@@ -16,10 +16,10 @@ from typing import Any
 from aunet.config import AugmentConfig, FusionConfig
 from aunet.errors import InputError, Unavailable
 from pipelines.evaluate import evaluate
-from pipelines.measuring.evidence import read_evidence
-from pipelines.measuring.frozen import check_apart
-from pipelines.measuring.promotion import begun_ledger, repair, update_figures
-from pipelines.measuring.ticks import EndedTick, FrozenSet, frozen_set, moment, news
+from pipelines.measuring.gating.evidence import read_evidence
+from pipelines.measuring.gating.frozen import check_apart
+from pipelines.measuring.gating.promotion import begun_ledger, repair, update_figures
+from pipelines.measuring.gating.ticks import EndedTick, FrozenSet, frozen_set, moment, news
 from pipelines.preprocess import outlook, preprocess
 from pipelines.register import register
 from pipelines.runtime.code_version import code_version

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 
 from aunet.errors import InputError, Unavailable
-from pipelines.measuring.candidates import find_ledger
+from pipelines.measuring.gating.candidates import find_ledger
 from pipelines.store.artifacts import VerbResult
 from pipelines.store.hashes import digest
 from pipelines.store.layout import CHAMPION

@@ -18,8 +18,8 @@ import pytest
 from aunet.categories import Categories, Category
 from aunet.evaluation.outcomes import COLUMNS, Fate, Outcomes
 from pipelines import presets
+from pipelines.measuring.gating.rehearsal import Rehearsal
 from pipelines.measuring.outcome_table import to_parquet
-from pipelines.measuring.rehearsal import Rehearsal
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import to_json
 from pipelines.store import storage

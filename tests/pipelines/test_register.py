@@ -10,9 +10,9 @@ import pytest
 from aunet.errors import InputError
 from pipelines import presets
 from pipelines.evaluate import find_report
-from pipelines.measuring.evidence import read_evidence
+from pipelines.measuring.gating.evidence import read_evidence
+from pipelines.measuring.gating.promotion import update_figures
 from pipelines.measuring.outcome_table import to_parquet
-from pipelines.measuring.promotion import update_figures
 from pipelines.register import register as register_rehearsed
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig

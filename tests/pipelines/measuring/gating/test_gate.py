@@ -11,9 +11,9 @@ import pytest
 from aunet.categories import Categories, Category
 from aunet.errors import InputError
 from aunet.evaluation.outcomes import ImageCounts
-from pipelines.measuring.evidence import Evidence
-from pipelines.measuring.gate import Findings, Incumbent, judge
-from pipelines.measuring.rehearsal import Rehearsal
+from pipelines.measuring.gating.evidence import Evidence
+from pipelines.measuring.gating.gate import Findings, Incumbent, judge
+from pipelines.measuring.gating.rehearsal import Rehearsal
 from pipelines.settings.run_config import RegisterConfig
 from tests.promotions import entry
 

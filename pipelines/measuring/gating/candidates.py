@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from aunet.config_json import from_json
 from aunet.errors import InputError
-from pipelines.measuring.evidence import Evidence, read_evidence
+from pipelines.measuring.gating.evidence import Evidence, read_evidence
 from pipelines.settings.run_config import RegisterConfig
 from pipelines.store import storage
 from pipelines.store.layout import CHAMPION, Store

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from aunet.errors import InputError
-from pipelines.measuring.evidence import Evidence, champion_evidence
-from pipelines.measuring.frozen import check_frozen, golden_images, moved_into_training
-from pipelines.measuring.gate import Findings, Incumbent, judge
-from pipelines.measuring.rehearsal import Rehearsal, Rehearse, rehearse
+from pipelines.measuring.gating.evidence import Evidence, champion_evidence
+from pipelines.measuring.gating.frozen import check_frozen, golden_images, moved_into_training
+from pipelines.measuring.gating.gate import Findings, Incumbent, judge
+from pipelines.measuring.gating.rehearsal import Rehearsal, Rehearse, rehearse
 from pipelines.settings.run_config import RegisterConfig
 from pipelines.store import storage
 from pipelines.store.layout import PreparedFolder, Store

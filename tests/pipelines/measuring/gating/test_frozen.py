@@ -15,7 +15,7 @@ from PIL import Image
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.data.shards import ShardReader
-from pipelines.measuring.frozen import NUM_GOLDEN, check_frozen, golden_images, moved_into_training
+from pipelines.measuring.gating.frozen import NUM_GOLDEN, check_frozen, golden_images, moved_into_training
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.artifacts import PreparedData
 from tests.preparing import config_of, preprocess_here

@@ -17,8 +17,8 @@ from aunet.config import AugmentConfig, FusionConfig
 from aunet.config_json import to_json
 from aunet.data.shapes import make_scene
 from aunet.errors import InputError
-from pipelines.measuring import trial
-from pipelines.measuring.rehearsal import rehearse
+from pipelines.measuring.gating import trial
+from pipelines.measuring.gating.rehearsal import rehearse
 from pipelines.store.hashes import write_hashes
 from tests.promotions import make_model
 from tests.tiny import CATEGORIES, TINY

@@ -1,4 +1,4 @@
-"""A fresh process that loads models and labels a few images: `python -m pipelines.measuring.trial OUT < request`.
+"""A fresh process that loads models and labels a few images: `python -m …gating.trial OUT < request`.
 
 The request is `rehearsal`'s, in JSON; the answer is written to the file OUT.
 """

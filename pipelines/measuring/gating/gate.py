@@ -9,8 +9,8 @@ from typing import Any, Literal
 from aunet.categories import Categories, difference
 from aunet.evaluation.comparison import Comparison, compare
 from aunet.evaluation.outcomes import ImageCounts
-from pipelines.measuring.evidence import Evidence
-from pipelines.measuring.rehearsal import Rehearsal
+from pipelines.measuring.gating.evidence import Evidence
+from pipelines.measuring.gating.rehearsal import Rehearsal
 from pipelines.settings.run_config import RegisterConfig, to_json
 from pipelines.store.ledger import LedgerEntry
 

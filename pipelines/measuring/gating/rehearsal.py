@@ -18,7 +18,7 @@ from aunet.documents import read_object
 from aunet.errors import InputError
 from pipelines.store import storage
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PATIENCE = 1800
 """Seconds that a process may take."""
 MAX_REASON = 300
@@ -110,7 +110,7 @@ def in_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch, "answer.json")
-        command = [sys.executable, "-m", "pipelines.measuring.trial", str(out)]
+        command = [sys.executable, "-m", "pipelines.measuring.gating.trial", str(out)]
         try:
             done = subprocess.run(
                 command,

@@ -10,8 +10,8 @@ import pytest
 
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
-from pipelines.measuring.evidence import read_evidence
-from pipelines.measuring.promotion import propose
+from pipelines.measuring.gating.evidence import read_evidence
+from pipelines.measuring.gating.promotion import propose
 from pipelines.settings.run_config import RegisterConfig
 from pipelines.store.layout import Store
 from pipelines.store.run_folder import RunFolder
