@@ -38,11 +38,14 @@ RUN apt-get update \
     && useradd --uid 1000 --gid users --home-dir /ray --create-home --shell /bin/bash ray
 WORKDIR /app
 COPY constraints.txt pyproject.toml ./
-# Installed into the system's Python: login shells, which the cluster launcher uses, reset PATH to /usr/local/bin.
+# Installed into the system's Python: login shells, which the cluster launcher uses, reset PATH to /usr/local/bin. Python
+# compiles the modules now, because the user of the image may not write there: every process would do it again. Nobody
+# links against Triton's static libraries (170 MB) or runs the libraries' tests (170 MB).
 RUN --mount=type=bind,from=operator,source=/wheels,target=/wheels \
-    sed -n '/^uv==/,/[^\\]$/p' constraints.txt > /tmp/uv.txt \
-    && pip install --no-cache-dir --require-hashes -r /tmp/uv.txt \
-    && uv pip install --system --no-cache -c constraints.txt -r pyproject.toml --extra pipelines /wheels/*.whl
+    --mount=type=bind,from=operator,source=/venv/bin,target=/installer \
+    /installer/uv pip install --system --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml \
+    --extra pipelines --extra timm --extra samples /wheels/*.whl \
+    && find /usr/local/lib \( -path '*/triton/*.a' -o -path '*/tests/*' \) -delete
 COPY aunet aunet
 COPY pipelines pipelines
 COPY jobs jobs
@@ -52,14 +55,18 @@ ENV HOME=/ray \
     PYTHONUNBUFFERED=1 \
     RAY_USAGE_STATS_ENABLED=0
 # If the code or the operator cannot be imported, the build fails here, not the job on the cluster.
-RUN python -m jobs --help > /dev/null && python -c "import aunet_ops, ray; assert aunet_ops.kernel_status()[0].compiled"
+RUN python -m compileall -q . \
+    && python -m jobs --help > /dev/null \
+    && python -c "import aunet_ops, ray; assert aunet_ops.kernel_status()[0].compiled"
 USER 1000:100
 WORKDIR /ray
 
 # --- with kfp, which pins its libraries tightly: only for the steps of a pipeline -----------------------------------
 FROM base AS pipeline
 USER root
-RUN cd /app && uv pip install --system --no-cache -c constraints.txt -r pyproject.toml --extra pipelines --extra kubeflow
+RUN --mount=type=bind,from=operator,source=/venv/bin,target=/installer \
+    cd /app && /installer/uv pip install --system --no-cache --compile-bytecode -c constraints.txt -r pyproject.toml \
+    --extra pipelines --extra kubeflow
 USER 1000:100
 
 # --- what `docker build` produces ---------------------------------------------------------------------------------

@@ -21,13 +21,19 @@ CPP_SOURCES := $(shell find ops/csrc tests/ops -name '*.cpp' -o -name '*.h' -o -
 BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py benchmarks/serving.py
 TEST_ARGS ?=
 
-.PHONY: help demo test test-slow test-browser image-test certificate check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests kind setup
+.PHONY: help demo weights test test-slow test-browser image-test certificate check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests kind setup
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## the main job on generated scenes: data, training, evaluation, registered model, pictures
 	@$(BIN)/python -m jobs run shapes_smoke
+
+weights: $(READY)  ## the demo's model, trained if it is not yet, in build/weights for `predict --model`
+	@$(BIN)/python -m jobs train shapes_smoke | tail -1 | \
+		$(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["model_uri"])' > .venv/.weights
+	@mkdir -p build && rm -rf build/weights && cp -r "$$(cat .venv/.weights)" build/weights && rm .venv/.weights
+	@echo "weights: build/weights"
 
 test: $(READY)  ## the test suite, in two processes (TEST_ARGS="tests/aunet -k fusion" narrows it)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
@@ -40,7 +46,7 @@ test-browser: $(READY) $(BROWSER_READY)  ## the report in headless Chromium: key
 		{ echo "no Chromium on this machine; on Debian: apt-get install chromium" >&2; exit 1; }
 	@$(BIN)/python -m pytest -q tests/pipelines/pages/test_in_a_browser.py $(TEST_ARGS)
 
-image-test: $(READY)  ## build the image with buildah and use it: root, a network, 25 GB, half an hour
+image-test: $(READY)  ## build the image with buildah and use it: root, a network, 30 GB, half an hour
 	@AUNET_IMAGE_TEST=1 AUNET_IMAGE_RESULT=benchmarks/results/image.json \
 		$(BIN)/python -m pytest -q -s -m slow tests/end_to_end/test_image.py
 

@@ -231,13 +231,17 @@ class AugmentConfig:
     max_size: InputSide = 1000
     """Limit of the longer side in pixels."""
     scale: tuple[Factor, Factor] = (1.0, 1.0)
-    """Range of an extra random factor on the size, in training."""
+    """Range of an extra random factor on the size, in training: (0.1, 2.0) with a `crop` is large-scale jitter."""
+    scale_draw: Literal["log_uniform", "uniform"] = "log_uniform"
+    """How the factor is drawn: halved as often as doubled, or (large-scale jitter) evenly over the range."""
     crop: tuple[Side, Side] | None = None
     """(height, width) of a random crop in training, padded where the image is smaller."""
     flip: bool = True
     """Mirror half of the training samples."""
     color: Share = 0.0
     """Strength of random brightness, contrast, saturation (± this share) and hue (a quarter of it)."""
+    copy_paste: Share = 0.0
+    """Chance of a training image to get things of another image of its step pasted over it."""
     test_scales: tuple[Factor, ...] = (1.0,)
     """Multi-scale testing: factors on the size in evaluation; their predictions are merged before fusion."""
     test_flip: bool = False

@@ -69,6 +69,20 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not a number of JSON")
 
 
+def decoder() -> json.JSONDecoder:
+    """A decoder that accepts the numbers that `read_json` accepts; half a surrogate is the caller's to refuse."""
+    return json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
+def has_half_surrogate(value: Any) -> bool:
+    """Whether a text of a decoded value is not Unicode."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _in_words(error: ValueError) -> str:
     """The reason, without the value: a number of thousands of digits, or an endless text."""
     if isinstance(error, UnicodeDecodeError | UnicodeEncodeError):

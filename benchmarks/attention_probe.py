@@ -1,6 +1,6 @@
 """Does attention help the background? The cheap first judge: many short paired runs on a frozen trunk.
 
-    AUNET_SAMPLE_DATA=/path/to/samples python benchmarks/attention_probe.py scenes|camvid \
+    AUNET_SAMPLE_DATA=/path/to/samples python benchmarks/attention_probe.py scenes|ambiguous|camvid \
         [--seeds 8] [--rows e2e gain …] [--cache DIR] [--summary]
 
 Backbone, RPN and foreground are trained once, as those of an `e2e` network, and frozen. What the background branch
@@ -54,7 +54,9 @@ from pipelines.settings.variants import table_1_row
 from pipelines.training.optimization import build_optimizer, learning_rate
 
 METRICS = ("PQ_st", "mIoU", "cross_entropy", "PQ")
-TRUNK_STEPS, STEPS, BATCH = {"scenes": 600, "camvid": 400}, {"scenes": 300, "camvid": 120}, 8
+TRUNK_STEPS = {"scenes": 600, "ambiguous": 600, "camvid": 400}
+STEPS = {"scenes": 300, "ambiguous": 300, "camvid": 120}
+BATCH = 8
 
 
 def changed(row: str, **attention: object) -> Callable[[RunConfig], AUNetConfig]:
@@ -104,8 +106,8 @@ class Seen:
 
 def base_config(data: str) -> RunConfig:
     """The preset that is probed; CamVid at two thirds of its size."""
-    if data == "scenes":
-        return presets.shapes_smoke()
+    if data != "camvid":
+        return {"scenes": presets.shapes_smoke, "ambiguous": presets.shapes_ambiguous}[data]()
     base = presets.camvid_lite0()
     augment = replace(base.augment, short_sides=(240,), max_size=320, crop=(192, 256), scale=(0.6, 1.3))
     return replace(base, augment=augment, fusion=replace(base.fusion, stuff_area=800))
@@ -251,7 +253,7 @@ def measure(
 def main() -> None:
     """Do what is missing, seed by seed, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", choices=("scenes", "camvid"))
+    parser.add_argument("data", choices=list(STEPS))
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--cache", type=Path, default=Path("build/attention_probe"))

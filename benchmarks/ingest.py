@@ -4,7 +4,8 @@
 
 Generated scenes of 640×480 (JPEG and panoptic PNG), resized to a short side of 600 as in `coco_r50`, two images per
 batch as on each of eight GPUs, two decoding processes or tasks. Feeds take turns, three times each; the median counts.
-The time of a batch ends when the network could use it: masks expanded, on the CPU. Prints tables and writes
+The time of a batch ends when the network could use it: masks expanded, on the CPU, by one thread. Beside images per
+second stands the CPU time of all processes, which other work on the machine changes less. Prints tables and writes
 `benchmarks/results/ingest.json`. Runs for five minutes on two cores.
 """
 
@@ -33,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from aunet.data.augment import Geometry, augment
 from aunet.data.coco_panoptic import decode_image, decode_panoptic
 from aunet.data.sample import decode_sample, pack, pack_target
-from benchmarks.machine import cpu_name, proportional_bytes, with_descendants
+from benchmarks.machine import cpu_name, cpu_seconds, proportional_bytes, with_descendants
 from pipelines import presets
 from pipelines.data.ingest import FIRST_BATCHES, StepDecoder, training_batches
 from pipelines.data.sample_plan import SamplePlan
@@ -111,20 +112,21 @@ def feed_batches(prepared_uri: str, kind: Any, epochs: int) -> Iterator[Any]:
     return (batch.to("cpu") for batch in batches)
 
 
-def rate(start: Callable[[], Iterator[Any]], count: int) -> tuple[float, float]:
-    """Seconds to the first batch, and images per second once the feed has settled."""
+def rate(start: Callable[[], Iterator[Any]], count: int) -> tuple[float, float, float]:
+    """Seconds to the first batch; once the feed has settled, images per second, and seconds of CPU for each image."""
     started = time.perf_counter()
     batches = start()
     next(batches)
     first = time.perf_counter() - started
     for _ in range(SETTLED - 1):
         next(batches)
-    settled = time.perf_counter()
+    settled, cpu = time.perf_counter(), cpu_seconds(os.getpid())
     for _ in range(count - SETTLED):
         next(batches)
-    seconds = time.perf_counter() - settled
+    seconds, cpu = time.perf_counter() - settled, cpu_seconds(os.getpid()) - cpu
     del batches
-    return first, (count - SETTLED) * BATCH / seconds
+    images = (count - SETTLED) * BATCH
+    return first, images / seconds, cpu / images
 
 
 def compare_feeds(raw: Path, prepared_uri: str, epochs: int) -> dict[str, Any]:
@@ -134,18 +136,20 @@ def compare_feeds(raw: Path, prepared_uri: str, epochs: int) -> dict[str, Any]:
         "torch": functools.partial(feed_batches, prepared_uri, "torch", epochs),
         "ray": functools.partial(feed_batches, prepared_uri, "ray", epochs),
     }
-    timings: dict[str, list[tuple[float, float]]] = {name: [] for name in feeds}
+    timings: dict[str, list[tuple[float, float, float]]] = {name: [] for name in feeds}
     for _ in range(ROUNDS):
         for name, start in feeds.items():
             timings[name].append(rate(start, count))
-    first, rates = (
-        {name: statistics.median(pair[k] for pair in pairs) for name, pairs in timings.items()} for k in (0, 1)
+    first, rates, cpu = (
+        {name: statistics.median(one[k] for one in rounds) for name, rounds in timings.items()} for k in range(3)
     )
     return {
         "images per second": rates,
-        "images per second, all rounds": {name: [r for _, r in pairs] for name, pairs in timings.items()},
+        "images per second, all rounds": {name: [one[1] for one in rounds] for name, rounds in timings.items()},
+        "milliseconds of CPU per image": {name: 1e3 * seconds for name, seconds in cpu.items()},
         "seconds to the first batch": first,
         "ratios": {"torch / plain": rates["torch"] / rates["plain"], "ray / torch": rates["ray"] / rates["torch"]},
+        "ratios of CPU": {"torch / plain": cpu["plain"] / cpu["torch"], "ray / torch": cpu["torch"] / cpu["ray"]},
     }
 
 
@@ -207,30 +211,33 @@ def memory(prepared_uri: str, kind: str, epochs: int) -> list[float]:
 
 
 def preparing(config: RunConfig) -> tuple[str, dict[str, float]]:
-    """`preprocess` beside reading, hashing and writing the same bytes, both with two processes that run already."""
+    """`preprocess` beside reading, decoding, hashing and writing the same files once, by two processes that run."""
     from pipelines.preprocess import preprocess
 
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), cpu_seconds(os.getpid())
     uri = preprocess(config).uri
-    took = time.perf_counter() - started
+    took, cpu_took = time.perf_counter() - started, cpu_seconds(os.getpid()) - cpu
     files = [p for p in Path(config.data.root).rglob("*") if p.suffix in (".jpg", ".png")]
     with multiprocessing.get_context("forkserver").Pool(WORKERS) as pool, tempfile.TemporaryDirectory() as folder:
-        pool.map(abs, range(WORKERS))
-        started = time.perf_counter()
-        pool.starmap(copy_hashed, [(path, folder) for path in files], chunksize=16)
-        bound = time.perf_counter() - started
+        pool.map(abs, range(WORKERS))  # its processes have imported this file then
+        started, cpu = time.perf_counter(), cpu_seconds(os.getpid())
+        pool.starmap(copy_decoded, [(path, folder) for path in files], chunksize=16)
+        bound, cpu_bound = time.perf_counter() - started, cpu_seconds(os.getpid()) - cpu
     megabytes = sum(p.stat().st_size for p in files) / 1e6
     images = len(files) // 2
     return uri, {
         "images per second": images / took,
-        "read, hash and write: images per second": images / bound,
+        "read, decode, hash and write: images per second": images / bound,
         "ratio": bound / took,
+        "ratio of CPU": cpu_bound / cpu_took,
+        "milliseconds of CPU per image": 1e3 * cpu_took / images,
         "megabytes": megabytes,
     }
 
 
-def copy_hashed(path: Path, folder: str) -> str:
+def copy_decoded(path: Path, folder: str) -> str:
     data = path.read_bytes()
+    (decode_image if path.suffix == ".jpg" else decode_panoptic)(data)
     (Path(folder) / f"{path.parent.name}-{path.name}").write_bytes(data)
     return hashlib.sha256(data).hexdigest()
 
@@ -258,6 +265,7 @@ def main() -> None:
     from aunet.data.shapes import write_scenes
     from pipelines.runtime.cluster import connect
 
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["AUNET_STORE"] = storage.join(folder, "store")
         connect(num_cpus=WORKERS)
@@ -269,6 +277,7 @@ def main() -> None:
         record: dict[str, Any] = {
             "hardware": cpu_name(),
             "date": time.strftime("%Y-%m-%d"),
+            "load": [round(value, 1) for value in os.getloadavg()],
             "torch": torch.__version__,
             "images": arguments.images,
             "preprocess": prepared,

@@ -23,8 +23,24 @@ def with_descendants(pid: int) -> Iterator[int]:
     """A process and all that it started, directly or not."""
     yield pid
     for task in Path(f"/proc/{pid}/task").glob("*"):
-        for child in (task / "children").read_text().split():
+        try:
+            children = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for child in children:
             yield from with_descendants(int(child))
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and of all that it started and that still run."""
+    ticks = 0
+    for each in with_descendants(pid):
+        try:
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def proportional_bytes(pid: int) -> int:

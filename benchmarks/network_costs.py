@@ -31,8 +31,9 @@ DATA = {
     "cityscapes": (8, 11, (1024, 2048)),
     "camvid": (3, 8, (360, 480)),
     "shapes": (6, 7, (128, 160)),
+    "shapes_ambiguous": (6, 3, (128, 160)),
 }
-"""By the first word of a preset: numbers of things and stuff, and the usual size of an image."""
+"""By a preset's name or its first word: numbers of things and stuff, and the usual size of an image."""
 
 TIMM_BACKBONES = (
     "timm:convnext_tiny",
@@ -50,7 +51,7 @@ def all_costs() -> dict[str, Any]:
     named: dict[str, Any] = {}
     for name, preset in PRESETS.items():
         config = preset()
-        things, stuff, image = DATA[name.split("_")[0]]
+        things, stuff, image = DATA.get(name) or DATA[name.split("_")[0]]
         size = tuple(-(-side // 32) * 32 for side in evaluation_size(*image, config.augment))
         key = json.dumps([to_json(config.model), size, things, stuff])
         if key not in counted:

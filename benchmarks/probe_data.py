@@ -1,4 +1,4 @@
-"""The images of attention_probe.py: generated scenes, or CamVid."""
+"""The images of attention_probe.py: generated scenes of both kinds, or CamVid."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from pipelines.settings.recipes import sample_folder
 
 def load(data: str) -> tuple[Categories, list[Sample], list[Sample]]:
     """Training and validation images."""
-    if data == "scenes":
-        return shapes.CATEGORIES, scenes("train", 320), scenes("val", 128)
+    if data != "camvid":
+        kind = "landscape" if data == "scenes" else "ambiguous"
+        return shapes.KINDS[kind][1], scenes("train", 320, kind), scenes("val", 128, kind)
     folder = Path(sample_folder("camvid_panoptic"))
     read = {split: read_folder(folder, split) for split in ("train", "val")}
     return read["val"][0], read["train"][1], read["val"][1]
 
 
-def scenes(split: Any, count: int) -> list[Sample]:
+def scenes(split: Any, count: int, kind: shapes.Kind) -> list[Sample]:
+    draw, categories = shapes.KINDS[kind]
     samples = []
     for index in range(count):
-        drawn, encoded = shapes.make_scene(0, split, index, 128, 160), io.BytesIO()
+        drawn, encoded = draw(0, split, index, 128, 160), io.BytesIO()
         Image.fromarray(drawn.image).save(encoded, "PNG")
-        samples.append(sample(index, encoded.getvalue(), encode_panoptic(drawn.ids), drawn.segments, shapes.CATEGORIES))
+        samples.append(sample(index, encoded.getvalue(), encode_panoptic(drawn.ids), drawn.segments, categories))
     return samples
 
 

@@ -43,6 +43,8 @@ def verb_help(program: str, verb: Verb, operands: Mapping[str, str]) -> str:
     options = "\n".join(_own_options(verb))
     blocks = [f"usage: {usage} [--option value …]" if "--" in options else f"usage: {usage}", verb.summary]
     blocks += [f"options:\n{options}"] if options else []
+    for name, section in verb.options.sections().items():
+        blocks += _sections(section, name)
     if preset := operands.get("preset"):
         blocks += _sections(PRESETS[preset](), "")
     elif verb.has_preset:

@@ -41,8 +41,15 @@ class Options:
     @classmethod
     def named(cls) -> dict[str, dataclasses.Field[Any]]:
         """The fields that are given by name, by their option: `--dry-run`."""
-        others = [field for field in dataclasses.fields(cls) if field.name not in ("config", *cls.operands())]
+        apart = ("config", *cls.operands(), *cls.sections())
+        others = [field for field in dataclasses.fields(cls) if field.name not in apart]
         return {f"--{field.name.replace('_', '-')}": field for field in others}
+
+    @classmethod
+    def sections(cls) -> dict[str, Any]:
+        """The fields that hold settings, which are given by dotted names, and their defaults: `--cluster.image`."""
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        return {name: value for name, value in defaults.items() if dataclasses.is_dataclass(value)}
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of the verb's function."""
@@ -108,6 +115,8 @@ class SubmitOptions(RunOptions):
     """A verb on a preset, and where it is to run."""
 
     verb: str = operand(0)
+    """Verb with a preset; predict, export, compare, score, lint-data, verify, gc and doctor are sent without one, see
+    `submit predict --help`."""
     target: Literal["local", "ray", "kuberay", "kubeflow"] = "local"
     """local (this machine), ray (the cluster at RAY_ADDRESS), kuberay or kubeflow."""
     dry_run: bool = False
@@ -144,7 +153,7 @@ class PredictOptions(Options):
     model: str
     """Model: models:/NAME@ALIAS, models:/NAME/VERSION, or the URI of a model folder."""
     images: str
-    """Folder or URI of the images, or one image."""
+    """Folder or URI of the images, or one image, or prepared data."""
     out: str
     """Folder or URI to write to."""
     overlays: bool = False

@@ -5,23 +5,25 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, TextIO, get_type_hints
+from typing import Any, TextIO, cast, get_type_hints
 
 from aunet.errors import InputError
+from jobs.command_options import ADDRESSES, NOT_SENT, CommandJob, CommandOptions, of_the_job
 from jobs.help import overview, verb_help
+from jobs.importing_options import FORMATS
 from jobs.options import Options
 from jobs.overrides import read_overrides, source_name
 from jobs.values import read_value, setting_types
 from jobs.verbs import VERBS, Verb
 from pipelines.presets import PRESETS
 from pipelines.settings.overrides import override
-from pipelines.settings.run_config import RunConfig, from_json
+from pipelines.settings.run_config import RunConfig, from_json, to_json
 
 PROGRAM = "python -m jobs"
 HELP = ("-h", "--help")
-SENDABLE = [verb.name for verb in VERBS.values() if verb.has_preset and verb.name not in ("submit", "prove")]
-"""Verbs that `submit` sends: `prove` kills what it has started itself."""
-CHOICES = {"verb": SENDABLE, "preset": list(PRESETS)}
+SENDABLE = [verb.name for verb in VERBS.values() if verb.has_preset and verb.name not in NOT_SENT]
+"""Verbs that `submit` sends with a preset."""
+CHOICES = {"verb": [*SENDABLE, *ADDRESSES], "preset": list(PRESETS), "format": list(FORMATS)}
 """What an operand may be, for those that are one of a few names."""
 
 
@@ -49,6 +51,8 @@ def parse(words: Sequence[str], out: TextIO, program: str = PROGRAM) -> tuple[Ve
     if verb is None:
         raise InputError(_unknown("verb", words[0], VERBS))
     names = verb.options.operands()
+    if verb.name == "submit" and (sent := VERBS.get(words[1] if len(words) > 1 else "")) and sent.name not in SENDABLE:
+        return _command(sent, list(words[2:]), out, program)
     operands = _operands(verb, names, words[1:])
     rest = list(words[1 + len(operands) :])
     if any(word in HELP for word in rest):
@@ -61,6 +65,22 @@ def parse(words: Sequence[str], out: TextIO, program: str = PROGRAM) -> tuple[Ve
         raise InputError(f"{verb.name}: no {name} given; {cure}")
     help_line = f"all options: {' '.join([program, verb.name, *operands.values()])} --help"
     return verb, _options(verb, operands, _by_option(rest, help_line), help_line)
+
+
+def _command(sent: Verb, words: list[str], out: TextIO, program: str) -> tuple[Verb, Any]:
+    """`submit` of a verb without a preset, followed by that verb's own words and by those of the job."""
+    if (reason := NOT_SENT.get(sent.name)) is not None:
+        raise InputError(f"submit {sent.name}: {reason}")
+    job = Verb(f"submit {sent.name}", f"{sent.summary}; as a job", CommandOptions)
+    if any(word in HELP for word in words):
+        out.write(verb_help(program, job, {}) + "\n" + verb_help(program, sent, {}))
+        raise HelpShown
+    own, settings = of_the_job(words)
+    _, options = parse([sent.name, *own], out, program)
+    help_line = f"all options: {program} submit {sent.name} --help"
+    where = _options(job, {}, _by_option(settings, help_line), help_line)
+    command = CommandJob(verb=sent.name, options=options, settings=cast(CommandOptions, where))
+    return Verb("submit", job.summary, CommandJob, "jobs.commanding"), command
 
 
 def _operands(verb: Verb, names: Sequence[str], words: Sequence[str]) -> dict[str, str]:
@@ -100,6 +120,9 @@ def _options(verb: Verb, operands: dict[str, str], given: dict[str, list[str]], 
     if verb.has_preset:
         config = _preset(operands["preset"], given.get("--overrides"))
         types |= {f"--{name}": setting_type for name, setting_type in setting_types(config).items()}
+    sections = verb.options.sections()
+    for name, section in sections.items():
+        types |= {f"--{dotted}": kind for dotted, kind in setting_types(section, f"{name}.").items()}
     given = _spelled(given, types, help_line)
     switches = [option for option, field in named.items() if field.default is False]
     values, problems = _values(given, types, switches)
@@ -110,6 +133,10 @@ def _options(verb: Verb, operands: dict[str, str], given: dict[str, list[str]], 
     if problems:
         raise InputError(problems)
     own = {field.name: values.pop(option) for option, field in named.items() if option in values}
+    for name, section in sections.items():
+        changes = {option: values.pop(option) for option in list(values) if option.startswith(f"--{name}.")}
+        changes = {option.removeprefix(f"--{name}."): value for option, value in changes.items()}
+        own[name] = from_json(type(section), {**to_json(section), **changes}, name)
     if config is not None:
         own["config"] = override(config, {option.removeprefix("--"): value for option, value in values.items()})
     return verb.options(**operands, **own)

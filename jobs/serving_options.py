@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jobs.options import Options
+from pipelines.settings.cluster_config import ClusterConfig
+
+CLUSTER = ClusterConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,5 +37,13 @@ class ServeOptions(Options):
     """Pixels that an image may have; None: 89478485. Larger ones are answered with 413 and not decoded."""
     reload_seconds: float = 30.0
     """Between two looks at what the alias points to."""
+    gpus: float | None = None
+    """GPUs of each replica; if omitted, one where there are enough, on KubeRay where cluster.gpus_per_node is not 0."""
+    target: Literal["local", "kuberay"] = "local"
+    """local (this machine, or the cluster at RAY_ADDRESS), or kuberay: a RayService that stays."""
+    dry_run: bool = False
+    """Print the RayService that would be sent to KubeRay, and send nothing."""
+    cluster: ClusterConfig = CLUSTER
+    """Where it runs on KubeRay."""
     trust_exported: bool = False
     """Also load a program that export wrote, which can run any code: only if you trust whoever made it."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 from pipelines import evaluate as evaluation, train as training, tune as search
 from pipelines.preprocess import preprocess
+from pipelines.presets import PRESETS
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.artifacts import RegisteredModel, Report, TrainedRun, TunedWeights
 from pipelines.store.run_folder import RunFolder
 from pipelines.tracking.address import check_tracking
+from pipelines.training.advice import foreign_name
 from pipelines.training.identity import run_folder
 
 
@@ -29,6 +33,8 @@ def evaluate(config: RunConfig, run: str | None = None) -> Report:
 def register(config: RunConfig, run: str | None = None) -> RegisteredModel:
     """Register the model of the run at the URI `run`, which needs no data, by default the configuration's own."""
     check_tracking()
+    for text in foreign_name(config, PRESETS.get(config.name)):
+        print(f"warning: {text}", file=sys.stderr)
     from pipelines import register as registration  # imports MLflow, which takes seconds and no other stage here needs
 
     folder = RunFolder(storage.absolute(run)) if run else run_folder(config, preprocess(config))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.compare_options import CompareOptions
+from jobs.importing_options import ImportDataOptions
 from jobs.ledger_options import LedgerOptions, PromoteOptions, RollbackOptions
 from jobs.options import (
     ExportOptions,
@@ -27,6 +28,7 @@ from jobs.options import (
     SubmitOptions,
     VerifyOptions,
 )
+from jobs.preset_options import NewPresetOptions, PreviewOptions
 from jobs.serving_options import ServeOptions
 
 
@@ -82,6 +84,8 @@ VERBS = {
         Verb("run", "all of the above in order, skipping what already exists", PresetOptions),
         Verb("tune", "prepared data → the best loss weights λ1–λ4, and the study behind them", PresetOptions, STAGES),
         Verb("retrain", "one scheduled tick: new data? train, evaluate, promote; else nothing to do", PresetOptions),
+        Verb("new-preset", "a folder of raw data → a preset for it, every setting with its reason", NewPresetOptions),
+        Verb("preview", "a preset → a page of what the network will see, before it is trained", PreviewOptions),
         Verb("plan", "what would run, what it needs, and what cannot run", PlanOptions),
         Verb(
             "prove",
@@ -90,13 +94,21 @@ VERBS = {
             "jobs.proving",
         ),
         Verb(
-            "submit", "a verb and a preset → a job on this machine, Ray, KubeRay or Kubeflow", SubmitOptions, SUBMITTING
+            "submit",
+            "a verb, with its preset or without → a job on this machine, Ray, KubeRay, Kubeflow",
+            SubmitOptions,
+            SUBMITTING,
         ),
         Verb("job", "a submitted job → its state and its log", JobOptions),
         Verb("doctor", "this machine and what it can reach; each problem with the line that fixes it", Options),
         Verb("predict", "images → COCO panoptic PNGs and JSON, overlays on request", PredictOptions),
         Verb("serve", "a model → HTTP: image in, panoptic PNG and JSON out, until it is told to end", ServeOptions),
         Verb("export", "a model → one file for torch.export.load, compared with the original network", ExportOptions),
+        Verb(
+            "import-data",
+            "COCO, masks, LabelMe, CVAT, VOC, Mapillary, ADE20K, Cityscapes → one COCO panoptic folder, linted",
+            ImportDataOptions,
+        ),
         Verb("lint-data", "raw images and annotations → every defect, its rule, location and cure", LintDataOptions),
         Verb("ledger", "who became champion, when and why; --reconcile lets MLflow follow it", LedgerOptions),
         Verb("promote", "a measured model → champion, if the gate allows it", PromoteOptions),

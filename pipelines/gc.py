@@ -105,7 +105,7 @@ def _prepared(pool: PreparedPool) -> Iterator[Orphan]:
             kept |= {uri, *(folder.index_uri(split.index.name) for split in splits)}
             kept |= {folder.shard_uri(shard.name) for split in splits for shard in split.shards}
     keys = [Path(uri).stem for uri in files if uri.startswith(f"{pool.receipts_uri}/")]
-    for key, receipt in read_receipts(pool, keys).items():
+    for key, receipt in read_receipts(pool, keys):
         if receipt.shard and storage.join(pool.shards_uri, receipt.shard.name) in kept:
             kept.add(pool.receipt_uri(key))
     foreign = [file.path for uri, file in files.items() if uri not in kept and not pool.is_own(file.path)]

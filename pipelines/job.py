@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aunet.errors import InputError
+from aunet.errors import InputError, Unavailable
 from aunet.names import check_name
 from pipelines.store.artifacts import VerbResult
 from pipelines.targets.by_name import TARGETS, SentJobsOf
+from pipelines.targets.job_end import last_state, read_logs
 from pipelines.targets.submission import State
 
 
@@ -56,16 +58,29 @@ def job(
         namespace: of Kubernetes.
         targets: as for `submit`.
 
+    What the target does not know any more, because its cluster is gone, is told as the store has it.
+
     Raises:
         InputError: there is no such job, its record is damaged, or a variable that the target needs is missing.
-        Unavailable: the target does not answer, or refuses.
+        Unavailable: the target does not answer, or refuses, and the job has left no end in the store.
     """
     check_name("--id", id)
     jobs = targets[target](namespace)
-    state = jobs.state(id)
+    try:
+        state = jobs.state(id)
+    except Unavailable as error:
+        state = None if stop else last_state(id)
+        if state is None:
+            raise
+        print(f"{error}; what follows is from the store", file=sys.stderr)
+        return JobState(submission_id=id, target=target, state=state, log=read_logs(id) if logs else "")
     if state is None:
-        raise InputError(f"--id {id}: no such job on target {target}; use the submission_id that `submit` printed")
+        state = last_state(id)
+        if state is None:
+            raise InputError(f"--id {id}: no such job on target {target}; use the submission_id that `submit` printed")
+        return JobState(submission_id=id, target=target, state=state, log=read_logs(id) if logs else "")
     if stop and not state.ended:
         jobs.stop(id)
         state = jobs.state(id) or state
-    return JobState(submission_id=id, target=target, state=state, log=jobs.logs(id) if logs else "")
+    log = (jobs.logs(id) or read_logs(id)) if logs else ""
+    return JobState(submission_id=id, target=target, state=state, log=log)

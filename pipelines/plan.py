@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from aunet.errors import InputError, Refused, Unavailable
 from pipelines import evaluate, preprocess, train
+from pipelines.measuring.gating.namesakes import other_categories
 from pipelines.pages.plan_table import show_plan
 from pipelines.preprocess import PreprocessOutlook
+from pipelines.presets import PRESETS
 from pipelines.runtime.cluster import check_address, is_job_server, missing_workers, ray_address, resources
+from pipelines.runtime.decoding import few_cpus
+from pipelines.runtime.growth import can_grow, to_grow, training_bundles
 from pipelines.settings.run_config import RunConfig, fingerprint
 from pipelines.store.artifacts import Outlook, TrainedRun, VerbResult
-from pipelines.study.search import concurrency
+from pipelines.study.search import concurrency, trial_config
 from pipelines.tracking.address import check_tracking
+from pipelines.training.advice import advice, foreign_name
 from pipelines.training.earlier import EarlierRun, earlier_run
 from pipelines.training.gpus import GPUS, UTILISATION
 from pipelines.training.identity import num_steps, run_folder
@@ -24,6 +29,7 @@ from pipelines.training.scaling import (
     NUM_GPUS,
     Interval,
     Scaled,
+    batch_product,
     best_interval,
     estimated_saving,
     scaled,
@@ -42,6 +48,8 @@ class Plan(VerbResult):
     """stage, action (run, resume or skip) and why."""
     batch: dict[str, int]
     """What the images of a step multiply to: images of a forward pass × passes over all workers."""
+    learning_rate: float
+    """After the warm-up."""
     steps: dict[str, int | None]
     """total, left; None: unknown."""
     peak_memory_gb: float | None
@@ -76,6 +84,7 @@ def plan(
     gpu: str | None = None,
     mtbf_hours: float | None = None,
     network_gbit_per_s: float = NETWORK_GBIT_PER_S,
+    grows: Callable[[], bool] = can_grow,
 ) -> Plan:
     """Find out what `run` would do with this configuration.
 
@@ -84,6 +93,7 @@ def plan(
         gpu: one of `GPUS`; None: the one of this machine.
         mtbf_hours: mean time between failures of any of the machines.
         network_gbit_per_s: of each machine.
+        grows: whether the cluster that this process is connected to may become larger.
 
     Raises:
         InputError: an option is not what it should be.
@@ -98,14 +108,18 @@ def plan(
     refused += data.problems
     training = train.outlook(config, data.prepared)
     stages = [data, training, *_later_stages(config, data, refused)]
-    available = _resources(refused)
+    available = _resources(refused, grows)
     refused += _obstacles(config, data.num_images, available)
     total = num_steps(config, data.num_images) if data.num_images else None
     left = None if total is None else 0 if training.action == "skip" else total - training.steps_done
     measured = earlier_run(config)
     is_over = training.action == "skip" or data.categories is None
     prediction = None if is_over or data.categories is None else _predict(config, data.categories, gpu, refused)
-    notes = [*_describe(config, measured, prediction)]
+    refused += filter(None, [other_categories(config.register, data.categories)])
+    new_images = data.num_images if training.action == "run" else 0
+    warnings = [*advice(config, new_images), *foreign_name(config, PRESETS.get(config.name))]
+    notes = [*_describe(config, measured, prediction), *_machines(config, available)]
+    notes += map("warning: {}".format, warnings)
     hours = _hours(config, left, measured, prediction)
     interval = _interval(prediction, measured, mtbf_hours)
     cost = None
@@ -116,7 +130,8 @@ def plan(
     outlooks = [{"stage": stage.stage, "action": stage.action, "why": stage.why} for stage in stages]
     result = Plan(
         stages=outlooks,
-        batch=_batch(config),
+        batch=batch_product(config.train),
+        learning_rate=config.train.peak_lr,
         steps={"total": total, "left": left},
         peak_memory_gb=measured.memory_gb if measured else prediction.memory.total / 1e9 if prediction else None,
         hours=hours,
@@ -209,25 +224,14 @@ def _registration(config: RunConfig, run: TrainedRun | None, evaluation: Outlook
         return Outlook(stage="register", action="run", why="MLflow does not answer")
 
 
-def _batch(config: RunConfig) -> dict[str, int]:
-    train = config.train
-    passes = train.micro_batches
-    return {
-        "images": train.batch_size,
-        "workers": train.max_workers,
-        "at_once": train.batch_size // passes,
-        "accumulate": passes // train.max_workers,
-    }
-
-
-def _resources(refused: list[str]) -> dict[str, Any]:
+def _resources(refused: list[str], grows: Callable[[], bool]) -> dict[str, Any]:
     where = "RAY_ADDRESS"
     try:
         where = ray_address() or "this machine"
         if is_job_server(where):
             check_address(where)
             return {"where": where}
-        return {"where": where, **resources()}
+        return {"where": where, **resources(), **({"grows": True} if grows() else {})}
     except (InputError, Unavailable) as error:
         refused.append(str(error))
         return {"where": where}
@@ -236,7 +240,7 @@ def _resources(refused: list[str]) -> dict[str, Any]:
 def _obstacles(config: RunConfig, num_images: int, available: dict[str, Any]) -> Iterator[str]:
     """Why the configuration cannot run on these resources, or with that many training images (0: unknown)."""
     train = config.train
-    if "CPU" in available:
+    if "CPU" in available and "grows" not in available:
         if missing := missing_workers(train, config.feed, available):
             yield missing
         try:
@@ -250,8 +254,28 @@ def _obstacles(config: RunConfig, num_images: int, available: dict[str, Any]) ->
         )
 
 
+def _machines(config: RunConfig, available: dict[str, Any]) -> Iterator[str]:
+    """Where there are few CPUs beside the GPUs, and to what a cluster that grows would have to grow."""
+    train, feed, tune = config.train, config.feed, config.tune
+    if available.get("GPU") and (short := few_cpus(train, feed, train.max_workers, available["CPU"], "there are")):
+        yield short
+    if "grows" in available:
+        trial = training_bundles(trial_config(config, config.loss).train, feed, tune.num_workers)
+        wanted = {
+            "train": training_bundles(train, feed, train.max_workers),
+            "tune": trial * max(1, tune.max_concurrent),
+        }
+        yield from (f"{verb}: {text}" for verb, bundles in wanted.items() if (text := to_grow(bundles, available)))
+
+
 def _describe(config: RunConfig, measured: EarlierRun | None, prediction: Forecast | None) -> Iterator[str]:
     """Where the figures come from, and what is not known."""
+    if config.train.base_batch_size is not None:
+        train = config.train
+        yield (
+            f"learning rate: {train.lr:g} × {train.batch_size} / {train.base_batch_size} = {train.peak_lr:g}, after "
+            f"{train.warmup_steps} steps of warm-up"
+        )
     if measured:
         yield (
             f"hours and memory: as measured in {measured.name}: {measured.images_per_s:.1f} images per second; hours "

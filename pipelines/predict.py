@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from pipelines.measuring.images import image_files
 from pipelines.measuring.label_job import label_images, remove_parts
 from pipelines.measuring.models import load_predictor
 from pipelines.measuring.named_models import model_folder
+from pipelines.measuring.prepared_images import prepared_images
 from pipelines.measuring.submission import Kind, ServerSubmission, write_submission
 from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
@@ -72,7 +73,7 @@ def predict(
 
     Args:
         model: a model folder's URI, a run's URI, or `models:/name@alias`.
-        images: a folder's URI, or one image's.
+        images: a folder's URI, or one image's, or that of prepared data, of which all splits are labelled.
         out: outside of `images`; where `panoptic/*.png`, `panoptic.json`, `overlays/*.png` and `attention/*.png` go.
         overlays: also draw image and prediction side by side; with ground truth where it is given.
         attention: also draw the attention maps over the image (Figure 6).
@@ -99,14 +100,21 @@ def predict(
     check(workers is None or workers > 0, "--workers", workers, "give a positive number, or leave it out")
     wanted = ServerSubmission(name=submission, kind=submission_kind, image_info=image_info) if submission else None
     truth = _read_truth(panoptic_json, panoptic_dir)
-    if image_info:
+    prepared = prepared_images(images)
+    if prepared is not None:
+        _check_prepared(images, {"--image-info": image_info, "--panoptic-json": panoptic_json})
+        folder, names, image_ids = images, list(prepared.rows), prepared.image_ids
+        check_apart(out, images)
+    elif image_info:
         folder, image_ids = _listed_images(image_info, images)
         names = list(image_ids)
     else:
         folder, names = image_files(images)
         image_ids = {record.file_name: record.image_id for record in truth.annotations.images} if truth else {}
         check_apart(out, images)
-    labels = FolderLabels(folder=folder, max_pixels=limit, overlays=overlays, attention=attention, truth=truth)
+    labels = FolderLabels(
+        folder=folder, max_pixels=limit, overlays=overlays, attention=attention, truth=truth, prepared=prepared
+    )
     entries, model_uri, started = number_images(names, image_ids), model_folder(model), time.monotonic()
     if workers is None:
         predictor = load(model_uri, trust_exported=trust_exported)
@@ -173,6 +181,19 @@ def _write_document(
         "categories": categories,
     }
     storage.write_bytes(PredictionsFolder(out).document_uri, json.dumps(document).encode())
+
+
+def _check_prepared(images: str, options: Mapping[str, str | None]) -> None:
+    """Refuse options that go by the file names of a folder.
+
+    Raises:
+        InputError: some are given.
+    """
+    if given := [option for option, value in options.items() if value]:
+        raise InputError(
+            f"{option}: goes by file names of a folder, and --images {images} is prepared data; leave it out"
+            for option in given
+        )
 
 
 def _listed_images(image_info: str, images: str) -> tuple[str, dict[str, int]]:

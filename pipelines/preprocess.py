@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aunet.categories import Categories
-from aunet.data.shapes import CATEGORIES, VERSION, write_scenes
+from aunet.data.shapes import KINDS, VERSION, write_scenes
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.data.preparation import RunTasks, in_parallel, write_shards
@@ -87,7 +87,7 @@ def outlook(config: RunConfig) -> PreprocessOutlook:
             action="run",
             why="scenes are not generated yet",
             num_images=data.shapes.num_train,
-            categories=CATEGORIES,
+            categories=KINDS[data.shapes.kind][1],
             source_fingerprint=fingerprint(data.shapes),
         )
     try:

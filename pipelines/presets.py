@@ -15,7 +15,9 @@ from aunet.config import (
     FusionConfig,
     LossWeights,
 )
+from pipelines.settings.own_presets import own_presets
 from pipelines.settings.recipes import (
+    beside_gpus,
     cityscapes_split,
     coco_split,
     from_scratch,
@@ -69,9 +71,23 @@ def shapes_lite0() -> RunConfig:
     return with_backbone(shapes_smoke(), "shapes_lite0", lite0(), backbone_lr_factor=0.5)
 
 
+def shapes_ambiguous() -> RunConfig:
+    """shapes_smoke on scenes in which only the things on it tell which kind of ground is which."""
+    base = shapes_smoke()
+    data = DataConfig(shapes=ShapesConfig(num_train=512, num_val=64, height=128, width=160, kind="ambiguous"))
+    return replace(base, name="shapes_ambiguous", data=data, register=RegisterConfig(model_name="aunet-ambiguous"))
+
+
 def camvid_lite0() -> RunConfig:
     """camvid_small with EfficientNet-Lite0 and its ImageNet weights, from the extra `samples`."""
     return with_backbone(camvid_small(), "camvid_lite0", lite0(), epochs=24, lr=6e-4)
+
+
+def camvid_lite0_uncertainty() -> RunConfig:
+    """camvid_lite0 whose loss weights are learned (Kendall et al.), from equal ones on."""
+    base = camvid_lite0()
+    train = replace(base.train, loss_weighting="uncertainty")
+    return replace(base, name="camvid_lite0_uncertainty", loss=LossWeights(semantic=1.0), train=train)
 
 
 def coco_r50() -> RunConfig:
@@ -83,6 +99,7 @@ def coco_r50() -> RunConfig:
         model=AUNetConfig(backbone=BackboneConfig(weights="IMAGENET1K_V1")),
         fusion=FusionConfig(relations=(("tie", "person"),)),
         train=TrainConfig(micro_batch_size=2),
+        feed=beside_gpus(),
     )
 
 
@@ -105,6 +122,7 @@ def cityscapes_r50() -> RunConfig:
         loss=LossWeights(box=0.75, semantic=1.0),
         fusion=FusionConfig(stuff_area=2048),
         train=TrainConfig(epochs=100, lr=0.01, milestones=(68, 88), micro_batch_size=2),
+        feed=beside_gpus(),
     )
 
 
@@ -202,8 +220,10 @@ def _row(base: Callable[[], RunConfig], row: str, meaning: str) -> Callable[[], 
 NAMED = (
     shapes_smoke,
     shapes_lite0,
+    shapes_ambiguous,
     camvid_small,
     camvid_lite0,
+    camvid_lite0_uncertainty,
     coco_r50,
     cityscapes_r50,
     coco_r50_plus,
@@ -222,8 +242,10 @@ NAMED = (
 ROWS = tuple(
     _row(base, row, meaning) for base in (coco_r50, camvid_small) for row, meaning in (TABLE_1 | CONTROLS).items()
 )
-PRESETS: dict[str, Callable[[], RunConfig]] = {function.__name__: function for function in (*NAMED, *ROWS)}
-"""Every preset by its name, in the order in which help lists them."""
+SHIPPED: dict[str, Callable[[], RunConfig]] = {function.__name__: function for function in (*NAMED, *ROWS)}
+"""The presets of this file by their names."""
+PRESETS = SHIPPED | {name: preset for name, preset in own_presets().items() if name not in SHIPPED}
+"""Every preset by its name, in the order in which help lists them; last, those of files `preset_NAME.py` beside it."""
 
 
 def __getattr__(name: str) -> Callable[[], RunConfig]:

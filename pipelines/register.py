@@ -34,6 +34,7 @@ def register(
     Raises:
         InputError: the report is damaged or has no PQ, or its model is not a complete folder or was changed since it
             was registered; nothing is written then. Or the frozen set was changed.
+        Refused: the champion of that name knows other categories; nothing is written then.
         Unavailable: the registry does not answer.
     """
     settings = config.register

@@ -8,15 +8,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from aunet.errors import Refused
+from pipelines.data.manifest import Manifest
 from pipelines.evaluate import evaluate
+from pipelines.measuring.gating.namesakes import other_categories
 from pipelines.pages.tables import print_quality
 from pipelines.preprocess import preprocess
+from pipelines.presets import PRESETS
 from pipelines.register import register
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.artifacts import Artifact, PreparedData, RegisteredModel, Report, TrainedRun, VerbResult
 from pipelines.store.run_folder import read_report
 from pipelines.tracking.address import check_tracking, shown_uri
 from pipelines.train import train
+from pipelines.training.advice import foreign_name
 
 A = TypeVar("A", bound=Artifact)
 
@@ -40,9 +45,14 @@ def run(config: RunConfig) -> MainJob:
 
     Raises:
         InputError: MLFLOW_TRACKING_URI cannot be used, besides what the stages raise.
+        Refused: the champion of `register.model_name` knows other categories; nothing is trained then.
     """
     check_tracking()
+    for text in foreign_name(config, PRESETS.get(config.name)):
+        print(f"warning: {text}", file=sys.stderr)
     prepared = _timed("preprocess", config, lambda: preprocess(config))
+    if refusal := other_categories(config.register, Manifest.load(prepared.uri).categories):
+        raise Refused(refusal)
     trained = _timed("train", config, lambda: train(config, prepared))
     report = _timed("evaluate", config, lambda: evaluate(config, trained, prepared))
     model = _timed("register", config, lambda: register(config, report))

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from aunet.data.pictures import MAX_PIXELS
 from aunet.errors import InputError, check
 from pipelines.runtime.cluster import connect, ray_address, resources
+from pipelines.runtime.code_version import code_version
 from pipelines.runtime.interruption import caught_signals
 from pipelines.serving.body_limit import proxy_environment
 from pipelines.serving.current_model import CurrentModel
+from pipelines.serving.deployment import IMPORT_PATH, NAME
 from pipelines.serving.running import served
 from pipelines.serving.settings import ServerSettings
+from pipelines.settings.cluster_config import ClusterConfig
 from pipelines.store.artifacts import VerbResult
+from pipelines.targets.by_name import send_service
+from pipelines.targets.rayservice import ModelService
+from pipelines.targets.submission import Submitted, travelling
 
 POLL_SECONDS = 0.2
 
@@ -46,26 +52,40 @@ def serve(
     max_pixels: int | None = None,
     reload_seconds: float = 30.0,
     trust_exported: bool = False,
+    gpus: float | None = None,
+    target: str = "local",
+    dry_run: bool = False,
+    cluster: ClusterConfig | None = None,
     *,
     until: Callable[[], bool] | None = None,
-) -> ServedModel:
+) -> ServedModel | Submitted:
     """Answer `POST /panoptic`, `GET /model` and `GET /health` until SIGTERM or SIGINT, then end what was accepted.
+
+    On KubeRay instead, a RayService answers until it is deleted.
 
     Args:
         model: as for `predict`; an alias is followed: what it points to later is served from then on.
         host: address to listen on; 0.0.0.0: all of this machine's, without any authentication.
         replicas: processes with a copy of the model, one GPU each where the cluster has GPUs.
         queue: images per replica that may wait or be worked on; the next one is answered with 429.
+        gpus: of each replica; None: one where there are enough, on KubeRay where its nodes have GPUs.
+        dry_run: only return the RayService, as `text`.
+        cluster: where it runs on KubeRay; None: as in its defaults.
         until: asked now and then whether to end; None: only signals end it.
 
     Raises:
         InputError: there is no such model, it is damaged, a number is out of range, or the port is taken.
+        Unavailable: KubeRay's API server does not answer, or refuses.
     """
+    cluster = cluster or ClusterConfig()
+    if gpus is None:
+        has_gpus = cluster.gpus_per_node > 0 if target == "kuberay" else resources().get("GPU", 0) >= replicas
+        gpus = 1.0 if has_gpus else 0.0
     settings = ServerSettings(
         model=model,
         replicas=replicas,
         cpus=cpus,
-        gpus=1.0 if resources().get("GPU", 0) >= replicas else 0.0,
+        gpus=gpus,
         batch=batch,
         batch_wait_ms=batch_wait_ms,
         queue=queue,
@@ -75,6 +95,9 @@ def serve(
         trust_exported=trust_exported,
     )
     check(0 < port < 65536, "--port", port, "use 1 … 65535")
+    if target == "kuberay":
+        return send_service(service_of(settings, port, cluster), dry_run)
+    check(not dry_run, "--dry-run", dry_run, "only --target kuberay sends anything; leave it out")
     if ray_address() is None:
         check_free(host, port)
     CurrentModel(model, trust_exported=trust_exported)  # in this process, where its problems reach who calls
@@ -87,6 +110,22 @@ def serve(
             time.sleep(POLL_SECONDS)
         print(f"serve · {signals.name or 'told to end'} · answering what was accepted", file=sys.stderr, flush=True)
     return ServedModel(model=model, address=address, seconds=round(time.monotonic() - started, 1))
+
+
+def service_of(settings: ServerSettings, port: int, cluster: ClusterConfig) -> ModelService:
+    """What KubeRay is to run, with the variables of this process that travel."""
+    return ModelService(
+        model=settings.model,
+        cluster=cluster,
+        application={"name": NAME, "import_path": IMPORT_PATH, "args": settings.to_plain()},
+        replicas=settings.replicas,
+        cpus=settings.cpus,
+        gpus=settings.gpus,
+        port=port,
+        proxy_environment=proxy_environment(settings.max_bytes),
+        environment=travelling(os.environ),
+        code=code_version(),
+    )
 
 
 def check_free(host: str, port: int) -> None:

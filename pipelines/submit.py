@@ -1,13 +1,15 @@
-"""`submit`: a verb and a preset → a job on this machine, on Ray, on Kubernetes or in a Kubeflow pipeline."""
+"""`submit`: a verb, and a preset if it has one → a job on this machine, Ray, Kubernetes or in a Kubeflow pipeline."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aunet.errors import InputError
+from pipelines.settings.cluster_config import ClusterConfig
 from pipelines.settings.run_config import RunConfig
 from pipelines.targets.by_name import SENDING, JobsOf
+from pipelines.targets.commands import check_words, command_submission
 from pipelines.targets.schedule import name_of, render_schedule
 from pipelines.targets.submission import State, Submission, Submitted, submission
 
@@ -49,13 +51,52 @@ def submit(
         raise InputError("--now: only retrain on kuberay is a schedule; leave --now out")
     if scheduled and not now:
         return _schedule(job, dry_run, wait)
-    jobs = targets[target](config.cluster.namespace)
+    return _send(job, target, targets, dry_run, wait, again=verb == "retrain")
+
+
+def submit_command(
+    *,
+    verb: str,
+    words: Sequence[tuple[str, str]],
+    workers: int | None,
+    gpus: bool,
+    cluster: ClusterConfig,
+    target: str = "local",
+    dry_run: bool = False,
+    wait: bool = False,
+    targets: Mapping[str, JobsOf] = SENDING,
+) -> Submitted:
+    """Send a verb that has no preset, once: what runs already is not sent again. What has ended is, in whatever way,
+    for its folders may hold something else by now; a labelling that was killed goes on where it stopped.
+
+    Args:
+        words, workers, gpus, cluster: as for `command_submission`.
+        target, dry_run, wait, targets: as for `submit`.
+
+    Raises:
+        InputError, Unavailable: as for `submit`.
+    """
+    job = command_submission(verb, words, cluster, workers, gpus)
+    if target != "local":
+        check_words(job.words)
+    return _send(job, target, targets, dry_run, wait, again=True)
+
+
+def _send(
+    job: Submission, target: str, targets: Mapping[str, JobsOf], dry_run: bool, wait: bool, again: bool
+) -> Submitted:
+    """Send a job that does not run already.
+
+    Args:
+        again: also where it has succeeded.
+    """
+    jobs = targets[target](job.config.cluster.namespace)
     if dry_run:
         return Submitted(submission_id=job.id, target=target, manifest=jobs.render(job))
     state = jobs.state(job.id)
     if state and state.status == "SCHEDULED":
         state = None
-    sent = state is None or (state.ended and (state.status != "SUCCEEDED" or verb == "retrain"))
+    sent = state is None or (state.ended and (state.status != "SUCCEEDED" or again))
     if sent:
         jobs.send(job)
     print(f"submit · {job.id} · {_outcome(state, sent)}", file=sys.stderr)
@@ -86,7 +127,7 @@ def _outcome(before: State | None, sent: bool) -> str:
         return "sent"
     if not sent:
         return f"is {before.status} already, nothing sent"
-    return "sent, a new tick" if before.status == "SUCCEEDED" else f"was {before.status}, sent again"
+    return f"was {before.status}, sent again"
 
 
 def _schedule(job: Submission, dry_run: bool, wait: bool) -> Submitted:

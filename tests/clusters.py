@@ -23,6 +23,7 @@ LISTS = (
     *("head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude", "rsync_filter"),
 )
 """What a cluster.yaml must have, and none of these clusters needs."""
+ROOT = Path(__file__).parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -46,7 +47,7 @@ class Nodes:
         """A head without work: zero CPUs, no dashboard unless `options` ask for one."""
         self._start("head", f"--port={self.port}", "--head", "--num-cpus=0", f"--temp-dir={self.folder}", *options)
 
-    def start_growing_head(self, most_workers: int, idle_seconds: float = 15) -> None:
+    def start_growing_head(self, most_workers: int, *options: str, idle_seconds: float = 15) -> None:
         """A head without work, whose autoscaler starts and ends workers with one CPU, from none to `most_workers`.
 
         Ray's own `AutoscalingCluster` would need a file that its wheel does not hold, and ends with `ray stop`, which
@@ -60,7 +61,7 @@ class Nodes:
             "upscaling_speed": 1.0,
             "provider": {
                 "type": "external",
-                "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+                "module": "tests.growing_nodes.ApartNodes",
                 "gcs_address": self.address,
                 "launch_multiple": True,
                 "head_node_id": HEAD_ID,
@@ -81,8 +82,9 @@ class Nodes:
             "RAY_enable_autoscaler_v2": "1",
             "RAY_CLOUD_INSTANCE_ID": HEAD_ID,
             "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID,
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }
-        self.start_head(f"--autoscaling-config={self.folder / 'cluster.json'}")
+        self.start_head(f"--autoscaling-config={self.folder / 'cluster.json'}", *options)
 
     def workers(self) -> list[int]:
         """Processes of the nodes besides the head."""

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from jobs.__main__ import main
+from jobs.parsing import parse
+from pipelines.presets import shapes_smoke
+from pipelines.settings.overrides import differences
+from pipelines.store import storage
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY_SETTINGS = {
@@ -86,3 +90,24 @@ def weights_hash(store: Path) -> str:
     """SHA-256 of the weights of the one model in a store."""
     (hashes,) = store.glob("runs/*/model/sha256.json")
     return json.loads(hashes.read_text())["model.safetensors"]
+
+
+def tiny_changes() -> dict[str, Any]:
+    """The settings of `TINY_RUN`, as `override` takes them."""
+    _, options = parse(["run", "shapes_smoke", *TINY_RUN], io.StringIO())
+    return differences(options.config, shapes_smoke())
+
+
+def files_of_runs(text: str) -> list[str]:
+    """Files of the runs in the store at AUNET_STORE, wherever that is, whose path holds `text`."""
+    runs = f"{os.environ['AUNET_STORE']}/runs"
+    files = storage.list_files(runs) if storage.exists(runs) else []
+    return [f"{runs}/{file.path}" for file in files if text in file.path]
+
+
+def stored_run() -> tuple[str, list[int]]:
+    """SHA-256 of the weights of the one model in the store at AUNET_STORE, and the steps that its run has logged."""
+    (hashes,), (events,) = files_of_runs("model/sha256.json"), files_of_runs("/events.jsonl")
+    lines = [json.loads(line) for line in storage.read_bytes(events).splitlines()]
+    weights = json.loads(storage.read_bytes(hashes))["model.safetensors"]
+    return weights, [line["step"] for line in lines if line["kind"] == "step"]

@@ -20,6 +20,7 @@ class Rows:
     """Reads like a `ShardReader`."""
 
     rows: tuple[dict[str, Any], ...]
+    window: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,7 +69,8 @@ def step_decoder(
     world_size: int = 1,
     micro_batches: int | None = None,
     seed: int = 0,
+    augment: AugmentConfig = AUGMENT,
 ) -> StepDecoder:
     """One rank's decoder, over batches of images of one aspect; None: one micro-batch for each rank."""
     plan = SamplePlan(len(rows), batch_size, epochs, seed, aspect_groups(rows.sizes))
-    return StepDecoder(cast(Any, rows), plan, CATEGORIES, AUGMENT, "one", rank, world_size, micro_batches or world_size)
+    return StepDecoder(cast(Any, rows), plan, CATEGORIES, augment, "one", rank, world_size, micro_batches or world_size)

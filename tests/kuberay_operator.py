@@ -1,4 +1,4 @@
-"""A stand-in for KubeRay: validates and prunes RayJobs by the real CRDs, and runs them as processes.
+"""A stand-in for KubeRay: validates and prunes its objects by the real CRDs, and runs RayJobs as processes.
 
 What it does follows rayjob_controller.go: New → Initializing → Running → Complete or Failed; a failed job is Retrying
 as long as it has failed at most `backoffLimit` times, unless its deadline passed; a stopped job is Complete; a
@@ -30,7 +30,8 @@ from tests.kubernetes_api import Api, api_server
 
 ROOT = Path(__file__).parents[1]
 NAMESPACE = "/api/v1/namespaces/default"
-RAYJOBS = "/apis/ray.io/v1/namespaces/default/rayjobs"
+KUBERAY = "/apis/ray.io/v1/namespaces/default/"
+RAYJOBS = f"{KUBERAY}rayjobs"
 FAILURES = {
     "image": {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "registry/aunet:1"'}},
     "secret": {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "aunet" not found'}},
@@ -65,6 +66,7 @@ class Operator(Api):
         """Deployment statuses that were reported, in order."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.stopped: set[str] = set()
+        self.evicted: list[str] = []
         self.lock = threading.RLock()
         self.has_ended = False
         self.began = time.monotonic()
@@ -79,14 +81,14 @@ class Operator(Api):
 
     def answer(self, method: str, url: str, body: dict[str, Any] | None) -> tuple[int, Any]:
         with self.lock:
-            if method == "POST" and url.startswith(RAYJOBS):
+            if method in ("POST", "PUT") and url.startswith(KUBERAY):
                 assert body is not None
-                schema = schema_of(self.version, "rayjobs")
+                schema = schema_of(self.version, url.removeprefix(KUBERAY).split("?")[0].split("/")[0])
                 unknown = list(unknown_fields(body, schema))
                 if unknown and "fieldValidation=Strict" in url:
                     return 400, {"message": f"strict decoding error: unknown field {unknown[0]!r}"}
                 if wrong := mistakes(body, schema):
-                    return 422, {"message": f"RayJob is invalid: {wrong[0]}"}
+                    return 422, {"message": f"{body['kind']} is invalid: {wrong[0]}"}
                 body["metadata"] |= {"uid": f"u{len(self.asked)}", "creationTimestamp": "2026-01-01T00:00:00Z"}
             if method == "DELETE" and url.startswith(RAYJOBS) and (job := self.objects.get(url.partition("?")[0])):
                 self._delete_cluster(job)
@@ -104,6 +106,24 @@ class Operator(Api):
     def kill(self) -> None:
         """Lose the head of the newest cluster."""
         os.killpg(list(self.processes.values())[-1].pid, signal.SIGKILL)
+
+    def evict(self, grace: float) -> None:
+        """Evict the head of the newest cluster, as a kubelet whose node runs out of memory.
+
+        Args:
+            grace: seconds between SIGTERM and SIGKILL.
+        """
+        id, process = list(self.processes.items())[-1]
+        with self.lock:
+            head = next(path for path in self.objects if path.endswith("-head") and id.removesuffix("-id") in path)
+            reason = {"reason": "Evicted", "message": "The node was low on resource: memory."}
+            self.objects[head]["status"] = {"phase": "Failed", **reason}
+            self.evicted.append(head.rpartition("/")[2])
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     def _loop(self) -> None:
         while not self.has_ended:

@@ -57,7 +57,7 @@ ROOMS = {
     "verbs": 7,
 }
 """Inside pipelines a room imports only rooms of lower rank. The modules at the top are one room, the verbs."""
-COMPOSING = {"run", "retrain", "plan", "reproduce"}
+COMPOSING = {"run", "retrain", "plan", "preview", "reproduce"}
 """Verbs that call other verbs."""
 
 LAYERS = (

@@ -70,7 +70,9 @@ def test_no_role_allows_everything() -> None:
     jobs = rules(documents, "aunet-jobs")
     assert {verb for resource, verb in jobs if resource == "rayjobs"} == {"create", "get", "delete", "patch"}
     assert not [resource for resource, _ in jobs if resource == "secrets"]
-    assert jobs <= rules(documents, "aunet-submitter")
+    submitter = rules(documents, "aunet-submitter")
+    assert jobs <= submitter
+    assert {verb for resource, verb in submitter if resource == "rayservices"} == {"create", "get", "update"}
 
 
 def test_a_submitter_may_grant_what_a_schedule_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_versions_agree() -> None:
 
 def test_extras_exist_and_workers_have_no_kfp() -> None:
     extras = set(re.findall(r"--extra (\w+)", commands()))
-    assert extras == {"pipelines", "kubeflow"} and extras <= PROJECT["optional-dependencies"].keys()
+    assert extras == {"pipelines", "kubeflow", "timm", "samples"} and extras <= PROJECT["optional-dependencies"].keys()
     stages = (ROOT / "Dockerfile").read_text().split("\nFROM ")
     assert [stage.split()[2] for stage in stages[1:] if "kubeflow" in stage.split("# ---")[0]] == ["pipeline"]
 

@@ -90,13 +90,20 @@ def augment(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> 
 def draw_geometry(height: int, width: int, config: AugmentConfig, rng: np.random.Generator) -> Geometry:
     """A random scale, crop and flip for an image of (height, width)."""
     short_side = int(rng.choice(config.short_sides))
-    scale = float(np.exp(rng.uniform(*np.log(config.scale))))
+    scale = _draw_scale(config, rng)
     scaled = fitted_size(height, width, round(short_side * scale), round(config.max_size * scale))
     crop = config.crop or scaled
     size = (min(crop[0], scaled[0]), min(crop[1], scaled[1]))
     box = (max(1, round(height * size[0] / scaled[0])), max(1, round(width * size[1] / scaled[1])))
     top, left = int(rng.integers(0, height - box[0] + 1)), int(rng.integers(0, width - box[1] + 1))
     return Geometry(top, left, *box, size=size, flip=config.flip and bool(rng.random() < 0.5), canvas=crop)
+
+
+def _draw_scale(config: AugmentConfig, rng: np.random.Generator) -> float:
+    low, high = config.scale
+    if config.scale_draw == "uniform":
+        return float(rng.uniform(low, high))
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _jitter(image: NDArray[np.uint8], strength: float, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -19,6 +19,12 @@ MAX_NUMBER = 2**63 - 1
 """The largest id, length or area: prepared data hold 64-bit numbers."""
 _MARKS = {"panoptic": "segments_info", "instances": "segmentation"}
 """What only the annotations of a kind of JSON have."""
+JsonKind = Literal["panoptic", "instances"]
+LISTS: Mapping[JsonKind, tuple[str, ...]] = {
+    "panoptic": ("images", "annotations", "categories"),
+    "instances": ("annotations",),
+}
+"""The lists that a kind of JSON holds."""
 
 
 def parse_json(
@@ -26,7 +32,7 @@ def parse_json(
     source_name: str,
     lists: tuple[str, ...],
     defects: list[Defect],
-    kind: Literal["panoptic", "instances"] | None = None,
+    kind: JsonKind | None = None,
 ) -> dict[str, Any] | None:
     """The JSON object, which holds all of `lists`; None, and a defect, where it cannot be read or lacks one.
 
@@ -39,27 +45,35 @@ def parse_json(
         defects.append(Defect(rule="json-invalid", message=str(error)))
         return None
     missing = [key for key in lists if not isinstance(document.get(key), list)]
-    if missing:
-        message = f"{source_name}: no list {', '.join(map(repr, missing))}"
-        if missing == ["annotations"] and "images" in document:
-            message += (
-                ": images without annotations can be labelled with `predict`, not trained on or evaluated against"
-            )
-        defects.append(Defect(rule="json-invalid", message=message))
-        return None
-    if kind and (other := _other_kind(document["annotations"], kind)):
-        message = f"{source_name}: this is the {other} JSON of a data set; give its {kind} JSON here"
+    message = without_lists(missing, document, source_name)
+    if kind and not message:
+        message = of_other_kind(_first_object(document["annotations"]), source_name, kind)
+    if message:
         defects.append(Defect(rule="json-invalid", message=message))
         return None
     return document
 
 
-def _other_kind(annotations: list[Any], kind: str) -> str | None:
-    """The kind of JSON that annotations are from, where it is another than `kind`."""
-    first = next((entry for entry in annotations if isinstance(entry, Mapping)), {})
-    if _MARKS[kind] in first:
-        return None
-    return next((other for other, mark in _MARKS.items() if mark in first), None)
+def without_lists(missing: list[str], keys: Collection[str], source_name: str) -> str:
+    """The message for a JSON with `keys` in which lists are missing; empty where none is."""
+    if not missing:
+        return ""
+    message = f"{source_name}: no list {', '.join(map(repr, missing))}"
+    if missing == ["annotations"] and "images" in keys:
+        message += ": images without annotations can be labelled with `predict`, not trained on or evaluated against"
+    return message
+
+
+def of_other_kind(annotation: Mapping[str, Any], source_name: str, kind: JsonKind) -> str:
+    """The message for a JSON with such an annotation where it is of another kind than `kind`; else empty."""
+    if _MARKS[kind] in annotation:
+        return ""
+    other = next((other for other, mark in _MARKS.items() if mark in annotation), None)
+    return f"{source_name}: this is the {other} JSON of a data set; give its {kind} JSON here" if other else ""
+
+
+def _first_object(entries: Iterable[Any]) -> Mapping[str, Any]:
+    return next((entry for entry in entries if isinstance(entry, Mapping)), {})
 
 
 def read_categories(entries: list[Any], source_name: str, defects: list[Defect]) -> dict[int, Category]:
@@ -100,10 +114,14 @@ def read_categories(entries: list[Any], source_name: str, defects: list[Defect])
     return categories
 
 
-def read_annotations(entries: list[Any], source_name: str, defects: list[Defect]) -> dict[Any, dict[str, Any]]:
-    """Image id → annotation without the keys that cannot be used; of several of one image, the first."""
-    annotations: dict[Any, dict[str, Any]] = {}
+def read_annotations(
+    entries: Iterable[Any], source_name: str, defects: list[Defect], annotations: MutableMapping[Any, dict[str, Any]]
+) -> Mapping[str, Any]:
+    """Enter into `annotations`, by image id, each annotation without the keys that cannot be used; of several of one
+    image, the first. Gives the first entry that is an object."""
+    first: Mapping[str, Any] = {}
     for number, entry in enumerate(entries):
+        first = first or (entry if isinstance(entry, Mapping) else {})
         image_id = entry_id(entry, "image_id")
         wrong = wrong_keys(entry, {"file_name": PurePosixPath, "segments_info": list})
         if wrong or image_id is None:
@@ -117,7 +135,7 @@ def read_annotations(entries: list[Any], source_name: str, defects: list[Defect]
             defects.append(Defect(rule="annotation-repeated", image=image_id, message=message))
             continue
         annotations[image_id] = {key: value for key, value in entry.items() if key not in wrong}
-    return annotations
+    return first
 
 
 def read_segments(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -11,13 +11,16 @@ from typing import Any
 
 from aunet.categories import Categories, Category
 from aunet.data.coco_entries import (
+    LISTS,
     entry_id,
     malformed,
+    of_other_kind,
     parse_json,
     read_annotations,
     read_categories,
     read_segments,
     whole_number,
+    without_lists,
     wrong_keys,
 )
 from aunet.data.defects import Defect, errors_of
@@ -25,7 +28,7 @@ from aunet.errors import InputError
 from aunet.segments import Segment
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One image and its panoptic annotation."""
 
@@ -39,6 +42,9 @@ class ImageRecord:
     """Name of the PNG below the split's panoptic folder; empty where there is no annotation."""
     segments: tuple[Segment, ...]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, name) for name in self.__slots__)  # faster than dataclass pickles
+
 
 @dataclass(kw_only=True)
 class PanopticAnnotations:
@@ -48,7 +54,7 @@ class PanopticAnnotations:
     """Name of the file, for messages."""
     num_images: int = 0
     """Entries of `images`, the unusable ones too."""
-    records: dict[Any, ImageRecord] = field(default_factory=dict)
+    records: MutableMapping[Any, ImageRecord] = field(default_factory=dict)
     """Image id → record, in the order of the file's `images`."""
     categories_by_id: dict[int, Category] = field(default_factory=dict)
     defects: list[Defect] = field(default_factory=list)
@@ -89,63 +95,111 @@ def read_panoptic_json(data: bytes, source_name: str, *, strict: bool = True) ->
     Raises:
         InputError: every error of the file, where `strict`.
     """
-    annotations = _read(data, source_name)
+    annotations = PanopticAnnotations(source_name=source_name)
+    document = parse_json(data, source_name, LISTS["panoptic"], annotations.defects, "panoptic")
+    if document is not None:
+        lists = ((key, iter(document[key])) for key in LISTS["panoptic"])
+        annotations = read_panoptic_lists(lists, source_name)
     if strict:
         annotations.require_sound()
     return annotations
 
 
-def _read(data: bytes, source_name: str) -> PanopticAnnotations:
-    read = PanopticAnnotations(source_name=source_name)
-    defects = read.defects
-    document = parse_json(data, source_name, ("images", "annotations", "categories"), defects, "panoptic")
-    if document is None:
-        return read
-    read.categories_by_id = read_categories(document["categories"], source_name, defects)
-    annotations = read_annotations(document["annotations"], source_name, defects)
-    read.num_images = len(document["images"])
-    if not document["images"]:
-        defects.append(Defect(rule="no-images", message=f"{source_name}: no images"))
-    owners: dict[tuple[str, str], Any] = {}
-    for number, entry in enumerate(document["images"]):
-        wrong = wrong_keys(entry, {"file_name": PurePosixPath, "height": int, "width": int})
-        image_id = entry_id(entry, "id")
-        if not isinstance(image_id, int):
-            wrong = ["id", *wrong]
-        if wrong:
-            message = f"{source_name}: images[{number}]: {malformed(wrong, entry)}"
-            defects.append(Defect(rule="entry-malformed", image=image_id, message=message))
-        if image_id is None:
-            continue
-        annotation = annotations.pop(image_id, None)
-        if image_id in read.records:
-            owner = read.records[image_id].file_name
-            message = f"{source_name}: images[{number}]: id {image_id!r} is already that of {owner}"
-            defects.append(Defect(rule="image-id-repeated", image=image_id, message=message))
-            continue
-        name = entry["file_name"] if "file_name" not in wrong else ""
-        if annotation is None:
-            message = f"{source_name}: image {image_id!r} ({name}) has no annotation"
-            defects.append(Defect(rule="image-unannotated", image=image_id, message=message))
-            annotation = {}
-        record = ImageRecord(
-            image_id=image_id,
-            file_name=name,
-            height=0 if "height" in wrong else whole_number(entry["height"]) or 0,
-            width=0 if "width" in wrong else whole_number(entry["width"]) or 0,
-            panoptic_name=annotation.get("file_name", ""),
-            segments=tuple(read_segments(image_id, annotation, read.categories_by_id, defects)),
+def read_panoptic_lists(
+    lists: Iterable[tuple[str, Iterator[Any]]],
+    source_name: str,
+    keep: Callable[[], MutableMapping[Any, Any]] = dict,
+) -> PanopticAnnotations:
+    """Read the lists of a panoptic JSON, each entry once and in the order of the file.
+
+    Args:
+        lists: of the file's lists, key and elements; each is read to its end before the next one begins.
+        source_name: the file's name, for messages.
+        keep: makes the mappings that grow with the number of images; they keep the order of their keys.
+    """
+    read = PanopticAnnotations(source_name=source_name, records=keep())
+    images, annotations, owners = keep(), keep(), {"image": keep(), "map": keep()}
+    categories: list[Any] = []
+    defects: list[Defect] = []
+    first: Mapping[str, Any] = {}
+    missing = list(LISTS["panoptic"])
+    try:
+        for key, entries in lists:
+            missing.remove(key)
+            if key == "annotations":
+                first = read_annotations(entries, source_name, defects, annotations)
+            elif key == "images":
+                images.update(enumerate(entries))
+            else:
+                categories = list(entries)
+        message = without_lists(missing, LISTS["panoptic"], source_name) or of_other_kind(
+            first, source_name, "panoptic"
         )
-        for kind, file in (("image", record.file_name), ("map", record.panoptic_name)):
-            owner = owners.setdefault((kind, file), image_id) if file else image_id
-            if owner != image_id:
-                message = f"{source_name}: {kind} {file} of image {image_id!r} is also that of image {owner!r}"
-                defects.append(Defect(rule="file-repeated", image=image_id, message=message))
-        read.records[image_id] = record
+    except InputError as error:
+        message = str(error)
+    if message:
+        read.defects.append(Defect(rule="json-invalid", message=message))
+        return read
+    read.categories_by_id = read_categories(categories, source_name, read.defects)
+    read.defects += defects
+    read.num_images = len(images)
+    if not images:
+        read.defects.append(Defect(rule="no-images", message=f"{source_name}: no images"))
+    for number, entry in images.items():
+        _read_image(read, number, entry, annotations, owners)
     for image_id in annotations:
         message = f"{source_name}: images has no {image_id!r}, but an annotation is of it"
-        defects.append(Defect(rule="annotation-orphan", image=image_id, message=message))
+        read.defects.append(Defect(rule="annotation-orphan", image=image_id, message=message))
     return read
+
+
+def _read_image(
+    read: PanopticAnnotations,
+    number: int,
+    entry: Any,
+    annotations: MutableMapping[Any, dict[str, Any]],
+    owners: dict[str, MutableMapping[str, Any]],
+) -> None:
+    """Add the record of an image to `read`, and take its annotation out of `annotations`.
+
+    Args:
+        owners: for images and for maps, name of the file → id of the image that has it.
+    """
+    source_name, defects = read.source_name, read.defects
+    wrong = wrong_keys(entry, {"file_name": PurePosixPath, "height": int, "width": int})
+    image_id = entry_id(entry, "id")
+    if not isinstance(image_id, int):
+        wrong = ["id", *wrong]
+    if wrong:
+        message = f"{source_name}: images[{number}]: {malformed(wrong, entry)}"
+        defects.append(Defect(rule="entry-malformed", image=image_id, message=message))
+    if image_id is None:
+        return
+    annotation = annotations.pop(image_id, None)
+    if image_id in read.records:
+        owner = read.records[image_id].file_name
+        message = f"{source_name}: images[{number}]: id {image_id!r} is already that of {owner}"
+        defects.append(Defect(rule="image-id-repeated", image=image_id, message=message))
+        return
+    name = entry["file_name"] if "file_name" not in wrong else ""
+    if annotation is None:
+        message = f"{source_name}: image {image_id!r} ({name}) has no annotation"
+        defects.append(Defect(rule="image-unannotated", image=image_id, message=message))
+        annotation = {}
+    record = ImageRecord(
+        image_id=image_id,
+        file_name=name,
+        height=0 if "height" in wrong else whole_number(entry["height"]) or 0,
+        width=0 if "width" in wrong else whole_number(entry["width"]) or 0,
+        panoptic_name=annotation.get("file_name", ""),
+        segments=tuple(read_segments(image_id, annotation, read.categories_by_id, defects)),
+    )
+    for kind, file in (("image", record.file_name), ("map", record.panoptic_name)):
+        owner = owners[kind].setdefault(file, image_id) if file else image_id
+        if owner != image_id:
+            message = f"{source_name}: {kind} {file} of image {image_id!r} is also that of image {owner!r}"
+            defects.append(Defect(rule="file-repeated", image=image_id, message=message))
+    read.records[image_id] = record
 
 
 def read_image_info(data: bytes, source_name: str) -> dict[str, int]:

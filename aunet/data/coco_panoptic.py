@@ -99,7 +99,7 @@ def measure_segments(ids: NDArray[np.integer]) -> dict[int, tuple[int, Box]]:
     width = ids.shape[1]
     flat = np.ascontiguousarray(ids).reshape(-1)
     is_start = np.empty(flat.size, dtype=bool)
-    is_start[1:] = flat[1:] != flat[:-1]
+    np.not_equal(flat[1:], flat[:-1], out=is_start[1:])
     is_start[::width] = True
     starts = np.flatnonzero(is_start)
     ends = np.append(starts[1:], flat.size)

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 from pycocotools import mask as coco_mask
 
 from aunet.categories import Category, read_flag
-from aunet.data.coco_entries import entry_id, malformed, parse_json, whole_number
+from aunet.data.coco_entries import (
+    LISTS,
+    entry_id,
+    malformed,
+    of_other_kind,
+    parse_json,
+    whole_number,
+    without_lists,
+)
 from aunet.data.coco_json import ImageRecord, PanopticAnnotations
 from aunet.data.defects import Defect
 from aunet.data.pictures import MAX_PIXELS
+from aunet.errors import InputError
 from aunet.segments import NOT_GIVEN
 
 SLACK = 1.0
@@ -21,42 +30,84 @@ SLACK = 1.0
 _KEYS = ("category_id", "bbox", "segmentation")
 
 
+class EntriesByImage:
+    """The entries of an instances JSON by the id of their image.
+
+    Args:
+        keep: makes the mappings that grow with the number of entries; they keep the order of their keys.
+    """
+
+    def __init__(self, keep: Callable[[], MutableMapping[Any, Any]] = dict) -> None:
+        self._numbers, self._entries = keep(), keep()
+
+    def add(self, image_id: Any, entry: Any) -> None:
+        """Another entry of an image."""
+        number = self._numbers.get(image_id, 0)
+        self._numbers[image_id] = number + 1
+        self._entries[f"{number} {image_id!r}"] = entry
+
+    def __contains__(self, image_id: Any) -> bool:
+        return image_id in self._numbers
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._numbers)
+
+    def __getitem__(self, image_id: Any) -> list[Any]:
+        """The entries of an image, in the order of the file; none for an image that has none."""
+        return [self._entries[f"{number} {image_id!r}"] for number in range(self._numbers.get(image_id, 0))]
+
+
 def check_instances_json(data: bytes, source_name: str, panoptic: PanopticAnnotations) -> list[Defect]:
     """Every defect of an instances JSON; `segment` of a defect is the instance's id. `source_name` is for messages."""
     defects: list[Defect] = []
-    for image_id, entries in instances_by_image(data, source_name, panoptic.records, defects).items():
-        defects += check_instances(entries, source_name, panoptic.records[image_id], panoptic.categories_by_id)
+    document = parse_json(data, source_name, LISTS["instances"], defects, "instances")
+    if document is None:
+        return defects
+    lists = [("annotations", iter(document["annotations"]))]
+    by_image = instances_by_image(lists, source_name, panoptic.records, defects)
+    for image_id in by_image:
+        entries, record = by_image[image_id], panoptic.records[image_id]
+        defects += check_instances(entries, source_name, record, panoptic.categories_by_id)
     return defects
 
 
 def instances_by_image(
-    data: bytes, source_name: str, records: Mapping[Any, ImageRecord], defects: list[Defect]
-) -> dict[Any, list[Any]]:
-    """Image id → the entries of that image; what belongs to none, or comes twice, goes to `defects`."""
-    document = parse_json(data, source_name, ("annotations",), defects, "instances")
-    by_image: dict[Any, list[Any]] = {}
-    ids: set[Any] = set()
+    lists: Iterable[tuple[str, Iterator[Any]]],
+    source_name: str,
+    records: Mapping[Any, ImageRecord],
+    defects: list[Defect],
+    keep: Callable[[], MutableMapping[Any, Any]] = dict,
+) -> EntriesByImage:
+    """The entries of each image; what belongs to none, or comes twice, goes to `defects`.
+
+    Args:
+        lists: of the file's lists, key and elements; each is read to its end before the next one begins.
+        source_name: the file's name, for messages.
+        records: image id → image of the panoptic JSON.
+        keep: makes the mappings that grow with the number of entries.
+    """
+    by_image, ids, first = EntriesByImage(keep), keep(), {}
     unknown: Counter[Any] = Counter()
-    for number, entry in enumerate(document["annotations"] if document else []):
-        image_id, instance_id = entry_id(entry, "image_id"), entry_id(entry, "id")
-        if image_id is None:
-            message = f"{source_name}: annotations[{number}]: {malformed(['image_id'], entry)}"
-            defects.append(Defect(rule="entry-malformed", segment=_number(instance_id), message=message))
-            continue
-        if image_id not in records:
-            unknown[image_id] += 1
-            continue
-        if instance_id is not None and instance_id in ids:
-            message = f"{source_name}: annotations[{number}]: id {instance_id!r} is given before"
-            defects.append(
-                Defect(rule="instance-repeated", image=image_id, segment=_number(instance_id), message=message)
-            )
-        ids.add(instance_id)
-        by_image.setdefault(image_id, []).append(entry)
+    new: list[Defect] = []
+    missing = list(LISTS["instances"])
+    try:
+        for key, entries in lists:
+            missing.remove(key)
+            for number, entry in enumerate(entries):
+                first = first or (entry if isinstance(entry, Mapping) else {})
+                _add_instance(by_image, number, entry, source_name, records, ids, unknown, new)
+        message = without_lists(missing, LISTS["instances"], source_name)
+        message = message or of_other_kind(first, source_name, "instances")
+    except InputError as error:
+        message = str(error)
+    if message:
+        defects.append(Defect(rule="json-invalid", message=message))
+        return EntriesByImage(keep)
+    defects += new
     for image_id, count in unknown.items():
         message = f"{source_name}: {count} instances are of image {image_id!r}, which is unknown"
         defects.append(Defect(rule="instance-image", image=image_id, message=message))
-    for record in records.values() if document else ():
+    for record in records.values():
         count = sum(segment.is_thing and not segment.is_crowd for segment in record.segments)
         if count and record.image_id not in by_image:
             message = (
@@ -64,6 +115,35 @@ def instances_by_image(
             )
             defects.append(Defect(rule="instance-none", image=record.image_id, message=message))
     return by_image
+
+
+def _add_instance(
+    by_image: EntriesByImage,
+    number: int,
+    entry: Any,
+    source_name: str,
+    records: Mapping[Any, ImageRecord],
+    ids: MutableMapping[Any, None],
+    unknown: Counter[Any],
+    defects: list[Defect],
+) -> None:
+    """Enter annotation `number` into `by_image`, or count its image among the unknown ones."""
+    image_id, instance_id = entry_id(entry, "image_id"), entry_id(entry, "id")
+    if image_id is None:
+        message = f"{source_name}: annotations[{number}]: {malformed(['image_id'], entry)}"
+        defects.append(Defect(rule="entry-malformed", segment=_number(instance_id), message=message))
+        return
+    if image_id not in records:
+        unknown[image_id] += 1
+        return
+    if instance_id is not None:
+        if instance_id in ids:
+            message = f"{source_name}: annotations[{number}]: id {instance_id!r} is given before"
+            defects.append(
+                Defect(rule="instance-repeated", image=image_id, segment=_number(instance_id), message=message)
+            )
+        ids[instance_id] = None
+    by_image.add(image_id, entry)
 
 
 def check_instances(
@@ -90,7 +170,7 @@ def check_instances(
 
 def _is_stray(entry: Any, record: ImageRecord) -> bool:
     """Whether an instance's box meets no box of a segment of its category, where all of these are known."""
-    numbers, category_id = _numbers(entry.get("bbox")), whole_number(entry.get("category_id"))
+    numbers, category_id = finite_numbers(entry.get("bbox")), whole_number(entry.get("category_id"))
     if numbers is None or len(numbers) != 4 or not record.segments:
         return False
     boxes = [segment.bbox for segment in record.segments if segment.category_id == category_id]
@@ -123,13 +203,13 @@ def _broken_rules(entry: Any, record: ImageRecord, categories: Mapping[int, Cate
     if wrong := _box_problem(entry["bbox"], record):
         yield "instance-box", f"bbox {entry['bbox']!r:.80} {wrong}"
     try:
-        if _mask_area(entry["segmentation"], record.height, record.width) == 0:
+        if mask_area(entry["segmentation"], record.height, record.width) == 0:
             yield "instance-empty", "its mask covers no pixel"
     except ValueError as error:
         yield "instance-mask", str(error)
 
 
-def _numbers(values: Any) -> list[float] | None:
+def finite_numbers(values: Any) -> list[float] | None:
     """A list of finite numbers, or None."""
     if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
         return None
@@ -141,7 +221,7 @@ def _numbers(values: Any) -> list[float] | None:
 
 
 def _box_problem(bbox: Any, record: ImageRecord) -> str:
-    numbers = _numbers(bbox)
+    numbers = finite_numbers(bbox)
     if numbers is None or len(numbers) != 4:
         return "is not four numbers"
     x, y, width, height = numbers
@@ -152,7 +232,7 @@ def _box_problem(bbox: Any, record: ImageRecord) -> str:
     return ""
 
 
-def _mask_area(segmentation: Any, height: int, width: int) -> int:
+def mask_area(segmentation: Any, height: int, width: int) -> int:
     """Pixels of polygons or of a run-length mask.
 
     Raises:
@@ -166,7 +246,7 @@ def _mask_area(segmentation: Any, height: int, width: int) -> int:
     if segmentation.get("size") != [height, width]:
         raise ValueError(f"run lengths for size {segmentation.get('size')!r:.40} on an image of {[height, width]}")
     counts = segmentation.get("counts")
-    runs = _unpacked_runs(counts) if isinstance(counts, str) else _numbers(counts)
+    runs = _unpacked_runs(counts) if isinstance(counts, str) else finite_numbers(counts)
     if runs is None or any(run < 0 or run != int(run) for run in runs):
         raise ValueError("run lengths that are not whole numbers of 0 or more")
     if sum(runs) != height * width:
@@ -176,7 +256,7 @@ def _mask_area(segmentation: Any, height: int, width: int) -> int:
 
 def _polygon_area(polygons: list[Any], height: int, width: int) -> int:
     for polygon in polygons:
-        numbers = _numbers(polygon)
+        numbers = finite_numbers(polygon)
         if numbers is None or len(numbers) < 6 or len(numbers) % 2:
             raise ValueError(f"polygon {polygon!r:.60} is not three or more pairs of numbers")
         x, y = numbers[0::2], numbers[1::2]

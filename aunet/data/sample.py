@@ -132,13 +132,18 @@ def write_padded(canvas: NDArray[Any], content: NDArray[Any], fill: Any) -> None
     canvas[height:] = fill
 
 
+def number_type(count: int) -> type[np.integer[Any]]:
+    """The smallest type of a segment map with the numbers 0 … `count`."""
+    return np.uint8 if count < 2**8 else np.int16 if count < 2**15 else np.int32
+
+
 def _positions(ids: NDArray[np.int32], segment_ids: Sequence[int]) -> NDArray[Any]:
     """Replace each id by its position in `segment_ids` counted from 1, unknown ids by 0, in the smallest integer type.
 
     Works on runs of equal ids, which are some hundred times fewer than pixels.
     """
     count = len(segment_ids)
-    kind = np.uint8 if count < 2**8 else np.int16 if count < 2**15 else np.int32
+    kind = number_type(count)
     if not count:
         return np.zeros(ids.shape, kind)
     flat = ids.reshape(-1)

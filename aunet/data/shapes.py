@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -12,52 +12,29 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from aunet.categories import Categories, Category
-from aunet.data.coco_panoptic import encode_panoptic, measure_segments
+from aunet.categories import Categories
+from aunet.data import ambiguous
+from aunet.data.coco_panoptic import encode_panoptic
 from aunet.data.outlines import THINGS, Thing, draw_thing, paint_thing
+from aunet.data.scenes import Scene, Split, annotated, categories_of
 from aunet.data.textures import TEXTURES, Canvas, Plane, noise, rgb, ridge, smoothstep
-from aunet.segments import Segment
 
-Split = Literal["train", "val"]
+Kind = Literal["landscape", "ambiguous"]
 VERSION = 1
 """Rises when the same seed gives other scenes than before."""
-MIN_PIXELS = 12
-"""Segments with fewer visible pixels become void."""
-
-_COLORS = {
-    "ball": (220, 20, 60),
-    "crate": (190, 120, 50),
-    "tent": (40, 170, 90),
-    "star": (250, 200, 30),
-    "ring": (30, 110, 230),
-    "cross": (190, 60, 210),
-    "sky": (150, 195, 235),
-    "mountain": (125, 115, 140),
-    "water": (50, 110, 165),
-    "sand": (220, 195, 145),
-    "grass": (115, 160, 75),
-    "road": (95, 95, 100),
-    "wall": (160, 95, 75),
-}
-CATEGORIES = Categories(
-    tuple(
-        Category(id=number, name=name, is_thing=name in THINGS, color=color)
-        for number, (name, color) in enumerate(_COLORS.items(), start=1)
-    )
+CATEGORIES = categories_of(
+    {
+        "sky": (150, 195, 235),
+        "mountain": (125, 115, 140),
+        "water": (50, 110, 165),
+        "sand": (220, 195, 145),
+        "grass": (115, 160, 75),
+        "road": (95, 95, 100),
+        "wall": (160, 95, 75),
+    }
 )
 """Six things and seven kinds of stuff."""
 _ID = {c.name: c.id for c in CATEGORIES.entries}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """One generated image with its annotation."""
-
-    image: NDArray[np.uint8]
-    """uint8[H, W, 3] RGB."""
-    ids: NDArray[np.int32]
-    """int32[H, W]; 0 is void."""
-    segments: tuple[Segment, ...]
 
 
 def make_scene(seed: int, split: Split, index: int, height: int = 128, width: int = 160) -> Scene:
@@ -72,30 +49,31 @@ def make_scene(seed: int, split: Split, index: int, height: int = 128, width: in
             window, covered = paint_thing(canvas, thing)
             labels[window][covered] = len(categories) - 1
     _veil(rng, canvas, labels)
+    return annotated(rng, canvas, labels, categories, CATEGORIES)
 
-    counts = np.bincount(labels.ravel(), minlength=len(categories))
-    color_of = np.zeros(len(categories), dtype=np.int32)
-    taken = {0}
-    for label in np.flatnonzero(counts >= MIN_PIXELS).tolist():
-        if label:
-            color_of[label] = _segment_id(rng, categories[label][0], taken)
-    ids = color_of[labels]
-    of_id = {int(i): categories[label] for label, i in enumerate(color_of) if i}
-    segments = []
-    for segment_id, (area, bbox) in measure_segments(ids).items():
-        category_id, is_crowd = of_id[segment_id]
-        is_thing = CATEGORIES.by_id[category_id].is_thing
-        segments.append(Segment(segment_id, category_id, is_thing, area, is_crowd=is_crowd, bbox=bbox))
-    return Scene(image=(np.clip(canvas, 0, 1) * 255 + 0.5).astype(np.uint8), ids=ids, segments=tuple(segments))
+
+KINDS: dict[Kind, tuple[Callable[[int, Split, int, int, int], Scene], Categories]] = {
+    "landscape": (make_scene, CATEGORIES),
+    "ambiguous": (ambiguous.make_scene, ambiguous.CATEGORIES),
+}
+"""What draws a scene of each kind, and its categories."""
 
 
 def write_scenes(
-    folder: Path, *, num_train: int, num_val: int, height: int = 128, width: int = 160, seed: int = 0
+    folder: Path,
+    *,
+    num_train: int,
+    num_val: int,
+    height: int = 128,
+    width: int = 160,
+    seed: int = 0,
+    kind: Kind = "landscape",
 ) -> None:
     """Write both splits as a COCO panoptic folder: `train/`, `val/` and `annotations/panoptic_*`.
 
     The same arguments give the same files, byte for byte, with the same versions of Pillow and numpy.
     """
+    draw, known = KINDS[kind]
     splits: tuple[tuple[Split, int], ...] = (("train", num_train), ("val", num_val))
     for split, count in splits:
         images_folder, maps_folder = folder / split, folder / "annotations" / f"panoptic_{split}"
@@ -103,7 +81,7 @@ def write_scenes(
         maps_folder.mkdir(parents=True, exist_ok=True)
         images, annotations = [], []
         for index in range(count):
-            scene, name = make_scene(seed, split, index, height, width), f"{index:06d}"
+            scene, name = draw(seed, split, index, height, width), f"{index:06d}"
             Image.fromarray(scene.image).save(images_folder / f"{name}.jpg", quality=92, subsampling=0)
             (maps_folder / f"{name}.png").write_bytes(encode_panoptic(scene.ids))
             images.append({"id": index + 1, "file_name": f"{name}.jpg", "height": height, "width": width})
@@ -122,7 +100,7 @@ def write_scenes(
             "info": {"description": f"generated scenes, version {VERSION}, seed {seed}"},
             "images": images,
             "annotations": annotations,
-            "categories": CATEGORIES.to_json(),
+            "categories": known.to_json(),
         }
         (folder / "annotations" / f"panoptic_{split}.json").write_text(json.dumps(panoptic_json), encoding="utf-8")
 
@@ -238,15 +216,3 @@ def _veil(rng: Generator, canvas: Canvas, labels: NDArray[np.int32]) -> None:
         inner[border:-border, border:-border] = True
         canvas[~inner] = rgb(30, 28, 32)
         labels[~inner] = 0
-
-
-def _segment_id(rng: Generator, category_id: int, taken: set[int]) -> int:
-    """An id whose colour is near its category's, as in COCO; added to `taken`."""
-    color = CATEGORIES.by_id[category_id].color or (0, 0, 0)
-    while True:
-        jitter = rng.integers(-24, 25, size=3).tolist()
-        red, green, blue = (min(max(c + j, 0), 255) for c, j in zip(color, jitter, strict=True))
-        segment_id = red + 256 * green + 65536 * blue
-        if segment_id not in taken:
-            taken.add(segment_id)
-            return segment_id

@@ -14,7 +14,7 @@ from aunet.errors import InputError
 from aunet.model.norm import NormLayer, norm_layer
 from aunet.model.pretrained import read_weights
 from aunet.model.resnext import ADDED, resnext152_64x4d_dcn_nl
-from aunet.model.timm_backbone import build_timm, timm_normalization
+from aunet.model.timm_backbone import TimmFeatures, build_timm, timm_normalization
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of red, green and blue, 0 … 1."""
@@ -39,6 +39,13 @@ class PyramidBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return self.fpn(self.body(images))
+
+    def stages(self) -> dict[str, int]:
+        """The stage of each parameter of the body: 0 for the stem, then 1 … 4, at strides 4 … 32."""
+        if isinstance(self.body, TimmFeatures):
+            return self.body.stages()
+        names = [name for name, _ in self.body.named_parameters()]
+        return {name: int(name[5]) if name.startswith("layer") else 0 for name in names}
 
 
 def build_backbone(config: BackboneConfig, *, load_weights: bool = True) -> PyramidBackbone:

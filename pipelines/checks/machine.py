@@ -35,7 +35,9 @@ def versions(constraints: Path = CONSTRAINTS) -> Finding:
     """Python, and every installed package against the version in `constraints`."""
     if not constraints.is_file():
         return Finding(True, f"Python {platform.python_version()}; no constraints.txt to compare with")
-    installed = {dist.name.lower().replace("_", "-"): dist.version for dist in importlib.metadata.distributions()}
+    installed: dict[str, str] = {}
+    for dist in importlib.metadata.distributions():  # of two, the first is the one that is imported
+        installed.setdefault(dist.name.lower().replace("_", "-"), dist.version)
     pinned = dict(_pinned(constraints))
     wrong = [
         f"{name} {installed[name]} instead of {version}"

@@ -65,6 +65,8 @@ class SplitInfo:
     """category_id → segments, crowds included."""
     max_segments: Annotated[int, Range(at_least=0, below=2**24)]
     """Of one image."""
+    window: Annotated[int, Range(at_least=0, below=2**31)] = 0
+    """Of the order of training, see `SamplePlan`; 0 in what earlier versions wrote, whose runs keep their order."""
     num_quarantined: Annotated[int, Range(at_least=0, below=2**31)] = 0
     """Images of the source that are not among `num_images`."""
     quarantined: tuple[Quarantined, ...] = ()

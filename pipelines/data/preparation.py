@@ -1,19 +1,27 @@
-"""Raw data → shards, indexes and their manifest: tasks that Ray Data spreads, resumed where they stopped."""
+"""Raw data → shards, indexes and their manifest: tasks that Ray Data spreads, resumed where they stopped.
+
+What grows with the number of images is in temporary files, not in memory: records, annotations and results.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import logging
+import mmap
 import pickle
+import tempfile
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, cast
 
+from aunet.data.defects import Defect
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest, Quarantined, ShardInfo, SplitInfo
-from pipelines.data.rows import encode_index
+from pipelines.data.rows import write_index
 from pipelines.data.shard_writer import ShardResult, ShardTask, cut, read_receipts, write_shard
 from pipelines.data.sources import SHOWN_PROBLEMS, RawSplit, Source, over_budget
+from pipelines.data.spill import Spilled
 from pipelines.runtime.cluster import connect
 from pipelines.runtime.code_version import code_version
 from pipelines.runtime.growth import require
@@ -22,8 +30,58 @@ from pipelines.settings.run_config import DataConfig
 from pipelines.store import storage
 from pipelines.store.layout import PreparedFolder, PreparedPool
 
-RunTasks = Callable[[list[ShardTask]], list[ShardResult]]
+WINDOW = 2**13
+"""Rows among which samples are shuffled; a split with no more is shuffled as a whole."""
+TASKS_AT_ONCE = 256
+"""Tasks that Ray Data gets as one table, and the driver holds in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """The tasks with certain keys, in the order of the images; made when they are asked for."""
+
+    source: Source
+    data: DataConfig
+    pool: PreparedPool
+    num_images: Mapping[str, int]
+    """Key of each task → its images."""
+
+    def __len__(self) -> int:
+        return len(self.num_images)
+
+    def __iter__(self) -> Iterator[ShardTask]:
+        remaining = set(self.num_images)
+        for split in self.source.splits:
+            for task in _tasks(split, self.source, self.data, self.pool):
+                if task.key in remaining:
+                    remaining.remove(task.key)
+                    yield task
+
+
+RunTasks = Callable[[Tasks], Iterable[ShardResult]]
 """Gives every task's result, in the order of the tasks."""
+
+
+@dataclass(slots=True)
+class SplitContents:
+    """What the tasks of a split made, but for the entries of its index."""
+
+    shards: list[ShardInfo] = field(default_factory=list)
+    num_images: int = 0
+    num_segments: Counter[int] = field(default_factory=Counter)
+    max_segments: int = 0
+    defects: list[Defect] = field(default_factory=list)
+    rows: hashlib._Hash = field(default_factory=hashlib.sha256)
+    """SHA-256 over the digests of all rows."""
+
+    def add(self, result: ShardResult) -> None:
+        """The result of the next task."""
+        self.shards += [result.shard] if result.shard else []
+        self.num_images += len(result.index)
+        self.num_segments.update(result.num_segments)
+        self.max_segments = max(self.max_segments, result.max_segments)
+        self.defects += result.defects
+        self.rows.update("".join(entry["sha256"] for entry in result.index).encode())
 
 
 def write_shards(source: Source, data: DataConfig, folder: PreparedFolder, run_tasks: RunTasks) -> Manifest:
@@ -36,60 +94,79 @@ def write_shards(source: Source, data: DataConfig, folder: PreparedFolder, run_t
     Raises:
         InputError: more is wrong with the pictures than `data.max_bad_fraction` allows, or a split has no segment.
     """
-    tasks_of = {split.name: _tasks(split, source, data, folder.pool) for split in source.splits}
-    tasks = {task.key: task for split_tasks in tasks_of.values() for task in split_tasks}
-    results = _finished(folder.pool, list(tasks))
-    missing = {key: task for key, task in tasks.items() if key not in results}
-    results |= zip(missing, run_tasks(list(missing.values())), strict=True)
-    results_of = {name: [results[task.key] for task in split_tasks] for name, split_tasks in tasks_of.items()}
-    problems = []
+    num_images: dict[str, int] = {}
+    keys: dict[str, list[str]] = {split.name: [] for split in source.splits}
     for split in source.splits:
-        defects = [defect for result in results_of[split.name] for defect in result.defects]
-        num_good = sum(len(result.index) for result in results_of[split.name])
-        problems += over_budget(split, defects, num_good, data.max_bad_fraction)
-    problems = problems or [p for split in source.splits for p in _unlabelled(split, results_of[split.name])]
+        for task in _tasks(split, source, data, folder.pool):
+            key = task.key
+            num_images[key] = len(task.images)
+            keys[split.name].append(key)
+    results: Spilled[ShardResult] = Spilled()
+    results.update(_finished(folder.pool, list(num_images)))
+    missing = {key: count for key, count in num_images.items() if key not in results}
+    results.update(zip(missing, run_tasks(Tasks(source, data, folder.pool, missing)), strict=True))
+    contents: dict[str, SplitContents] = {}
+    problems: list[str] = []
+    for split in source.splits:
+        made = contents[split.name] = SplitContents()
+        for key in keys[split.name]:
+            made.add(results[key])
+        problems += over_budget(split, made.defects, made.num_images, data.max_bad_fraction)
+    problems = problems or [p for split in source.splits for p in _unlabelled(split, contents[split.name])]
     if problems:
         raise InputError(problems)
+    splits = {}
+    for split in source.splits:
+        entries = (entry for key in keys[split.name] for entry in results[key].index)
+        index = _written_index(split.name, entries, contents[split.name].num_images, folder)
+        splits[split.name] = _split_info(split, contents[split.name], index)
     return Manifest(
         categories=source.categories,
-        splits={split.name: _split_info(split, results_of[split.name], folder) for split in source.splits},
+        splits=splits,
         source_fingerprint=source.fingerprint,
         code_version=code_version(),
     )
 
 
-def _tasks(split: RawSplit, source: Source, data: DataConfig, pool: PreparedPool) -> list[ShardTask]:
-    return [
-        ShardTask(pool=pool, root=source.root, config=split.config, categories=source.categories, images=images)
-        for images in cut(split.images, data.rows_per_shard)
-    ]
+def _tasks(split: RawSplit, source: Source, data: DataConfig, pool: PreparedPool) -> Iterator[ShardTask]:
+    for images in cut(split.images, data.rows_per_shard):
+        yield ShardTask(pool=pool, root=source.root, config=split.config, categories=source.categories, images=images)
 
 
-def _split_info(split: RawSplit, results: list[ShardResult], folder: PreparedFolder) -> SplitInfo:
-    """A split's entry in the manifest; its index is written here."""
-    rows = [row for r in results for row in r.index]
-    content = encode_index(rows)
-    sha256 = hashlib.sha256(content).hexdigest()
-    index = ShardInfo(
-        name=f"{split.name}-{sha256[:16]}.index.parquet", num_rows=len(rows), num_bytes=len(content), sha256=sha256
-    )
-    storage.write_bytes(folder.index_uri(index.name), content)
-    defects = [*split.defects, *(d for r in results for d in r.defects)]
+def _written_index(name: str, entries: Iterable[dict[str, Any]], num_rows: int, folder: PreparedFolder) -> ShardInfo:
+    """The index of split `name`, written."""
+    with tempfile.TemporaryFile() as file:
+        write_index(entries, file)
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            sha256, num_bytes = hashlib.sha256(content).hexdigest(), len(content)
+            info = ShardInfo(
+                name=f"{name}-{sha256[:16]}.index.parquet", num_rows=num_rows, num_bytes=num_bytes, sha256=sha256
+            )
+            storage.write_bytes(folder.index_uri(info.name), cast(bytes, content))
+    return info
+
+
+def _split_info(split: RawSplit, contents: SplitContents, index: ShardInfo) -> SplitInfo:
+    """A split's entry in the manifest."""
     return SplitInfo(
-        shards=tuple(r.shard for r in results if r.shard),
+        shards=tuple(contents.shards),
         index=index,
-        rows_sha256=hashlib.sha256("".join(row["sha256"] for row in rows).encode()).hexdigest(),
-        num_images=len(rows),
-        num_segments=dict(sum((Counter(r.num_segments) for r in results), Counter[int]())),
-        max_segments=max(r.max_segments for r in results),
-        num_quarantined=split.num_entries - len(rows),
-        quarantined=tuple(Quarantined(image=d.image, rule=d.rule, message=d.message) for d in defects),
+        rows_sha256=contents.rows.hexdigest(),
+        num_images=contents.num_images,
+        num_segments=dict(contents.num_segments),
+        max_segments=contents.max_segments,
+        window=WINDOW,
+        num_quarantined=split.num_entries - contents.num_images,
+        quarantined=tuple(
+            Quarantined(image=d.image, rule=d.rule, message=d.message) for d in (*split.defects, *contents.defects)
+        ),
     )
 
 
-def _unlabelled(split: RawSplit, results: list[ShardResult]) -> list[str]:
+def _unlabelled(split: RawSplit, contents: SplitContents) -> list[str]:
     """A split without any segment, such as Cityscapes' test, whose annotations are not published."""
-    if any(r.num_segments for r in results):
+    if contents.num_segments:
         return []
     return [
         f"data.{split.name}: none of its {len(split.images)} images has a segment; they can be labelled with "
@@ -97,12 +174,13 @@ def _unlabelled(split: RawSplit, results: list[ShardResult]) -> list[str]:
     ]
 
 
-def _finished(pool: PreparedPool, keys: list[str]) -> dict[str, ShardResult]:
-    """Key → result of the tasks that an earlier run has finished and whose shard still exists."""
+def _finished(pool: PreparedPool, keys: Sequence[str]) -> Iterator[tuple[str, ShardResult]]:
+    """Key and result of the tasks that an earlier run has finished and whose shard still exists."""
     receipts = {storage.join(pool.receipts_uri, name) for name in _sizes(pool.receipts_uri)}
     shards = _sizes(pool.shards_uri)
-    results = read_receipts(pool, [key for key in keys if pool.receipt_uri(key) in receipts])
-    return {k: r for k, r in results.items() if r.shard is None or shards.get(r.shard.name) == r.shard.num_bytes}
+    for key, result in read_receipts(pool, [key for key in keys if pool.receipt_uri(key) in receipts]):
+        if result.shard is None or shards.get(result.shard.name) == result.shard.num_bytes:
+            yield key, result
 
 
 def _sizes(folder_uri: str) -> dict[str, int]:
@@ -110,42 +188,41 @@ def _sizes(folder_uri: str) -> dict[str, int]:
     return {f.path: f.size for f in storage.list_files(folder_uri)} if storage.exists(folder_uri) else {}
 
 
-def in_parallel(tasks: list[ShardTask]) -> list[ShardResult]:
+def in_parallel(tasks: Tasks) -> Iterator[ShardResult]:
     """Every task's result, in the order of `tasks`; Ray Data spreads them and repeats lost ones.
 
     Raises:
         InputError: a file cannot be read.
         OSError: a shard cannot be written.
     """
-    if not tasks:
-        return []
+    if not len(tasks):
+        return
     import ray.data  # not before: a process that finds everything prepared does without Ray
 
     connect()
     require({"CPU": 1.0}, "preprocess")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-
-    def run(item: dict[str, Any]) -> dict[str, Any]:
-        task = pickle.loads(item["task"])
-        try:
-            return {"number": item["number"], "images": len(task.images), "result": write_shard(task).to_bytes()}
-        except (InputError, OSError) as error:
-            return {"number": item["number"], "images": 0, "result": pickle.dumps(error)}
-
-    items = [{"number": n, "task": pickle.dumps(task)} for n, task in enumerate(tasks)]
-    rows = ray.data.from_items(items, override_num_blocks=len(items)).map(run).iter_rows()
-    results: list[ShardResult | None] = [None] * len(tasks)
     problems: list[str] = []
-    with counted("preprocess", sum(len(task.images) for task in tasks)) as advance:
-        for row in rows:
-            if row["images"]:
-                results[row["number"]] = ShardResult.from_bytes(row["result"])
-                advance(row["images"])
-                continue
-            error = pickle.loads(row["result"])
-            if not isinstance(error, InputError):
-                raise error
-            problems += error.problems
+    remaining = iter(tasks)
+    with counted("preprocess", sum(tasks.num_images.values())) as advance:
+        while sent := list(islice(remaining, TASKS_AT_ONCE)):
+            items = [{"task": pickle.dumps(task)} for task in sent]
+            table = ray.data.from_items(items, override_num_blocks=len(items)).map(_result_or_error)
+            table.context.execution_options.preserve_order = True
+            for task, row in zip(sent, table.iter_rows(), strict=True):
+                result = pickle.loads(row["result"])
+                if isinstance(result, InputError):
+                    problems += result.problems
+                elif isinstance(result, OSError):
+                    raise result
+                else:
+                    advance(len(task.images))
+                    yield result
     if problems:
         raise InputError(problems[:SHOWN_PROBLEMS])
-    return [result for result in results if result is not None]
+
+
+def _result_or_error(row: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"result": pickle.dumps(write_shard(pickle.loads(row["task"])))}
+    except (InputError, OSError) as error:
+        return {"result": pickle.dumps(error)}

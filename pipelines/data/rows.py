@@ -17,20 +17,28 @@ sha256     over all of the above, see `row_digest`
 The index of a split has image_id, file_name, height, width and sha256 of all its rows, in their order, and what tells
 their pictures from others: image_sha256 of the image file, and its difference_hash (see `aunet.data.pictures`), null
 where it has no contrast. Both carry page checksums and are not compressed: the pictures already are. Shards are cut
-into row groups of eight rows, the unit of random access.
+into row groups, the unit of random access: a group ends with the row that makes it large enough, so that most pictures
+are alone in theirs and no more is read than is used.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS_PER_GROUP = 8
+"""Most rows of a row group."""
+GROUP_BYTES = 32 * 2**10
+"""Pictures with which a row group ends."""
+INDEX_GROUP = 2**14
+"""Entries of a row group of an index."""
 
 
 def _column(name: str, kind: pa.DataType) -> pa.Field:
@@ -89,23 +97,51 @@ def row_digest(row: Mapping[str, Any]) -> str:
 
 def encode_shard(rows: list[dict[str, Any]]) -> bytes:
     """Whole rows → the bytes of one Parquet file; equal rows give equal bytes."""
-    return _encode(pa.Table.from_pylist(rows, schema=ROW_SCHEMA), ROWS_PER_GROUP)
-
-
-def encode_index(rows: list[dict[str, Any]]) -> bytes:
-    """The index entries of all rows of a split → the bytes of one Parquet file."""
-    return _encode(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), max(1, len(rows)))
-
-
-def _encode(table: pa.Table, rows_per_group: int) -> bytes:
+    table, first, groups = pa.Table.from_pylist(rows, schema=ROW_SCHEMA), 0, []
+    for length in _group_lengths(rows):
+        groups.append(table.slice(first, length))
+        first += length
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    _write(groups, ROW_SCHEMA, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def encode_index(rows: Iterable[dict[str, Any]]) -> bytes:
+    """The index entries of all rows of a split → the bytes of one Parquet file."""
+    with tempfile.TemporaryFile() as file:
+        write_index(rows, file)
+        file.seek(0)
+        return file.read()
+
+
+def write_index(rows: Iterable[dict[str, Any]], file: IO[bytes]) -> None:
+    """Write the index entries of all rows of a split as a Parquet file, holding `INDEX_GROUP` of them at a time."""
+    remaining = iter(rows)
+    groups = iter(lambda: list(islice(remaining, INDEX_GROUP)), [])
+    _write((pa.Table.from_pylist(group, schema=INDEX_SCHEMA) for group in groups), INDEX_SCHEMA, file)
+
+
+def _group_lengths(rows: list[dict[str, Any]]) -> Iterator[int]:
+    """The number of rows of each row group of a shard."""
+    length = num_bytes = 0
+    for row in rows:
+        length += 1
+        num_bytes += len(row["image"]) + len(row["panoptic"])
+        if length == ROWS_PER_GROUP or num_bytes >= GROUP_BYTES:
+            yield length
+            length = num_bytes = 0
+    if length:
+        yield length
+
+
+def _write(groups: Iterable[pa.Table], schema: pa.Schema, sink: Any) -> None:
+    with pq.ParquetWriter(
         sink,
-        row_group_size=rows_per_group,
+        schema,
         compression="none",
         use_dictionary=False,
         write_statistics=["image_id"],  # type: ignore[arg-type]
         write_page_checksum=True,
-    )
-    return sink.getvalue().to_pybytes()
+    ) as writer:
+        for group in groups:
+            writer.write_table(group, row_group_size=group.num_rows)

@@ -32,6 +32,10 @@ class SamplePlan:
     seed: int
     groups: bytes = b""
     """One byte per sample, see `aspect_groups`; batches hold samples of one group where there are enough."""
+    window: int = 0
+    """Shards are shuffled, and then the samples of consecutive ones, at least so many; 0: all samples at once."""
+    shard_ends: bytes = b""
+    """int64 for each shard, the number of the sample after its last one; not used without `window`."""
 
     @property
     def num_steps(self) -> int:
@@ -70,7 +74,8 @@ def _order(plan: SamplePlan, epoch: int) -> NDArray[np.int64]:
     one group, in the order in which they become full, and last the samples that fill none. With a single group the
     permutation is unchanged.
     """
-    order = np.random.default_rng([plan.seed, epoch]).permutation(plan.num_samples)
+    rng = np.random.default_rng([plan.seed, epoch])
+    order = _by_windows(plan, rng) if 0 < plan.window < plan.num_samples else rng.permutation(plan.num_samples)
     if not plan.groups:
         return order
     begun = -epoch * plan.num_samples % plan.batch_size
@@ -85,6 +90,17 @@ def _order(plan: SamplePlan, epoch: int) -> NDArray[np.int64]:
     full = np.concatenate(batches)
     full = full[np.argsort(full[:, -1])]
     return np.concatenate([head, rest[full.reshape(-1)], rest[np.sort(np.concatenate(leftovers))]])
+
+
+def _by_windows(plan: SamplePlan, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A permutation of all samples that comes from a window of shards at a time, so that few are open at once."""
+    ends = np.frombuffer(plan.shard_ends, np.int64)
+    lengths = np.diff(ends, prepend=0)
+    shards = rng.permutation(len(ends))
+    lengths, passed = lengths[shards], np.cumsum(lengths[shards])
+    samples = np.repeat(ends[shards] - passed, lengths) + np.arange(plan.num_samples)
+    windows = np.repeat((passed - 1) // plan.window, lengths)
+    return samples[np.lexsort((rng.random(plan.num_samples), windows))]
 
 
 def fixed_choice(num_samples: int, count: int) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -107,8 +107,8 @@ class ShardResult:
         return result
 
 
-def read_receipts(pool: PreparedPool, keys: Iterable[str]) -> dict[str, ShardResult]:
-    """Key → receipt of the tasks `keys`; damaged ones are left out."""
+def read_receipts(pool: PreparedPool, keys: Sequence[str]) -> Iterator[tuple[str, ShardResult]]:
+    """Key and receipt of the tasks `keys`, in their order; damaged ones are left out."""
 
     def read(key: str) -> tuple[str, ShardResult | None]:
         try:
@@ -117,7 +117,10 @@ def read_receipts(pool: PreparedPool, keys: Iterable[str]) -> dict[str, ShardRes
             return key, None
 
     with ThreadPoolExecutor(RECEIPT_READERS) as threads:
-        return {key: receipt for key, receipt in threads.map(read, keys) if receipt}
+        for first in range(0, len(keys), RECEIPT_READERS):
+            for key, receipt in threads.map(read, keys[first : first + RECEIPT_READERS]):
+                if receipt:
+                    yield key, receipt
 
 
 def write_shard(task: ShardTask) -> ShardResult:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aunet.categories import Categories, difference
 from aunet.data.cityscapes import CATEGORIES
-from aunet.data.coco_json import ImageRecord, check_image_ids, read_panoptic_json
+from aunet.data.coco_entries import LISTS
+from aunet.data.coco_json import ImageRecord, check_image_ids, read_panoptic_lists
 from aunet.data.defects import Defect, blocking, errors_of, quarantine
-from aunet.data.instance_checks import instances_by_image
+from aunet.data.instance_checks import EntriesByImage, instances_by_image
 from aunet.errors import InputError
 from pipelines.data.cityscapes import find_images
+from pipelines.data.json_stream import stream_lists
 from pipelines.data.manifest import SCHEMA_VERSION
+from pipelines.data.spill import Spilled, SpilledList
 from pipelines.settings.run_config import DataConfig, SplitConfig, fingerprint, to_json
 from pipelines.store import storage
 from pipelines.store.listing import Listing
@@ -43,7 +46,8 @@ class RawSplit:
 
     name: str
     config: SplitConfig
-    images: tuple[RawImage, ...]
+    images: Collection[RawImage]
+    """Not in memory: read one after the other."""
     num_entries: int
     """Images of the source, the unusable ones too."""
     defects: tuple[Defect, ...]
@@ -131,7 +135,7 @@ def _settings(data: DataConfig) -> str:
 def _read_split(
     name: str, config: SplitConfig, root: str, digest: hashlib._Hash, *, times: bool
 ) -> tuple[RawSplit, Categories]:
-    instances: dict[int, list[Any]] | None = None
+    instances: EntriesByImage | None = None
     source_uri = storage.join(root, config.panoptic_json or config.images)
     if config.instance_ids:
         records, defects = find_images(config, root)
@@ -141,8 +145,8 @@ def _read_split(
     if not num_entries:
         raise InputError(f"{source_uri}: no images; a data set needs at least one")
     chosen = dict.fromkeys(config.image_ids)
-    known = {*records, *(d.image for d in defects)}
-    if unknown := [i for i in chosen if i not in known]:
+    known = {d.image for d in defects}
+    if unknown := [i for i in chosen if i not in records and i not in known]:
         raise InputError(
             f"data.{name}.image_ids: {i} is not in {source_uri}; use ids of its images, such as {next(iter(records))}"
             for i in unknown
@@ -151,7 +155,7 @@ def _read_split(
         records, num_entries = {i: records[i] for i in chosen if i in records}, len(chosen)
         defects = [d for d in defects if d.image in chosen]
 
-    images, maps = Listing(storage.join(root, config.images)), Listing(storage.join(root, config.annotations))
+    images, maps = (Listing(storage.join(root, folder), Spilled) for folder in (config.images, config.annotations))
     for record in records.values():
         for kind, listing, file in (("image", images, record.file_name), ("map", maps, record.panoptic_name)):
             if file and file not in listing.files:
@@ -159,18 +163,17 @@ def _read_split(
                 defects.append(Defect(rule=f"{kind}-missing", image=record.image_id, message=message))
     errors = errors_of(defects, counted=True)
     quarantined = quarantine(errors)
-    usable = []
+    usable: SpilledList[RawImage] = SpilledList()
     for record in records.values():
         if record.image_id in quarantined:
             continue
-        entries = None if instances is None else tuple(instances.get(record.image_id, ()))
+        entries = None if instances is None else tuple(instances[record.image_id])
         files = images.files[record.file_name], maps.files[record.panoptic_name]
         signature = _signature(record, entries, [(f.path, f.size, f.modified if times else 0) for f in files])
         usable.append(RawImage(record=record, instances=entries, signature=signature))
-    for image in usable:
-        digest.update(image.signature)
+        digest.update(signature)
     digest.update(json.dumps([categories.to_json(), [d.to_json() for d in errors]]).encode())
-    split = RawSplit(name=name, config=config, images=tuple(usable), num_entries=num_entries, defects=tuple(errors))
+    split = RawSplit(name=name, config=config, images=usable, num_entries=num_entries, defects=tuple(errors))
     return split, categories
 
 
@@ -197,15 +200,16 @@ def _signature(
 
 def _read_coco(
     config: SplitConfig, root: str
-) -> tuple[dict[int, ImageRecord], Categories, dict[int, list[Any]] | None, list[Defect], int]:
+) -> tuple[Mapping[int, ImageRecord], Categories, EntriesByImage | None, list[Defect], int]:
     """Records by image id, categories, instances by image id, defects, and the number of images in the JSON."""
     uri = storage.join(root, config.panoptic_json)
-    annotations = read_panoptic_json(storage.read_bytes(uri), config.panoptic_json, strict=False)
+    lists = stream_lists(uri, LISTS["panoptic"], config.panoptic_json)
+    annotations = read_panoptic_lists(lists, config.panoptic_json, Spilled)
     check_image_ids(annotations.records, uri)
     defects, instances = list(annotations.defects), None
     if config.instances_json:
-        data = storage.read_bytes(storage.join(root, config.instances_json))
-        instances = instances_by_image(data, config.instances_json, annotations.records, defects)
+        lists = stream_lists(storage.join(root, config.instances_json), LISTS["instances"], config.instances_json)
+        instances = instances_by_image(lists, config.instances_json, annotations.records, defects, Spilled)
     if errors := blocking(defects):
         raise InputError(f"{root}: {_line(error)}" for error in errors)
     return annotations.records, annotations.categories, instances, defects, annotations.num_images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from aunet.categories import Categories, ThingLabels
 from aunet.config import AugmentConfig
 from aunet.data.augment import augment
-from aunet.data.sample import decode_sample, pack, pack_target
+from aunet.data.copy_paste import paste_things
+from aunet.data.sample import Sample, decode_sample, pack, pack_target
 from aunet.structures import PackedBatch
-from pipelines.data.sample_plan import SamplePlan
+from pipelines.data.sample_plan import Draw, SamplePlan
 from pipelines.data.shards import ShardReader
 
 
@@ -40,20 +42,38 @@ class StepDecoder:
         return len(range(self.rank, self.micro_batches, self.world_size))
 
     def __getitem__(self, number: int) -> PackedBatch:
-        """The `number`-th micro-batch of this rank since the first step.
+        """The `number`-th micro-batch of this rank since the first step."""
+        samples = self.samples(number)
+        return pack(samples, [pack_target(s, self.categories, self.thing_labels) for s in samples])
 
-        Every sample's augmentation is drawn from (seed, epoch, image_id).
+    def samples(self, number: int) -> list[Sample]:
+        """The images of the `number`-th micro-batch, augmented, before they are packed.
+
+        Every sample's augmentation is drawn from (seed, epoch, image_id), and so is what is pasted over it, which comes
+        from the step's whole batch.
         """
         step, turn = divmod(number, self.accumulate)
         first, stride = self.rank + turn * self.world_size, self.micro_batches
+        draws = self.plan.batch(step)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums over an image's pixels depend on it
+        if threads > 1:
+            torch.set_num_threads(1)  # sums over an image's pixels depend on it
         try:
-            samples = []
-            for draw in self.plan.batch(step)[first::stride]:
-                sample = decode_sample(self.reader.row(draw.index), self.categories)
-                rng = np.random.default_rng([self.plan.seed, draw.epoch, sample.image_id])
-                samples.append(augment(sample, self.augment, rng))
-            return pack(samples, [pack_target(s, self.categories, self.thing_labels) for s in samples])
+            return [self._pasted(self._augmented(draw), draw, draws) for draw in draws[first::stride]]
         finally:
-            torch.set_num_threads(threads)
+            if threads > 1:
+                torch.set_num_threads(threads)
+
+    def _augmented(self, draw: Draw) -> Sample:
+        sample = decode_sample(self.reader.row(draw.index), self.categories)
+        return augment(sample, self.augment, np.random.default_rng([self.plan.seed, draw.epoch, sample.image_id]))
+
+    def _pasted(self, sample: Sample, draw: Draw, draws: Sequence[Draw]) -> Sample:
+        """The sample, perhaps with things of another one of `draws` pasted over it."""
+        if not self.augment.copy_paste:
+            return sample
+        rng = np.random.default_rng([self.plan.seed, draw.epoch, sample.image_id, 1])
+        others = [other for other in draws if other.index != draw.index]
+        if rng.random() >= self.augment.copy_paste or not others:
+            return sample
+        return paste_things(sample, self._augmented(others[int(rng.integers(len(others)))]), rng)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aunet.categories import Category
 from aunet.data.defects import Defect
-from aunet.data.image_checks import ImageCheck
+from aunet.segments import Segment
 
 FEW = 10
 """Segments below which a class is called rare."""
@@ -20,14 +20,13 @@ class Tally:
     def __init__(self) -> None:
         self.segments, self.crowds, self.pixels, self.images = (Counter[int]() for _ in range(4))
 
-    def add(self, check: ImageCheck) -> None:
-        """Count one image."""
-        for segment in check.record.segments:
-            area, _ = check.measured.get(segment.id, (0, None))
+    def add(self, segments: Sequence[Segment], areas: Mapping[int, int]) -> None:
+        """Count the segments of one image. `areas` has the pixels of each segment id; one that is not in it has 0."""
+        for segment in segments:
             self.segments[segment.category_id] += 1
             self.crowds[segment.category_id] += segment.is_crowd
-            self.pixels[segment.category_id] += area
-        self.images.update({segment.category_id for segment in check.record.segments})
+            self.pixels[segment.category_id] += areas.get(segment.id, 0)
+        self.images.update({segment.category_id for segment in segments})
 
     def rows(self, categories: Iterable[Category]) -> list[dict[str, Any]]:
         """`id name isthing segments crowds pixels images` of every category."""

@@ -86,7 +86,7 @@ def lint_split(uris: SplitUris, others: list[Print] | None = None) -> SplitLint:
     prints: list[Print] = []
     for checked in in_threads(check, records, "images"):
         defects += checked.defects
-        tally.add(checked)
+        tally.add(checked.record.segments, {number: area for number, (area, _) in checked.measured.items()})
         uri = storage.join(uris.images, checked.record.file_name)
         prints.append(_print(checked, uri, checked.record.image_id))
     defects += find_repeated(prints)

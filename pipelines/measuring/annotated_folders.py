@@ -131,8 +131,10 @@ def _annotated_maps(
 ) -> dict[int | str, AnnotatedMap]:
     """Image id → map; what cannot be read goes to `problems`."""
     defects: list[Defect] = []
+    annotations: dict[Any, dict[str, Any]] = {}
+    read_annotations(entries, str(path), defects, annotations)
     maps = {}
-    for image_id, annotation in read_annotations(entries, str(path), defects).items():
+    for image_id, annotation in annotations.items():
         segments = SegmentTable.of(read_segments(image_id, annotation, categories.by_id, defects), categories)
         if "file_name" in annotation:
             maps[image_id] = AnnotatedMap(image_id, folder, annotation["file_name"], segments)

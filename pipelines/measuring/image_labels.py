@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from aunet.categories import Categories
 from aunet.data.coco_json import ImageRecord, PanopticAnnotations, read_panoptic_json
-from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
+from aunet.data.coco_panoptic import decode_image, decode_panoptic, encode_panoptic
 from aunet.drawing import draw_panoptic, side_by_side
 from aunet.drawing_attention import draw_attention
 from aunet.errors import InputError
 from aunet.predictor import Predictor, Result
 from aunet.segments import Segment
 from pipelines.measuring.images import read_image
+from pipelines.measuring.prepared_images import PreparedImages
 from pipelines.pages.pictures import encode_png
 from pipelines.store import storage
 from pipelines.store.predictions_folder import PredictionsFolder
@@ -99,6 +100,8 @@ class FolderLabels:
     overlays: bool = False
     attention: bool = False
     truth: GroundTruth | None = None
+    prepared: PreparedImages | None = None
+    """Holds the images where `folder` is prepared data."""
 
     def read(self, entry: ImageEntry) -> ReadImage:
         """Decode an image, and its ground truth where that is drawn.
@@ -107,7 +110,10 @@ class FolderLabels:
             InputError: one of them cannot be read; the message begins with the image's URI.
         """
         try:
-            image = read_image(self.folder, entry.name, self.max_pixels)
+            if self.prepared is None:
+                image = read_image(self.folder, entry.name, self.max_pixels)
+            else:
+                image = decode_image(self.prepared.content(entry.name), self.max_pixels)
             shown = self.truth if self.overlays else None
             return ReadImage(entry, image, shown.map_of(entry.name, image.shape[:2]) if shown else None)
         except InputError as error:

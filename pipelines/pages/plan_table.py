@@ -43,6 +43,7 @@ def _scale(rows: list[dict[str, Any]]) -> Table:
 def _known_figures(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     batch = "{images} images = {workers} workers × {at_once} at once × {accumulate} accumulated"
     yield "batch", batch.format(**plan["batch"])
+    yield "rate", f"{plan['learning_rate']:g} after the warm-up"
     if plan["steps"]["total"] is not None:
         yield "steps", f"{plan['steps']['left']} of {plan['steps']['total']} are left"
     if plan["hours"] is not None:

@@ -58,7 +58,7 @@ def _shares(events: Sequence[Event], weights: Mapping[str, Any]) -> str:
     points = []
     for event in events:
         if event.get("kind", "step") == "step" and all(isinstance(event.get(name), int | float) for name in LOSSES):
-            terms = [float(weights.get(name, 1.0)) * event[name] for name in LOSSES]
+            terms = [float(event.get(f"weight_{name}", weights.get(name, 1.0))) * event[name] for name in LOSSES]
             total = sum(terms)
             if math.isfinite(total) and total > 0:
                 points.append((float(event.get("step", 0)), [term / total for term in terms]))

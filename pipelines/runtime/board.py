@@ -53,6 +53,8 @@ class Beat:
     """What it is doing."""
     count: int
     """Rises with everything that it does."""
+    reservation: str = ""
+    """Ray's id of the placement group that it runs in; empty: none."""
 
     def __str__(self) -> str:
         return f"rank {self.rank} (process {self.pid} on {self.host})"
@@ -152,12 +154,13 @@ class BoardLink:
 
     Args:
         node: Ray's id of this worker's node.
+        reservation: Ray's id of its placement group; empty: none.
     """
 
-    def __init__(self, board: Any, rank: int, node: str) -> None:
+    def __init__(self, board: Any, rank: int, node: str, reservation: str = "") -> None:
         self.orders: Orders = Orders()
         self._board = board
-        self._beat = Beat(rank, os.getpid(), socket.gethostname(), node, 0, "start", 0)
+        self._beat = Beat(rank, os.getpid(), socket.gethostname(), node, 0, "start", 0, reservation)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="signs of life", daemon=True)
         self._thread.start()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,24 +14,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aunet.errors import InputError, Unavailable
+from pipelines.runtime.starting import START_SECONDS, check_temporary_folder, is_slow, start_patiently
 from pipelines.settings.run_config import FeedConfig, TrainConfig
 
 REACH_SECONDS = 5.0
 """A machine that needs longer to accept a connection counts as unreachable."""
-START_SECONDS = 60
-"""How long a local Ray may take to start. A busy machine needs more than Ray's own 30 seconds; after a minute its node
-has given up, for it waits 15 seconds at most for each port of its agents."""
-START_ATTEMPTS = 3
-"""Starts of a local Ray before giving up; the next one finds the files of the one before in memory."""
-TOO_SLOW = ("timed out during startup", "Timed out waiting for file", "Failed to start GCS")
-"""How Ray's errors put it that a process of its own did not start in time."""
 NAMED_ADDRESSES = ("auto", "local")
 """Addresses that are words of Ray's own: the cluster of this machine, and a new one."""
 FORMS = "use HOST:6379 or ray://HOST:10001 for a cluster, http://HOST:8265 for its job server, or unset it"
-MAX_SOCKET_PATH = 107 if sys.platform == "linux" else 103
-"""Bytes of the path of a Unix socket that systems accept."""
-SOCKET = "ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
-"""The longest path of Ray's sockets below its temporary folder."""
 
 
 def connect(num_cpus: int | None = None) -> None:
@@ -86,8 +74,11 @@ def join(address: str, code_here: dict[str, str], init: Callable[..., object]) -
     runtime_env = None if is_job else {"env_vars": code_here}
     try:
         init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_env)
-    except ConnectionError as error:
-        raise Unavailable(f"RAY_ADDRESS = {address}: {error}; start the cluster, or correct RAY_ADDRESS") from error
+    except Exception as error:
+        if not (isinstance(error, ConnectionError) or is_slow(error)):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise Unavailable(f"RAY_ADDRESS = {address}: {reason}; start the cluster, or correct RAY_ADDRESS") from error
 
 
 def ray_address() -> str | None:
@@ -109,65 +100,6 @@ def ray_address() -> str | None:
     except ValueError:
         pass
     raise InputError(f"RAY_ADDRESS: not the address of a Ray cluster (not shown, it may hold credentials); {FORMS}")
-
-
-def check_temporary_folder(environment: Mapping[str, str]) -> None:
-    """Refuse a temporary folder below which Ray could not open its sockets.
-
-    Raises:
-        InputError: its path is too long.
-    """
-    name = "RAY_TMPDIR" if "RAY_TMPDIR" in environment else "TMPDIR"
-    folder = environment.get(name) or "/tmp"
-    longest = MAX_SOCKET_PATH - len(f"/{SOCKET.format(pid=os.getpid())}")
-    if (size := len(os.fsencode(os.path.abspath(folder)))) > longest:
-        raise InputError(
-            f"{name} = {folder!r:.200}: {size} bytes, over {longest}, too long for the paths of Ray's sockets; "
-            "set RAY_TMPDIR to a shorter folder, such as RAY_TMPDIR=/tmp"
-        )
-
-
-def start_patiently(start: Callable[[], object]) -> None:
-    """Start a local Ray, again where this machine was too busy for the first attempt.
-
-    Args:
-        start: raises an exception with one of `TOO_SLOW` in it when a process did not start in time.
-
-    Raises:
-        Unavailable: all attempts were too slow.
-    """
-    running = _children()
-    for attempt in range(1, START_ATTEMPTS + 1):
-        try:
-            start()
-            return
-        except Exception as error:
-            if not any(text in str(error) for text in TOO_SLOW):
-                raise
-            _end_ray(_children() - running)
-            load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} CPUs"
-            slow = f"Ray did not start within {START_SECONDS} s on this machine ({load})"
-            if attempt == START_ATTEMPTS:
-                cure = "try again when it is less busy, or name a running cluster: RAY_ADDRESS=HOST:6379"
-                raise Unavailable(f"{slow}, tried {attempt} times; {cure}") from error
-            print(f"{slow}; trying again", file=sys.stderr)
-
-
-def _children() -> set[int]:
-    """Ids of this process's children; empty where the system does not list them."""
-    children: set[int] = set()
-    for path in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            children |= {int(pid) for pid in path.read_text().split()}
-    return children
-
-
-def _end_ray(pids: set[int]) -> None:
-    """End those that belong to a session of Ray: a failed start leaves its processes, which would slow the next one."""
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            if b"session_" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
 
 
 def is_job_server(address: str) -> bool:

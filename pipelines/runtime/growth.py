@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,6 +48,32 @@ def training_bundles(train: TrainConfig, feed: FeedConfig, num_workers: int) -> 
     tasks = needs(num_workers, train.use_gpu, feed)["CPU"] - (0 if train.use_gpu else num_workers)
     beside = train.evaluate_every > 0 and train.validate == "beside"
     return [{kind: 1.0}] * (num_workers + beside) + [{"CPU": 1.0}] * tasks
+
+
+def can_grow() -> bool:
+    """Whether this process is connected to a cluster that an autoscaler may make larger; how large, it says when it is
+    asked for something."""
+    if not _is_connected():
+        return False
+    try:
+        second, first = _reports()
+    except Exception:  # noqa: BLE001 - as in `answer_to`
+        return False
+    return bool(second.autoscaler_state_version) or brings_nodes(first)
+
+
+def to_grow(wanted: Sequence[Bundle], available: Mapping[str, float]) -> str | None:
+    """To what a cluster with these resources would have to grow, in words; None: it holds as much.
+
+    Args:
+        available: resources by Ray's names.
+    """
+    if all(sum(bundle.get(kind, 0) for bundle in wanted) <= available.get(kind, 0) for kind in ("GPU", "CPU")):
+        return None
+    return (
+        f"the cluster has {available.get('GPU', 0):.0f} GPUs and {available.get('CPU', 0):.0f} CPUs and would have to "
+        f"grow to {_in_words(wanted)}; whether it can, its autoscaler says when it is asked"
+    )
 
 
 def halved(most: int, least: int = 1) -> list[int]:
@@ -135,28 +161,41 @@ def answer_to(group: str) -> Answer:
         return Answer("silent")
 
 
-def _answer_to(group: str) -> Answer:
+def _reports() -> tuple[Any, bytes | None]:
+    """What the second autoscaler of this cluster has last reported, and the first; whatever Ray's internals raise."""
     ray: Any = sys.modules["ray"]
     reply = ray.core.generated.autoscaler_pb2.GetClusterStatusReply()
     client = ray._raylet.GcsClient(address=ray.get_runtime_context().gcs_address)
     reply.ParseFromString(client.get_cluster_status(timeout_s=10))
-    second = reply.autoscaling_state
+    return reply.autoscaling_state, client.internal_kv_get(b"__autoscaling_status", None)
+
+
+def _answer_to(group: str) -> Answer:
+    second, first = _reports()
     if second.autoscaler_state_version:
         if any(group in gang.details for gang in second.infeasible_gang_resource_requests):
             return Answer("never")
         return Answer("grows", " ".join([failed.reason for failed in second.failed_instance_requests][-1:])[:200])
-    return answer_of_first(client.internal_kv_get(b"__autoscaling_status", None))
+    return answer_of_first(first)
 
 
 def answer_of_first(status: bytes | None) -> Answer:
     """What the first autoscaler says, by the state that it last left in Ray's table; it knows no single demand."""
-    report = read_object(status, "the state of the autoscaler").get("autoscaler_report") if status else None
+    report = _report(status)
     if not report:
         return Answer("silent")
     if report["pending_launches"] or report["pending_nodes"] or report["failed_nodes"]:
         return Answer("grows")
-    kinds = report["active_nodes"]
-    return Answer("never" if kinds and all(kind.startswith(FIXED) for kind in kinds) else "silent")
+    return Answer("never" if report["active_nodes"] and not brings_nodes(status) else "silent")
+
+
+def brings_nodes(status: bytes | None) -> bool:
+    """Whether the first autoscaler, by the state that it last left, starts nodes by itself: some have a type of its."""
+    return any(not kind.startswith(FIXED) for kind in _report(status).get("active_nodes", ()))
+
+
+def _report(status: bytes | None) -> dict[str, Any]:
+    return read_object(status, "the state of the autoscaler").get("autoscaler_report") or {} if status else {}
 
 
 def _is_connected() -> bool:
@@ -164,6 +203,6 @@ def _is_connected() -> bool:
     return bool(ray and ray.is_initialized())
 
 
-def _in_words(wanted: list[Bundle]) -> str:
+def _in_words(wanted: Sequence[Bundle]) -> str:
     totals = {kind: sum(bundle.get(kind, 0) for bundle in wanted) for kind in ("GPU", "CPU")}
     return " and ".join(f"{number:.0f} {kind}{'s' * (number != 1)}" for kind, number in totals.items() if number)

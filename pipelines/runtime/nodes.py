@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 from ray._private.state import state
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
@@ -33,6 +34,20 @@ def end_process(pid: int, node: str) -> None:
     """Kill a process on a node, whatever state it is in; does not wait. Ray itself would wait for it to answer."""
     on_node: Any = NodeAffinitySchedulingStrategy(node, soft=False)
     ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=on_node)(_kill).remote(pid)
+
+
+def give_back(reservation: str) -> None:
+    """Free what a placement group holds, if it still exists.
+
+    Ray Train's controller removes the group of its workers, and a helper does where the controller is killed. Where
+    both are, as when memory is short, Ray keeps it until the driver ends: the next attempt would wait for ever.
+
+    Args:
+        reservation: Ray's id of the group.
+    """
+    group = PlacementGroup(ray.PlacementGroupID(bytes.fromhex(reservation)))
+    if placement_group_table(group).get("state", "REMOVED") != "REMOVED":
+        remove_placement_group(group)
 
 
 def _kill(pid: int) -> None:

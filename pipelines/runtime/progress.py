@@ -49,8 +49,8 @@ class Console:
 
 
 @contextmanager
-def counted(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Count images on stderr: a bar on a terminal, a plain line now and then elsewhere."""
+def counted(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Count images on stderr: a bar on a terminal, a plain line now and then elsewhere. `total`: None where unknown."""
     terminal = Terminal(stderr=True)
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
         bar = progress.add_task(title, total=total)
@@ -62,7 +62,7 @@ def counted(title: str, total: int) -> Iterator[Callable[[int], None]]:
             progress.advance(bar, images)
             if not terminal.is_terminal and time.monotonic() - last >= PLAIN_INTERVAL:
                 last = time.monotonic()
-                sys.stderr.write(f"{title} · {done} of {total} images\n")
+                sys.stderr.write(f"{title} · {done}{'' if total is None else f' of {total}'} images\n")
 
         yield advance
 

@@ -17,6 +17,8 @@ from pipelines.serving.settings import ServerSettings
 
 NAME = "panoptic"
 """Of the application."""
+IMPORT_PATH = "pipelines.serving.deployment:application"
+"""By which Ray Serve finds `application`."""
 DRAIN_SECONDS = 60.0
 """How long a replica that is taken away may work on what it has accepted."""
 SPARE = 64

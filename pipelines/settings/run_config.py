@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 
 from aunet.config import AugmentConfig, AUNetConfig, FusionConfig, LossWeights
 from aunet.config_json import from_json, to_json
-from aunet.errors import InputError, check
+from aunet.errors import check
 from aunet.names import check_name
 from aunet.ranges import Range, Seed, Share, check_ranges
 from pipelines.settings.cluster_config import ClusterConfig
+from pipelines.settings.data_config import DataConfig, ShapesConfig, SplitConfig
 from pipelines.settings.job_config import Number, NumberOrZero, RegisterConfig, RetrainConfig, TuneConfig
 
 __all__ = [
@@ -33,91 +34,7 @@ __all__ = [
 ]
 
 
-Side = Annotated[int, Range(at_least=64, at_most=16_384)]
-"""Pixels of a generated scene."""
-ImageId = Annotated[int, Range(at_least=0, below=2**63)]
 Decay = Annotated[float, Range(above=0, below=1)]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShapesConfig:
-    """Generated scenes, written to the store as a COCO panoptic folder and read back like any other."""
-
-    num_train: Number = 512
-    num_val: Number = 64
-    height: Side = 128
-    width: Side = 160
-    seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "data.shapes")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SplitConfig:
-    """One split, in COCO panoptic format or of Cityscapes as distributed. Paths are relative to `data.root`."""
-
-    images: str
-    """Folder of the images."""
-    panoptic_json: str = ""
-    panoptic_dir: str = ""
-    """Folder of the panoptic PNGs."""
-    instances_json: str | None = None
-    """If given, the things' boxes and (overlapping) masks come from it."""
-    instance_ids: str = ""
-    """Folder of Cityscapes' `*_instanceIds.png`, instead of `panoptic_json` and `panoptic_dir`."""
-    cities: tuple[str, ...] = ()
-    """With `instance_ids`: use only the folders of these cities; empty: all."""
-    image_ids: tuple[ImageId, ...] = ()
-    """Use only these images; empty: all."""
-
-    @property
-    def annotations(self) -> str:
-        """Folder of the PNGs that annotate the images."""
-        return self.instance_ids or self.panoptic_dir
-
-    def problems(self, field: str) -> list[str]:
-        """Contradictory or missing settings of this split, one message each; `field` names the split."""
-        coco = self.panoptic_json, self.panoptic_dir
-        if self.instance_ids and (any(coco) or self.instances_json):
-            return [f"{field}.instance_ids = {self.instance_ids!r}: give this or the files in COCO format, not both"]
-        if not self.instance_ids and not all(coco):
-            return [f"{field}.panoptic_json, panoptic_dir = {coco!r}: give both, or instance_ids for Cityscapes"]
-        if self.cities and not self.instance_ids:
-            return [f"{field}.cities = {self.cities!r}: only Cityscapes has cities; give instance_ids or drop them"]
-        return []
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DataConfig:
-    """Where the raw data is and how it is cut into shards."""
-
-    root: str = ""
-    """Folder or object-store URI to which the splits' paths are relative. Not used with `shapes`."""
-    train: SplitConfig = SplitConfig(
-        images="train2017",
-        panoptic_json="annotations/panoptic_train2017.json",
-        panoptic_dir="annotations/panoptic_train2017",
-    )
-    val: SplitConfig = SplitConfig(
-        images="val2017",
-        panoptic_json="annotations/panoptic_val2017.json",
-        panoptic_dir="annotations/panoptic_val2017",
-    )
-    shapes: ShapesConfig | None = None
-    """Generate the data instead of reading `root`."""
-    rows_per_shard: Number = 256
-    """Most images in a shard; most shards hold between half of this and all of it."""
-    max_bad_fraction: Annotated[float, Range(at_least=0, below=1)] = 0.0
-    """Largest share of a split's images that may be left out because they are defective."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self, "data")
-        check_ranges(self.train, "data.train")
-        check_ranges(self.val, "data.val")
-        check(bool(self.root) or self.shapes is not None, "data.root", self.root, "name the folder of the raw data")
-        if problems := [*self.train.problems("data.train"), *self.val.problems("data.val")]:
-            raise InputError(problems)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,10 +73,17 @@ class TrainConfig:
     epochs: Number = 18
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Range(above=0, at_most=1000)] = 0.02
+    base_batch_size: Number | None = None
+    """Batch that `lr` was chosen for: with another `batch_size` the rate is multiplied by the ratio of the two, and the
+    warm-up keeps its steps. None: `lr` is the rate, whatever the batch."""
     backbone_lr_factor: Annotated[float, Range(above=0, at_most=100)] = 1.0
     """Factor on the learning rate of the backbone; its feature pyramid is not meant."""
     backbone_frozen_epochs: NumberOrZero = 0
     """Epochs in which the backbone's learning rate is 0, so that new heads do not disturb what it knows."""
+    stage_lr_decay: Annotated[float, Range(above=0, at_most=1)] = 1.0
+    """Further factor on the learning rate for every stage of the backbone below its last one."""
+    loss_weighting: Literal["fixed", "uncertainty"] = "fixed"
+    """`uncertainty`: learned beside the network (Kendall et al.), starting from λ1 … λ4; one of 0 stays 0."""
     momentum: Annotated[float, Range(at_least=0, below=1)] = 0.9
     weight_decay: Annotated[float, Range(at_least=0, at_most=1000)] = 4e-5
     decay_norms: bool = False
@@ -243,6 +167,11 @@ class TrainConfig:
     def max_workers(self) -> int:
         """The largest number of processes."""
         return self.num_workers if isinstance(self.num_workers, int) else self.num_workers[1]
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate after the warm-up, in proportion to the batch where `base_batch_size` is given."""
+        return self.lr * (1 if self.base_batch_size is None else self.batch_size / self.base_batch_size)
 
     @property
     def micro_batches(self) -> int:

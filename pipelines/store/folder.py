@@ -112,19 +112,22 @@ def entries(uri: str, follow_links: bool) -> Iterator[tuple[str, int, int]]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            children = list(os.scandir(path))
+            children = os.scandir(path)
         except (FileNotFoundError, NotADirectoryError):
             if not prefix:
                 raise
             continue  # removed since its folder was listed
-        for child in sorted(children, key=lambda entry: entry.name, reverse=True):
-            name = f"{prefix}{child.name}"
-            if child.is_dir(follow_symlinks=follow_links):
-                (links if child.is_symlink() else waiting).append((Path(child.path), f"{name}/"))
-            elif child.is_file(follow_symlinks=follow_links) and not is_temporary(child.name):
-                with contextlib.suppress(FileNotFoundError):
-                    status = child.stat(follow_symlinks=follow_links)
-                    yield name, status.st_size, status.st_mtime_ns
+        below: list[os.DirEntry[str]] = []
+        with children:
+            for child in children:
+                if child.is_dir(follow_symlinks=follow_links):
+                    below.append(child)
+                elif child.is_file(follow_symlinks=follow_links) and not is_temporary(child.name):
+                    with contextlib.suppress(FileNotFoundError):
+                        status = child.stat(follow_symlinks=follow_links)
+                        yield f"{prefix}{child.name}", status.st_size, status.st_mtime_ns
+        for child in sorted(below, key=lambda entry: entry.name, reverse=True):
+            (links if child.is_symlink() else waiting).append((Path(child.path), f"{prefix}{child.name}/"))
 
 
 def folders(uri: str, follow_links: bool) -> list[str]:

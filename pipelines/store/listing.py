@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Set
+from collections.abc import Callable, MutableMapping, Set
 from functools import cached_property
 from urllib.parse import unquote
 
 from aunet.errors import InputError
 from pipelines.store import storage
+from pipelines.store.storage import FileInfo
 
 
 class Listing:
     """What is in a folder, and what is missing.
 
+    Args:
+        keep: makes the mapping that holds a path and its file for each file.
+
     Raises:
         InputError: no such folder.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, keep: Callable[[], MutableMapping[str, FileInfo]] = dict) -> None:
         self.uri = uri
-        self.files = {file.path: file for file in storage.list_files(uri)}
+        self.files = keep()
+        for file in storage.each_file(uri):
+            self.files[file.path] = file
 
     @property
     def names(self) -> Set[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aunet.errors import InputError
 from aunet.names import inner_path
@@ -43,6 +43,9 @@ class FileInfo:
     """Bytes."""
     modified: int
     """Nanoseconds since 1970."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, name) for name in self.__slots__)  # faster than dataclass pickles
 
 
 class Backend(Protocol):
@@ -199,12 +202,20 @@ def list_files(uri: str, *, follow_links: bool = True) -> list[FileInfo]:
     Raises:
         InputError: no such folder, or a file has a name that leaves the folder or cannot be printed.
     """
+    return sorted(each_file(uri, follow_links=follow_links), key=lambda f: f.path)
+
+
+def each_file(uri: str, *, follow_links: bool = True) -> Iterator[FileInfo]:
+    """The files that `list_files` gives, in any order; of a local folder, without holding them all in memory.
+
+    Raises:
+        InputError: as `list_files`.
+    """
     try:
-        entries = _backend(uri).entries(uri, follow_links)
-        files = [FileInfo(_inner(uri, path), size, modified) for path, size, modified in entries]
+        for path, size, modified in _backend(uri).entries(uri, follow_links):
+            yield FileInfo(_inner(uri, path), size, modified)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{uri}: no such folder; create it or correct the path") from None
-    return sorted(files, key=lambda f: f.path)
 
 
 def list_folders(uri: str, *, follow_links: bool = True) -> list[str]:

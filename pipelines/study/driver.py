@@ -106,6 +106,7 @@ def _search(study: Study, record: SearchRecord) -> None:
         tune_config = TuneConfig(
             num_samples=len(resume) + missing,
             max_concurrent_trials=study.slots,
+            reuse_actors=True,
             search_alg=RecordedSearcher(search),
             scheduler=RecordedScheduler(search, stopped),
         )

@@ -58,7 +58,7 @@ def trial_config(config: RunConfig, weights: LossWeights, study: str = "", seed:
     """What a trial trains: the preset with other weights, for `tune.epochs`, measured at the period of the rungs.
 
     The learning rate stays flat after the warm-up, so that a trial's result at a rung does not depend on its
-    planned length.
+    planned length. Weights that are searched are not learned besides.
 
     Args:
         study: becomes part of the run's identity, so that no run of another study is mistaken for this trial.
@@ -74,6 +74,7 @@ def trial_config(config: RunConfig, weights: LossWeights, study: str = "", seed:
         evaluate_every=config.tune.grace_epochs,
         val_images=config.tune.val_images,
         seed=config.train.seed if seed is None else seed,
+        loss_weighting="fixed",
     )
     return replace(config, loss=weights, train=train, version=study)
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from aunet.errors import InputError
 from pipelines.targets.local_jobs import LocalJobs
-from pipelines.targets.submission import Jobs, SentJobs
+from pipelines.targets.rayservice import ModelService
+from pipelines.targets.submission import Jobs, SentJobs, Submitted
 
 JobsOf = Callable[[str], Jobs]
 """The jobs of a target, given the namespace of Kubernetes."""
@@ -32,3 +33,8 @@ SENDING: dict[str, JobsOf] = {
     "kuberay": lambda namespace: importlib.import_module("pipelines.targets.kuberay").KubeRayJobs(namespace),
 }
 TARGETS: dict[str, SentJobsOf] = {**SENDING, "kubeflow": _kubeflow}
+
+
+def send_service(service: ModelService, dry_run: bool = False) -> Submitted:
+    """Send the server of a model to KubeRay, as `pipelines.targets.kuberay_service.send_service`."""
+    return importlib.import_module("pipelines.targets.kuberay_service").send_service(service, dry_run)

@@ -120,6 +120,20 @@ def check_rayjob(rayjob: Mapping[str, Any], is_patched: bool = False) -> None:
         raise InputError(f"RayJob: {problem}" for problem in problems)
 
 
+def check_rayservice(rayservice: Mapping[str, Any], is_patched: bool = False) -> None:
+    """Validate the cluster of a RayService before it is sent, as `check_rayjob` does.
+
+    Raises:
+        InputError: with every problem and where it is.
+    """
+    errors = jsonschema.Draft202012Validator(CLUSTER).iter_errors(rayservice["spec"]["rayClusterConfig"])
+    problems = (
+        [] if is_patched else [f"{error.json_path.removeprefix('$.')}: {error.message[:300]}" for error in errors]
+    )
+    if problems := problems or patched_problems(rayservice, "rayClusterConfig"):
+        raise InputError(f"RayService: {problem}" for problem in problems)
+
+
 def rayjob_problems(rayjob: Mapping[str, Any]) -> list[str]:
     """What is wrong with a RayJob: fields first, then what they mean together."""
     errors = jsonschema.Draft202012Validator(RAYJOB).iter_errors(dict(rayjob))
@@ -127,10 +141,14 @@ def rayjob_problems(rayjob: Mapping[str, Any]) -> list[str]:
     return problems or list(_contradictions(rayjob["spec"]["rayClusterSpec"]))
 
 
-def patched_problems(rayjob: Mapping[str, Any]) -> list[str]:
-    """What contradicts itself in a RayJob after a patch, or lacks what any RayJob has."""
+def patched_problems(rayjob: Mapping[str, Any], cluster: str = "rayClusterSpec") -> list[str]:
+    """What contradicts itself in a RayJob after a patch, or lacks what any RayJob has.
+
+    Args:
+        cluster: field of its specification that holds the cluster's.
+    """
     try:
-        return list(_contradictions(rayjob["spec"]["rayClusterSpec"]))
+        return list(_contradictions(rayjob["spec"][cluster]))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         return [f"cluster.patch: what it leaves is no RayJob any more ({type(error).__name__}: {error}); correct it"]
 

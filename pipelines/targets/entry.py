@@ -1,8 +1,8 @@
-"""The entrypoint of a RayJob: `python -m pipelines.targets.entry VERB …` is `python -m jobs VERB …` whose end counts.
+"""The entrypoint of a job on Ray: `python -m pipelines.targets.entry VERB …` is `python -m jobs VERB …` and more.
 
+The job's end and its logs are left in the store, which outlives the cluster: `submit` and `job` read them there.
 KubeRay starts a failed job again, with a new cluster, whatever its exit code. A job that is wrong (2) or refused (3)
-would end the same way each time, so it is stopped instead of failing: KubeRay calls a stopped job complete. How it
-ended is in the store, where `submit` and `job` read it.
+would end the same way each time, so in a pod it is stopped instead: KubeRay calls a stopped job complete.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from ray.job_submission import JobSubmissionClient
 
 from aunet.errors import InputError, Unavailable
 from pipelines.runtime.job_logs import collect_logs
-from pipelines.targets.job_end import JobEnd, write_end, write_logs
-from pipelines.targets.submission import JOB, check_code
+from pipelines.targets.job_end import PERMANENT, JobEnd, write_end, write_logs
+from pipelines.targets.submission import check_code
+from pipelines.targets.variables import GIVEN, JOB
 
-PERMANENT = (2, 3)
-"""Exit codes that trying again does not mend: wrong input, and a refusal."""
 KEPT_LINES = 5
 DASHBOARD = "http://127.0.0.1:8265"
 """The job server of the head, on which an entrypoint runs."""
@@ -40,7 +39,7 @@ def run(
     stop: Callable[[], object],
     logs: Callable[[], Mapping[str, bytes]] = collect_logs,
 ) -> int:
-    """Run a command as this job; where it ends for good, leave its end in the store and have the job stopped.
+    """Run a command as this job and leave its end in the store; in a pod, where it ends for good, have the job stopped.
 
     Args:
         words: what follows `python -m jobs`.
@@ -60,15 +59,16 @@ def run(
             print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
             code = 2
     id = environment.get(JOB)
-    if id:
-        keep_logs(id, logs)
-    if code in PERMANENT and id:
-        end = JobEnd(when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", exit_code=code, lines=tuple(kept.lines))
-        try:
-            write_end(id, end)
-        except (InputError, Unavailable, OSError) as error:  # the job then fails, and is tried again
-            print(f"the end of {id} could not be stored: {error}", file=sys.stderr)
-            return code
+    if not id:
+        return code
+    end = JobEnd(when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", exit_code=code, lines=tuple(kept.lines))
+    keep_logs(id, logs)
+    try:
+        write_end(id, end)
+    except (InputError, Unavailable, OSError) as error:  # the job then fails, and is tried again
+        print(f"the end of {id} could not be stored: {error}", file=sys.stderr)
+        return code
+    if code in PERMANENT and GIVEN in environment:
         stop()
     return code
 

@@ -124,7 +124,7 @@ def build_pipeline(config: RunConfig, preset: str, environment: Mapping[str, str
     def fit(preset: str, overrides: str, target: str, store: str, model: dsl.Output[dsl.Model]) -> None:
         from pipelines.targets.steps import train_step
 
-        model.uri, model.metadata = train_step(preset, overrides, target, store)
+        model.metadata = train_step(preset, overrides, target, store, model.path)
 
     @component
     def measure(

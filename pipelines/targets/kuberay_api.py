@@ -21,10 +21,17 @@ T = TypeVar("T")
 
 
 class PlainDumper(yaml.SafeDumper):
-    """YAML without anchors."""
+    """YAML without anchors, and with texts of several lines as people write them."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        """Lines as lines."""
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+
+PlainDumper.add_representer(str, PlainDumper.represent_text)
 
 
 def to_yaml(documents: list[Any]) -> str:

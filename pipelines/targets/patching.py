@@ -15,8 +15,8 @@ from aunet.documents import type_of
 from aunet.errors import InputError
 from pipelines.settings.run_config import RunConfig
 
-TARGETS = ("rayjob", "head", "workers", "submitter", "tick")
-"""What a patch may change: the RayJob, and the pod templates of its parts and of a schedule's tick."""
+TARGETS = ("rayjob", "head", "workers", "submitter", "tick", "rayservice")
+"""What a patch may change: the RayJob, the RayService, and the pod templates of their parts and of a tick."""
 KEYS = {
     "containers": "name",
     "initContainers": "name",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.settings.cluster_config import ClusterConfig, pairs
-from pipelines.targets.submission import Submission
 
 GPU = "nvidia.com/gpu"
 SPOT_TAINTS = ("cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority", "spot")
@@ -30,15 +29,33 @@ POD_SECURITY = {
 CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-def labels(job: Submission) -> dict[str, str]:
+class Work(Protocol):
+    """What runs in pods: a job, or the server of a model."""
+
+    @property
+    def verb(self) -> str: ...
+    @property
+    def preset(self) -> str:
+        """Empty: it has none."""
+        ...
+
+    @property
+    def cluster(self) -> ClusterConfig: ...
+    def pod_environment(self) -> dict[str, str]:
+        """Variables of its pods."""
+        ...
+
+
+def labels(job: Work) -> dict[str, str]:
     """How the objects of a job are found."""
-    own = {"app.kubernetes.io/name": "aunet", "aunet/verb": job.verb, "aunet/preset": job.preset}
-    return {**pairs(job.config.cluster.labels), **own}
+    own = {"app.kubernetes.io/name": "aunet", "aunet/verb": job.verb}
+    preset = {"aunet/preset": job.preset} if job.preset else {}
+    return {**pairs(job.cluster.labels), **own, **preset}
 
 
-def metadata(job: Submission, **annotations: str) -> dict[str, Any]:
+def metadata(job: Work, **annotations: str) -> dict[str, Any]:
     """Of a pod template."""
-    noted = {**annotations, **pairs(job.config.cluster.annotations)}
+    noted = {**annotations, **pairs(job.cluster.annotations)}
     return {"labels": labels(job), **({"annotations": noted} if noted else {})}
 
 
@@ -79,9 +96,9 @@ def plain_container(cluster: ClusterConfig, name: str, resources: dict[str, str]
     }
 
 
-def container(job: Submission, name: str, resources: dict[str, str]) -> dict[str, Any]:
+def container(job: Work, name: str, resources: dict[str, str]) -> dict[str, Any]:
     """A container that works: credentials come from the Secret, by reference."""
-    cluster = job.config.cluster
+    cluster = job.cluster
     return {
         **plain_container(cluster, name, resources),
         "env": [{"name": key, "value": value} for key, value in job.pod_environment().items()],

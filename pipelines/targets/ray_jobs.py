@@ -23,7 +23,8 @@ from aunet.errors import InputError, Unavailable
 from pipelines.runtime.cluster import is_job_server
 from pipelines.store import storage
 from pipelines.store.addresses import check_server, holds_credentials, shown
-from pipelines.targets.submission import State, Submission
+from pipelines.targets.submission import ENTRY, State, Submission
+from pipelines.targets.variables import JOB
 from pipelines.tracking.address import tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,13 +123,13 @@ class RayJobs:
     def _request(self, client: JobSubmissionClient, submission: Submission) -> dict[str, Any]:
         """What the server is sent; on this machine, without an image of ours, also this interpreter and this store."""
         here = _is_this_machine(client)
-        environment = dict(submission.environment)
+        environment = {**submission.environment, JOB: submission.id}
         if here:
             environment |= _own_addresses()
         else:
             _check_reachable(submission)
         return {
-            "entrypoint": submission.command(sys.executable if here else "python"),
+            "entrypoint": submission.command(sys.executable if here else "python", ENTRY),
             "submission_id": submission.id,
             "runtime_env": {"working_dir": str(ROOT), "excludes": EXCLUDES, "env_vars": environment},
             "metadata": {"verb": submission.verb, "preset": submission.preset},

@@ -35,14 +35,14 @@ def render_schedule(job: Submission) -> list[dict[str, Any]]:
     """
     if problems := cluster_problems(job):
         raise InputError(problems)
-    account = f"{job.config.cluster.service_account}-schedule"
-    own = {"name": account, "namespace": job.config.cluster.namespace, "labels": labels(job)}
+    account = f"{job.cluster.service_account}-schedule"
+    own = {"name": account, "namespace": job.cluster.namespace, "labels": labels(job)}
     rules = [
         {"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get", "delete", "patch"]},
         {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
-    subject = {"kind": "ServiceAccount", "name": account, "namespace": job.config.cluster.namespace}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": job.cluster.namespace}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account}
     rbac = "rbac.authorization.k8s.io/v1"
     return [
@@ -54,7 +54,7 @@ def render_schedule(job: Submission) -> list[dict[str, Any]]:
 
 
 def _cron_job(job: Submission, account: str) -> dict[str, Any]:
-    cluster = job.config.cluster
+    cluster = job.cluster
     names = {**labels(job), "aunet/submission": job.id}
     template = merged(_template(job, account, names), patch_of(cluster.patch).get("tick", {}))
     return {
@@ -95,7 +95,7 @@ def _template(job: Submission, account: str, names: dict[str, str]) -> dict[str,
     return {
         "metadata": {**metadata(job, **STAY), "labels": names},
         "spec": {
-            **pod(job.config.cluster, account),
+            **pod(job.cluster, account),
             "restartPolicy": "Never",
             "containers": [{**container(job, "tick", RESOURCES), "command": command}],
         },

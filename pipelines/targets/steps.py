@@ -110,12 +110,17 @@ def settled(
 
 
 def train_step(
-    preset: str, overrides: str, target: str, store: str, command: Command = run_command
-) -> tuple[str, dict[str, Any]]:
-    """Train. Returns the model's URI, and what Kubeflow's page of the model shows."""
+    preset: str, overrides: str, target: str, store: str, card: str, command: Command = run_command
+) -> dict[str, Any]:
+    """Train, and write the model's URI to the file `card`. Returns what Kubeflow's page of the model shows.
+
+    The model stays in the store. Its URI cannot be the artifact's own: Kubeflow's launcher uploads an artifact to its
+    URI and fails the step, after the training, if that is outside of the pipeline's root.
+    """
     result = run_step("train", preset, overrides, target, store, command)
+    write_file(card, result["model_uri"].encode())
     link = {"mlflow_run": result["mlflow_run_id"], "mlflow": shown_uri()}
-    return result["model_uri"], {"run": result["uri"], "steps": result["steps"], **link}
+    return {"model_uri": result["model_uri"], "run": result["uri"], "steps": result["steps"], **link}
 
 
 def measure_step(
@@ -123,9 +128,14 @@ def measure_step(
 ) -> dict[str, Any]:
     """Evaluate, and copy the report's page to the file `page`. Returns the verb's result."""
     result = run_step("evaluate", preset, overrides, target, store, command)
-    Path(page).parent.mkdir(parents=True, exist_ok=True)
-    Path(page).write_bytes(storage.read_bytes(result["html_uri"]))
+    write_file(page, storage.read_bytes(result["html_uri"]))
     return result
+
+
+def write_file(path: str, content: bytes) -> None:
+    """Write an artifact's file, and the folder in which it is."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(content)
 
 
 def merged_overrides(overrides: str, tuned_uri: str) -> str:
@@ -135,7 +145,12 @@ def merged_overrides(overrides: str, tuned_uri: str) -> str:
 
 
 def record_outcome(state: str, message: str, preset: str, store: str) -> None:
-    """Leave the outcome of a pipeline in the store, where a monitor finds it however the pipeline ended."""
+    """Leave the outcome of a pipeline in the store, where a monitor finds it however the pipeline ended.
+
+    Args:
+        state: as Kubeflow has it: its driver says COMPLETE where its API says SUCCEEDED.
+    """
+    state = "SUCCEEDED" if state == "COMPLETE" else state
     uri = Store(store or storage.store_root()).pipeline_uri(preset)
     storage.write_bytes(uri, json.dumps({"preset": preset, "state": state, "message": message}).encode())
     print(f"pipeline {preset}: {state} {message}".rstrip(), file=sys.stderr)

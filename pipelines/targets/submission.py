@@ -6,34 +6,25 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from aunet.errors import InputError
 from pipelines.runtime.code_version import code_version
-from pipelines.settings.cluster_config import pairs
+from pipelines.settings.cluster_config import ClusterConfig, pairs
 from pipelines.settings.overrides import differences, flatten
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
 from pipelines.store import storage
 from pipelines.store.addresses import holds_credentials
 from pipelines.store.artifacts import VerbResult
 from pipelines.targets.patching import with_patch_text
+from pipelines.targets.variables import CODE, GIVEN, JOB, TRAVELS
 
+ENTRY = "pipelines.targets.entry"
+"""In place of `jobs`, on Ray: it leaves the job's end and its logs in the store."""
 MAX_NAME = 47
 """Characters in the name of a RayJob that KubeRay accepts."""
-TRAVELS = (
-    *("AUNET_STORE", "AUNET_COCO", "AUNET_CITYSCAPES", "AUNET_SAMPLE_DATA", "AUNET_OPS_BUILD", "AUNET_OPS_ISA"),
-    *("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
-)
-"""Variables that a job receives from here, and no others: a name tells nobody whether a value is secret."""
-GIVEN = "AUNET_GIVEN"
-"""In a pod: the names of the variables that its manifest carries. All others are the Secret's, and travel no further:
-the pods that a step or a tick starts get them from the same Secret."""
-CODE = "AUNET_CODE"
-"""In a pod: the version of the code that submitted it."""
-JOB = "AUNET_JOB"
-"""In a pod: the id of its job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +50,28 @@ class Submission:
     config: RunConfig
     verb: str
     preset: str
+    """"": the verb has none, and its `config` only says where it runs, and on how many processes."""
     words: tuple[str, ...]
     """What follows `python -m jobs`."""
     environment: Mapping[str, str]
     """Variables that travel with it; none holds a credential."""
     code: str = ""
     """Version of the code that it is submitted from."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """What a verb without a preset reads and writes, by option; with a preset, its settings say it."""
+
+    @property
+    def cluster(self) -> ClusterConfig:
+        """Where it runs on Kubernetes."""
+        return self.config.cluster
 
     def pod_environment(self) -> dict[str, str]:
-        """Variables of its pods: what travels, what `cluster.env` adds, and what tells them where they come from."""
-        given = {**self.environment, **pairs(self.config.cluster.env)}
-        return {**given, GIVEN: ",".join(sorted(given)), CODE: self.code, JOB: self.id}
+        """Variables of its pods."""
+        return {**pod_variables(self.environment, self.cluster, self.code), JOB: self.id}
 
-    def command(self, python: str) -> str:
+    def command(self, python: str, module: str = "jobs") -> str:
         """The command for a shell."""
-        return shlex.join([python, "-m", "jobs", *self.words])
+        return shlex.join([python, "-m", module, *self.words])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,9 +164,7 @@ def submission(
     words = [verb, preset]
     words += ["--overrides", shell_proof(changes)] if changes else []
     words += ["--run", run] if run else []
-    values = {**flatten(config), **environment, "--run": run or ""}
-    if problems := list(_credentials(values)):
-        raise InputError(problems)
+    check_credentials(config, {**environment, "--run": run or ""})
     # Where the job runs is not what it does: other machines, the same job.
     work = {name: value for name, value in to_json(config).items() if name != "cluster"}
     code = code or code_version()
@@ -181,6 +177,12 @@ def travelling(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables of `environment` that a job receives: where things are, never what opens them."""
     given = environment[GIVEN].split(",") if GIVEN in environment else TRAVELS
     return {name: environment[name] for name in sorted(TRAVELS) if environment.get(name) and name in given}
+
+
+def pod_variables(environment: Mapping[str, str], cluster: ClusterConfig, code: str) -> dict[str, str]:
+    """Variables of pods: what travels, what `cluster.env` adds, and what tells them where these come from."""
+    given = {**environment, **pairs(cluster.env)}
+    return {**given, GIVEN: ",".join(sorted(given)), CODE: code}
 
 
 def check_code(environment: Mapping[str, str]) -> None:
@@ -206,10 +208,16 @@ def shell_proof(changes: Mapping[str, Any]) -> str:
     return escape.sub(lambda match: f"\\u{ord(match[0][-1]):04x}", json.dumps(changes))
 
 
-def _credentials(values: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in values.items():
-        if holds_credentials(str(value)):
-            yield (
-                f"{name}: holds credentials, which a job must not carry; remove them and put them into the "
-                f"environment of the cluster, on Kubernetes into the Secret that cluster.secret names"
-            )
+def check_credentials(config: RunConfig, more: Mapping[str, str]) -> None:
+    """Refuse what holds credentials: a setting, or something else that would travel, by its name.
+
+    Raises:
+        InputError: some do; they are not repeated.
+    """
+    values = {**flatten(config), **more}
+    if named := [name for name, value in values.items() if holds_credentials(str(value))]:
+        raise InputError(
+            f"{name}: holds credentials, which a job must not carry; remove them and put them into the "
+            f"environment of the cluster, on Kubernetes into the Secret that cluster.secret names"
+            for name in named
+        )

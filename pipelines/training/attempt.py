@@ -1,4 +1,4 @@
-"""One attempt of a run: a group of workers, from its start to its end, watched by the driver."""
+"""One attempt of a run: a group of workers, or one alone, from its start to its end, watched by the driver."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ray
+from ray.exceptions import WorkerCrashedError
 from ray.train import FailureConfig, RunConfig as RayRunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -16,6 +18,8 @@ from pipelines.runtime.nodes import end_process, living_nodes
 from pipelines.training.assignment import Assignment
 from pipelines.training.remote import work
 
+ALONE = "train_alone"
+"""Name of the task that is the only worker of its attempt."""
 COLLECTIVE_SECONDS = 1800
 """A rank that waits longer for another one's gradients gives up; the driver ends one that hangs much earlier."""
 ECHOES = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "processgroup", "broken pipe")
@@ -25,7 +29,9 @@ WORKER_ENVIRONMENT = {"TORCH_NCCL_TRACE_BUFFER_SIZE": "2000", "TORCH_NCCL_DUMP_O
 
 
 class Attempt:
-    """A group of workers that Ray Train starts; it never restarts it, the driver begins another attempt.
+    """A group of workers that Ray Train starts, or one that is a task of Ray; the driver begins another attempt.
+
+    A task's process stays warm for the next run of a study, and needs none of the five processes around a group.
 
     Args:
         assignment: for every worker.
@@ -52,23 +58,34 @@ class Attempt:
         return not self._thread.is_alive()
 
     def _fit(self) -> None:
-        train = self.assignment.config.train
+        settings = {"assignment": self.assignment, "board": self.board, "is_alone": self.num_workers == 1}
         try:
-            with tempfile.TemporaryDirectory() as scratch:  # Ray keeps nothing that counts
-                TorchTrainer(
-                    self.work,
-                    train_loop_config={"assignment": self.assignment, "board": self.board},
-                    torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
-                    scaling_config=ScalingConfig(num_workers=self.num_workers, use_gpu=train.use_gpu),
-                    run_config=RayRunConfig(
-                        name=self.assignment.attempt,
-                        storage_path=scratch,
-                        failure_config=FailureConfig(max_failures=0),
-                        worker_runtime_env={"env_vars": WORKER_ENVIRONMENT} if train.use_gpu else {},
-                    ),
-                ).fit()
+            self._run_alone(settings) if self.num_workers == 1 else self._run_group(settings)
         except Exception as error:  # noqa: BLE001 - the driver looks at it
             self.error = error
+
+    def _run_alone(self, settings: dict[str, Any]) -> None:
+        use_gpu = self.assignment.config.train.use_gpu
+        options: dict[str, Any] = {"num_cpus": int(not use_gpu), "num_gpus": int(use_gpu), "max_retries": 0}
+        task = ray.remote(**options)(self.work)
+        outside = "DEFAULT"  # not inside what Ray Tune reserves for a trial
+        ray.get(task.options(name=ALONE, scheduling_strategy=outside).remote(settings))
+
+    def _run_group(self, settings: dict[str, Any]) -> None:
+        train = self.assignment.config.train
+        with tempfile.TemporaryDirectory() as scratch:  # Ray keeps nothing that counts
+            TorchTrainer(
+                self.work,
+                train_loop_config=settings,
+                torch_config=TorchConfig(timeout_s=COLLECTIVE_SECONDS),
+                scaling_config=ScalingConfig(num_workers=self.num_workers, use_gpu=train.use_gpu),
+                run_config=RayRunConfig(
+                    name=self.assignment.attempt,
+                    storage_path=scratch,
+                    failure_config=FailureConfig(max_failures=0),
+                    worker_runtime_env={"env_vars": WORKER_ENVIRONMENT} if train.use_gpu else {},
+                ),
+            ).fit()
 
 
 def end_workers(beats: Mapping[int, Beat]) -> None:
@@ -95,7 +112,7 @@ def cause_of_failure(error: Exception, failures: list[Event], beats: Mapping[int
         return f"rank {own[0]['rank']} failed at step {own[0]['step']}: {own[0]['error']}{_advice(own[0]['error'])}"
     reported = {event["rank"] for event in failures}
     silent = [beats[rank] for rank in sorted(beats) if rank not in reported]
-    if silent and failures:
+    if silent and (failures or isinstance(error, WorkerCrashedError)):
         return f"{silent[0]} was killed at step {silent[0].step}"
     ranks = getattr(error, "worker_failures", None) or {}
     for rank, failure in sorted(ranks.items()):

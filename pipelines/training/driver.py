@@ -31,6 +31,7 @@ from pipelines.store.run_folder import RunFolder
 from pipelines.tracking import runs as tracking
 from pipelines.tracking.notes import NOTE, run_note
 from pipelines.tracking.tracker import Tracker
+from pipelines.training.advice import advice
 from pipelines.training.assignment import Assignment
 from pipelines.training.attempt import Attempt
 from pipelines.training.checkpoint import DamagedCheckpoint
@@ -80,6 +81,9 @@ def train_run(
     connect()
     Store.here().claim()
     shown = [Console(f"train {config.name}")] if listeners is None else listeners
+    if listeners is None:
+        for text in advice(config, prepared.num_images["train"]):
+            print(f"warning: {text}", file=sys.stderr)
     with caught_signals() as signals:
         return drive_or_follow(
             folder,

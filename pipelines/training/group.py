@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -29,6 +30,11 @@ class Group:
     device: torch.device = CPU
     control: Any = None
     """Process group over the hosts, beside the one that adds up gradients."""
+
+    @classmethod
+    def alone(cls) -> Group:
+        """The only worker, a task of Ray: on the GPU that it has, or else on the CPU."""
+        return cls(device=torch.device("cuda", 0) if ray.get_gpu_ids() else CPU)
 
     @classmethod
     def of_ray(cls) -> Group:

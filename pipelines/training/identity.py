@@ -32,11 +32,11 @@ def run_id(config: RunConfig, prepared: PreparedData) -> str:
     The number of workers does not, as long as they share the same micro-batches; but it does where batch norm collects
     statistics, which are those of the micro-batches of rank 0.
     """
-    train, ignored = config.train, set(OPERATION)
+    train, ignored = config.train, {*OPERATION, "base_batch_size"}  # of which only `peak_lr` counts
     if not train.patience and train.release == "last":
         ignored |= set(EVALUATION)
     computed = {name: value for name, value in to_json(train).items() if name not in ignored}
-    computed["micro_batches"] = train.micro_batches
+    computed |= {"micro_batches": train.micro_batches, "lr": train.peak_lr}
     if config.model.backbone.norm == "bn":
         computed["num_workers"] = train.num_workers
     settings = (config.model, config.augment, config.loss, computed)

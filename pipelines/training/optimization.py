@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
+from aunet.losses import LearnedWeights
+from aunet.model.backbone import PyramidBackbone
 from pipelines.settings.run_config import TrainConfig
 
 BACKBONES = ("backbone.body.", "background_backbone.body.")
 """Beginnings of the names of parameters that may have been trained before."""
+WEIGHTS_FACTOR = 10.0
+"""Learning rate of learned loss weights, as a multiple: four numbers that have to move by whole units, not by 0.01."""
 LEAST_SCALE = 1e-4
 """Loss scale below which fp16 training is given up."""
 SYNC_BUFFERS = next(
@@ -25,30 +29,49 @@ SYNC_BUFFERS = next(
 """Argument of DistributedDataParallel: whether rank 0's buffers are sent to the others before every pass."""
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, config: TrainConfig, learned: LearnedWeights | None = None
+) -> torch.optim.Optimizer:
     """SGD or AdamW over the trainable parameters; norms and biases without decay unless `decay_norms`.
 
-    A backbone with a learning rate of its own is in groups that are marked `is_backbone`.
+    A backbone with learning rates of its own is in groups that are marked `is_backbone`, from the top stage down.
+
+    Args:
+        learned: weights of the losses that are trained too, without decay.
     """
-    has_own_rate = config.backbone_lr_factor != 1 or config.backbone_frozen_epochs > 0
-    groups: list[dict[str, Any]] = [
-        {"params": [], "weight_decay": decay, **mark}
-        for mark in ({}, {"is_backbone": True})
-        for decay in (config.weight_decay, 0.0)
-    ]
+    has_own_rate = config.backbone_lr_factor != 1 or config.stage_lr_decay != 1 or config.backbone_frozen_epochs > 0
+    depths = _depths(model) if config.stage_lr_decay != 1 else {}
+    sorted_groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            second = has_own_rate and name.startswith(BACKBONES)
+            is_backbone = has_own_rate and name.startswith(BACKBONES)
             is_plain = parameter.ndim <= 1 and not config.decay_norms
-            groups[2 * second + is_plain]["params"].append(parameter)
-    groups = [g for g in groups if g["params"]]
+            depth = depths.get(name, 0) if is_backbone else -1
+            group: dict[str, Any] = {"params": [], "weight_decay": 0.0 if is_plain else config.weight_decay}
+            if is_backbone:
+                factor = config.backbone_lr_factor * config.stage_lr_decay**depth
+                group |= {"is_backbone": True, "lr_factor": factor}
+            sorted_groups.setdefault((depth, is_plain), group)["params"].append(parameter)
+    groups = [group for _, group in sorted(sorted_groups.items(), key=lambda entry: entry[0])]
+    if learned is not None:
+        groups.append({"params": [*learned.parameters()], "weight_decay": 0.0, "lr_factor": WEIGHTS_FACTOR})
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
-    optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+        return torch.optim.AdamW(groups, lr=config.peak_lr, fused=True)
+    optimizer = torch.optim.SGD(groups, lr=config.peak_lr, momentum=config.momentum, fused=True)
     if config.precision == "fp16":  # a skipped first step would leave momentum uninitialised
         for parameter in (p for group in groups for p in group["params"]):
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def _depths(model: nn.Module) -> dict[str, int]:
+    """By the names of the backbones' parameters, how many stages are above their own."""
+    return {
+        f"{prefix}.body.{name}": 4 - stage
+        for prefix, module in model.named_modules()
+        if isinstance(module, PyramidBackbone)
+        for name, stage in module.stages().items()
+    }
 
 
 def ddp_settings(model: nn.Module) -> dict[str, Any]:
@@ -74,16 +97,13 @@ def learning_rate(config: TrainConfig, step: int, num_steps: int) -> float:
     else:
         start = 0.0 if config.schedule == "cosine" else 1 - config.cooldown
         factor = 0.5 * (1 + math.cos(math.pi * max(0.0, done - start) / (1 - start))) if done > start else 1.0
-    return config.lr * warm * factor
+    return config.peak_lr * warm * factor
 
 
 def group_rate(group: dict[str, Any], config: TrainConfig, step: int, num_steps: int) -> float:
     """The learning rate of a group of `build_optimizer` at `step`."""
-    rate = learning_rate(config, step, num_steps)
-    if not group.get("is_backbone"):
-        return rate
-    is_frozen = step * config.epochs < config.backbone_frozen_epochs * num_steps
-    return 0.0 if is_frozen else rate * config.backbone_lr_factor
+    is_frozen = bool(group.get("is_backbone")) and step * config.epochs < config.backbone_frozen_epochs * num_steps
+    return 0.0 if is_frozen else learning_rate(config, step, num_steps) * group.get("lr_factor", 1.0)
 
 
 class _Average(AveragedModel):

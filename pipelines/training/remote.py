@@ -12,20 +12,24 @@ def work(settings: dict[str, Any]) -> None:
     """Run a `Worker`, imported here: Ray's controller, which receives this too, needs no network.
 
     Args:
-        settings: `assignment` and `board`.
+        settings: `assignment`, `board`, and whether it `is_alone`: the only worker, outside of Ray Train.
     """
     import ray.train
+    import ray.util
 
     from aunet.errors import InputError
     from pipelines.runtime.board import BoardLink
 
-    rank = ray.train.get_context().get_world_rank()
-    link = BoardLink(settings["board"], rank, ray.get_runtime_context().get_node_id())
+    is_alone = settings["is_alone"]
+    rank = 0 if is_alone else ray.train.get_context().get_world_rank()
+    reserved = None if is_alone else ray.util.get_current_placement_group()
+    reservation = reserved.id.hex() if reserved else ""
+    link = BoardLink(settings["board"], rank, ray.get_runtime_context().get_node_id(), reservation)
     try:
         from pipelines.training.group import Group
         from pipelines.training.worker import Worker
 
-        Worker(settings["assignment"], Group.of_ray(), link).run()
+        Worker(settings["assignment"], Group.alone() if is_alone else Group.of_ray(), link).run()
     except Exception as error:
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
         is_final = isinstance(error, InputError | FloatingPointError)

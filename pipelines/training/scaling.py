@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pipelines.settings.run_config import TrainConfig
 from pipelines.training.gpus import GPUS_PER_MACHINE
 
 NUM_GPUS = (8, 64, 256)
@@ -47,6 +48,17 @@ class Scaled:
     """Share of the step in which a GPU computes."""
     hours: float | None
     """Of all epochs; None: the number of images is not known."""
+
+
+def batch_product(train: TrainConfig) -> dict[str, int]:
+    """What the `images` of a step multiply to: `workers` × images `at_once` × passes that `accumulate`."""
+    passes = train.micro_batches
+    return {
+        "images": train.batch_size,
+        "workers": train.max_workers,
+        "at_once": train.batch_size // passes,
+        "accumulate": passes // train.max_workers,
+    }
 
 
 def scaled(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from aunet.losses import Losses
+from aunet.losses import LearnedWeights, Losses
 from aunet.model.precision import autocast_dtype
 from aunet.structures import PackedBatch
 from pipelines.settings.run_config import RunConfig
@@ -45,9 +45,19 @@ class TrainingStep:
         self.watch = watch or Stopwatch(device)
         time_exchange(replica)
         self.precision = autocast_dtype(config.train.precision, device)
-        self.optimizer = build_optimizer(model, config.train)
+        self.learned = LearnedWeights(config.loss).to(device) if config.train.loss_weighting == "uncertainty" else None
+        self.optimizer = build_optimizer(model, config.train, self.learned)
         self.scaler = LossScaler(device, enabled=self.precision == torch.float16)
         self.average = average_weights(model, config.train.ema) if config.train.ema else None
+
+    def total(self, losses: Losses) -> Tensor:
+        """The joint loss, by the weights as they are now."""
+        return losses.total(self.loss) if self.learned is None else self.learned(losses)
+
+    def figures(self) -> dict[str, float]:
+        """Learned weights as they are now, and what the scaler of fp16 has to say."""
+        weights = {} if self.learned is None else self.learned.current()
+        return {f"weight_{name}": value for name, value in weights.items()} | self.scaler.figures()
 
     def __call__(self, step: int, micro_batches: Sequence[PackedBatch]) -> Losses:
         """Do step number `step` (from 0) on this rank's micro-batches.
@@ -79,8 +89,9 @@ class TrainingStep:
                 # The ranks' gradients are averaged: together they are the mean over all micro-batches.
                 share = self.train.micro_batches / self.world_size
                 with self.watch.phase("backward"):
-                    self.scaler.scale(losses.total(self.loss) / share).backward()
+                    self.scaler.scale(self.total(losses) / share).backward()
             seen.append(Losses(*(loss.detach() for loss in losses)))
+        self._share_learned_gradients()
         return Losses(*(torch.stack(values).sum(0) for values in zip(*seen, strict=True)))
 
     def update(self, step: int) -> None:
@@ -102,7 +113,16 @@ class TrainingStep:
             "average": self.average,
             "optimizer": self.optimizer,
             "scaler": self.scaler,
+            "learned": self.learned,
         }
+
+    def _share_learned_gradients(self) -> None:
+        """Average the gradients of learned weights over the ranks, as DDP does those of the network."""
+        if self.learned is not None and self.world_size > 1:
+            for parameter in self.learned.parameters():
+                assert parameter.grad is not None
+                distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.world_size
 
     def _shares_gradients(self, shares: bool) -> AbstractContextManager[None]:
         if shares or not isinstance(self.replica, DistributedDataParallel):

@@ -15,7 +15,7 @@ from pipelines.runtime.board import Beat
 from pipelines.runtime.cluster import possible_workers
 from pipelines.runtime.events import Event
 from pipelines.runtime.interruption import Preempted, Signals
-from pipelines.runtime.nodes import draining_nodes, end_process, healthy_resources
+from pipelines.runtime.nodes import draining_nodes, end_process, give_back, healthy_resources
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.lease import Lease
 from pipelines.store.run_folder import RunFolder
@@ -101,6 +101,8 @@ class Supervisor:
             end_workers(self.beats)
             raise
         self._read()
+        for reservation in {beat.reservation for beat in self.beats.values()} - {""}:
+            give_back(reservation)
         return self._outcome(attempt)
 
     def _outcome(self, attempt: Attempt) -> AttemptOutcome:

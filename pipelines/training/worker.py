@@ -61,6 +61,7 @@ class Worker:
         model, self.anew = build_network(local, self.categories)
         self.model: AUNet = model.to(memory_format=torch.channels_last)
         if config.train.compile:
+            torch.compiler.reset()  # an earlier run of this process has used up its recompilations
             self.model.compile()
         replica = group.replicate(self.model)
         self.update = TrainingStep(
@@ -129,7 +130,7 @@ class Worker:
             note(self.assignment.audit_uri, self.assignment.attempt, self.step, self.group.rank, images)
         losses = self.update(self.step, micro_batches)
         self.step += 1
-        self.finite.see(self.step, losses, losses.total(self.config.loss), images)
+        self.finite.see(self.step, losses, self.update.total(losses), images)
         return losses
 
     def log(self, losses: Losses, steps_per_s: float, input_wait: float) -> None:
@@ -145,7 +146,7 @@ class Worker:
         images_per_s = steps_per_s * self.plan.batch_size
         event = {
             "kind": "step",
-            "loss": float(mean.total(self.config.loss)),
+            "loss": float(self.update.total(mean)),
             **{name: float(value) for name, value in mean._asdict().items()},
             "lr": learning_rate(self.config.train, self.step - 1, self.plan.num_steps),
             "images_per_s": images_per_s,
@@ -153,7 +154,7 @@ class Worker:
             "eta_s": (self.plan.num_steps - self.step) / steps_per_s,
             "unsaved_s": time.monotonic() - self.saver.saved_at,
             "memory_gb": self.peak_memory() / 1e9,
-            **self.update.scaler.figures(),
+            **self.update.figures(),
             **self.watch.figures(self.step - self.watched),
             **exchange_figures(self.update.replica),
             **utilisation(self.flops * images_per_s / self.group.world_size, self.group.device),

@@ -1,5 +1,6 @@
 """Plain JSON values into frozen dataclasses: every value of its declared type, or a message with its place."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,19 @@ def test_there_and_back() -> None:
     assert from_json(AUNetConfig, to_json(AUNetConfig())) == AUNetConfig()
     outer = Outer(inner=Inner(size=1), numbers=(1, 2), optional=0.5, either="x", counts={3: 4}, free={"a": [None]})
     assert from_json(Outer, {**to_json(outer), "counts": {"3": 4}}) == outer
+
+
+def test_a_whole_number_is_the_same_setting_however_json_writes_it() -> None:
+    """Kubeflow passes 1.0 on as 1; both must have one fingerprint, or a finished run is not found again."""
+    written = json.loads('{"inner": {"size": 1, "pair": [0, 2]}, "optional": 3}')
+    assert json.dumps(to_json(from_json(Outer, written))) == json.dumps(
+        to_json(Outer(inner=Inner(size=1, pair=(0.0, 2.0)), optional=3.0))
+    )
+
+
+def test_a_number_that_no_float_holds_is_refused() -> None:
+    with pytest.raises(InputError, match=r"config\.optional = 1000.*: too large; give a smaller number"):
+        from_json(Outer, {"inner": {"size": 1}, "optional": 10**400})
 
 
 @pytest.mark.parametrize(

@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from jobs.parsing import parse
+from jobs import submitting
 from pipelines import presets
 from pipelines.job import job
-from pipelines.settings.overrides import differences, override
-from pipelines.store import storage
+from pipelines.retrain import Tick
+from pipelines.settings.overrides import override
 from pipelines.submit import submit
 from pipelines.targets.kuberay import TROUBLE_SECONDS, KubeRayJobs
+from pipelines.targets.ray_cluster import GRACE_SECONDS
 from pipelines.targets.submission import Submitted
 from tests.canaries import CANARY
-from tests.commands import TINY_RUN, MainJob, weights_hash
-from tests.kuberay_crds import VERSIONS
-from tests.kuberay_operator import NAMESPACE, Operator, build_image, kuberay
-
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "MLFLOW_TRACKING_URI": ""}
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_image(tmp_path_factory.mktemp("image"))
-
-
-@pytest.fixture(params=VERSIONS)
-def cluster(
-    request: pytest.FixtureRequest, s3_endpoint: str, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Operator]:
-    """A cluster with KubeRay and a Secret; this process is a laptop that reaches its API and the bucket."""
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    bucket = f"kuberay-{os.getpid()}-{abs(hash(tmp_path)) % 10**9}"
-    boto3.client("s3", region_name="us-east-1", endpoint_url=s3_endpoint).create_bucket(Bucket=bucket)
-    monkeypatch.setenv("AUNET_STORE", f"s3://{bucket}/store")
-    (tmp_path / "pods").mkdir()
-    with kuberay(request.param, tmp_path / "pods", image) as (operator, config):
-        monkeypatch.setenv("KUBECONFIG", config)
-        secret = {name: KEYS[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-        operator.objects[f"{NAMESPACE}/secrets/aunet"] = {"metadata": {"name": "aunet"}, "stringData": secret}
-        yield operator
+from tests.commands import LOGGED_STEPS, MainJob, files_of_runs, stored_run, tiny_changes, weights_hash
+from tests.kuberay_operator import Operator
 
 
 def send(
@@ -170,41 +141,40 @@ def test_a_job_can_be_stopped(cluster: Operator) -> None:
     assert process.poll() is not None and len(cluster.clusters) == 1
 
 
-@pytest.mark.slow
-def test_the_main_job_trains_the_same_model(cluster: Operator, main_job: MainJob) -> None:
-    """A pod that is killed in the middle is replaced and resumes; the weights are those of an undisturbed run."""
+def run_disturbed(operator: Operator, disturb: Callable[[], None]) -> Submitted:
+    """Run the main job, and disturb it when it has two checkpoints."""
     results: list[Submitted] = []
     settings = {name.replace(".", "__"): value for name, value in tiny_changes().items()}
     waiting = threading.Thread(
-        target=lambda: results.append(send(cluster, "run", cluster__deadline_hours=5000.0, **settings))
+        target=lambda: results.append(send(operator, "run", cluster__deadline_hours=5000.0, **settings))
     )
     waiting.start()
-    bucket = os.environ["AUNET_STORE"]
-    while waiting.is_alive() and len(storage_listing(bucket, "checkpoints")) < 2:
+    while waiting.is_alive() and len(files_of_runs("checkpoints")) < 2:
         time.sleep(0.2)
-    cluster.kill()
+    disturb()
     waiting.join(900)
-    assert (results[0].status, results[0].exit_code) == ("SUCCEEDED", 0), results
+    return results[0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_main_job_trains_the_same_model(cluster: Operator, main_job: MainJob) -> None:
+    """A pod that is killed in the middle is replaced and resumes; the weights are those of an undisturbed run."""
+    result = run_disturbed(cluster, cluster.kill)
+    assert (result.status, result.exit_code) == ("SUCCEEDED", 0), result
     assert len(cluster.clusters) == 2
-    (hashes,) = storage_listing(bucket, "model/sha256.json")
-    assert json.loads(storage.read_bytes(hashes))["model.safetensors"] == weights_hash(main_job.store)
+    assert stored_run() == (weights_hash(main_job.store), LOGGED_STEPS)
 
 
-def tiny_changes() -> dict[str, Any]:
-    """The settings of the main job that the other homes run."""
-    words = [*TINY_RUN]
-    _, options = parse(["run", "shapes_smoke", *words], io.StringIO())
-    return differences(options.config, presets.shapes_smoke())
-
-
-def storage_listing(root: str, text: str) -> list[str]:
-    """Files of the runs whose path holds `text`."""
-    runs = f"{root}/runs"
-    return (
-        [f"{runs}/{file.path}" for file in storage.list_files(runs) if text in file.path]
-        if storage.exists(runs)
-        else []
-    )
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("cluster", ["v1.7.0"], indirect=True)
+def test_an_evicted_driver_resumes_and_no_step_is_lost_or_done_twice(cluster: Operator, main_job: MainJob) -> None:
+    """SIGTERM, the time of grace, SIGKILL; KubeRay tries again because of `backoffLimit`."""
+    result = run_disturbed(cluster, lambda: cluster.evict(grace=GRACE_SECONDS / cluster.speed))
+    assert (result.status, result.exit_code) == ("SUCCEEDED", 0), result
+    assert len(cluster.evicted) == 1 and len(cluster.clusters) == 2 and cluster.statuses.count("Retrying") == 1
+    assert stored_run() == (weights_hash(main_job.store), LOGGED_STEPS)
 
 
 @pytest.mark.slow
@@ -242,3 +212,18 @@ def test_a_tick_with_news_prepares_without_gpus_and_one_without_news_starts_noth
     again = tick()
     assert again["sent"] is False and again["message"].startswith("nothing new since the tick of ")
     assert len(cluster.clusters) == 2
+
+
+@pytest.mark.parametrize("cluster", ["v1.7.0"], indirect=True)
+@pytest.mark.parametrize("ended", [None, Tick(action="nothing", reason="nothing new")], ids=["news", "no news"])
+def test_gpus_are_asked_for_after_there_is_news_and_not_before(cluster: Operator, ended: Tick | None) -> None:
+    """The tick of a preset with GPUs, its decision given; its jobs end at once with success."""
+    base = presets.shapes_smoke()
+    patch = "rayjob:\n  spec:\n    entrypoint: sleep 1\n"
+    changes = {"train.use_gpu": True, "cluster.gpus_per_node": 1, "cluster.patch": patch}
+    config = override(base, {**changes, "cluster.image": "registry.example.com/aunet:1.0.0"})
+    tick: dict[str, Any] = {"verb": "retrain", "preset": "shapes_smoke", "base": base, "target": "kuberay"}
+    result = submitting.submit(config, **tick, now=True, wait=True, ended=lambda config: ended)
+    gpus = [entry["gpus"] for entry in cluster.clusters]
+    assert result.exit_code == 0 and gpus == ([0, 2] if ended is None else [0])
+    assert cluster.statuses.count("Complete") == len(gpus), "one has ended before the next one begins"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,22 @@ def test_a_failed_job_keeps_its_exit_code_and_can_be_sent_again(store: Path, rea
     again, printed = jobs(store, *evaluate, "--wait", rc=2, more=reach)
     assert again["sent"] and "was FAILED, sent again" in printed
     assert again["submission_id"] == first["submission_id"]
+
+
+def test_a_job_can_be_stopped(store: Path, reach: dict[str, str]) -> None:
+    words = ["submit", "train", "shapes_smoke", *TINY_RUN, "--train.epochs", "400", "--target", "ray"]
+    sent, _ = jobs(store, *words, more=reach)
+    asked = ["job", "--id", sent["submission_id"], "--target", "ray"]
+
+    def wait_for(*statuses: str) -> str:
+        end = time.monotonic() + 300
+        while (status := jobs(store, *asked, more=reach)[0]["status"]) not in statuses:
+            assert time.monotonic() < end, status
+        return status
+
+    assert wait_for("RUNNING", "FAILED") == "RUNNING"
+    jobs(store, *asked, "--stop", more=reach)
+    assert wait_for("STOPPED", "FAILED", "SUCCEEDED") == "STOPPED"
 
 
 def test_a_wrong_token_is_one_line(store: Path, reach: dict[str, str]) -> None:

@@ -116,7 +116,7 @@ def audited_work(settings: dict[str, Any]) -> None:
     from pipelines.training.remote import work
     from pipelines.training.worker import Worker
 
-    ingest.FIRST_BATCHES = 1
+    first_batches, ingest.FIRST_BATCHES = ingest.FIRST_BATCHES, 1
     train_step = Worker.train_step
     audit, lost_at = settings["assignment"].audit_uri, int(settings["assignment"].attempt)
 
@@ -131,7 +131,10 @@ def audited_work(settings: dict[str, Any]) -> None:
 
     Worker.train_step = recorded
     settings["assignment"] = dataclasses.replace(settings["assignment"], audit_uri="")
-    work(settings)
+    try:
+        work(settings)
+    finally:  # the process of a lone worker serves the next attempt too
+        Worker.train_step, ingest.FIRST_BATCHES = train_step, first_batches
 
 
 def train_until(lost_at: int, config: RunConfig, folder: Path, prepared_uri: str) -> tuple[list[Arrival], Any]:

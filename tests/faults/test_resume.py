@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.training.attempt import ALONE
 from tests.clusters import Nodes, nodes
 from tests.commands import LOGGED_STEPS, ROOT, TINY_RUN, MainJob, command, environment, jobs, weights_hash
 
@@ -40,11 +41,17 @@ def wait_for_checkpoint(store: Path, process: subprocess.Popen[bytes], seconds: 
 
 def training_workers(store: Path) -> list[int]:
     """Processes of the run that writes to `store` and trains."""
+    return processes(store, "RayTrainWorker", ALONE)
+
+
+def processes(store: Path, *titles: str) -> list[int]:
+    """Processes of Ray of the run that writes to `store`, by what they are called."""
     pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             ours = f"AUNET_STORE={store}".encode() in (folder / "environ").read_bytes()
-            if ours and b"RayTrainWorker" in (folder / "cmdline").read_bytes():
+            title = (folder / "cmdline").read_bytes()
+            if ours and any(name.encode() in title for name in titles):
                 pids.append(int(folder.name))
         except OSError:  # it ended meanwhile
             continue
@@ -94,4 +101,27 @@ def test_a_lost_worker_a_lost_node_and_a_lost_driver_change_nothing(
 
     jobs(store, *TRAIN, more=cluster.reach)
     assert logged_steps(store) == logged_steps(undisturbed) == LOGGED_STEPS
+    assert weights_hash(store) == weights_hash(undisturbed)
+
+
+@pytest.mark.faults
+def test_machines_that_nobody_gives_back_are_freed(main_job: MainJob, cluster: Nodes, tmp_path: Path) -> None:
+    """Ray keeps the placement group of workers whose controller was killed together with the helper that watches it."""
+    undisturbed, store = main_job.store, tmp_path / "store"
+    for folder in ("raw", "prepared"):
+        shutil.copytree(undisturbed / folder, store / folder)
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(
+            command(*TRAIN), cwd=ROOT, env=environment(store, cluster.reach), stdout=log, stderr=log
+        )
+    try:
+        wait_for_checkpoint(store, process)
+        for title in ("PlacementGroupCleaner", "TrainController"):
+            pids = processes(store, title)
+            assert pids, f"no process is called {title}"
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+        assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
+    finally:
+        process.kill()
     assert weights_hash(store) == weights_hash(undisturbed)

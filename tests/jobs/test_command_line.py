@@ -162,7 +162,7 @@ def test_an_artifact_is_one_line_with_its_metrics_on_top() -> None:
         (["train"], "no preset given; choose one of"),
         (["train", "--train.lr", "1"], "no preset given; choose one of"),
         (["submit", "trayn", "shapes_smoke"], "unknown verb trayn; did you mean train?"),
-        (["submit", "submit", "shapes_smoke"], "unknown verb submit"),
+        (["submit", "submit", "shapes_smoke"], "submit submit: it sends the others; name the verb"),
         (["verify"], "verify: no uri given; usage: python -m jobs verify URI"),
         (["train", "shapes_smoke", "--train.lrr", "1"], "unknown option --train.lrr; did you mean --train.lr?"),
         (["train", "shapes_smoke", "--seed=1"], "did you mean --data.shapes.seed or --train.seed or --tune.seed?"),

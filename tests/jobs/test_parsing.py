@@ -24,7 +24,7 @@ TEXTS = [
 
 
 def operands(name: str) -> list[str]:
-    values = {"verb": "train", "preset": "shapes_smoke", "uri": "store"}
+    values = {"verb": "train", "preset": "shapes_smoke", "uri": "store", "format": "coco"}
     return [values.get(operand, "x") for operand in VERBS[name].options.operands()]
 
 

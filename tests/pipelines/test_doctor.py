@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -95,6 +96,17 @@ def test_another_version_is_named(tmp_path: Path) -> None:
     )
     finding = look("versions", partial(machine.versions, constraints))
     assert finding == (False, f"ray {ray.__version__} instead of 1.0.0", machine.REPAIR)
+
+
+def test_a_version_that_another_shadows_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the packages of Debian's Python are shadowed by those that were installed beside them."""
+    about = tmp_path / "later" / "ray-1.0.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: ray\nVersion: 1.0.0\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(about.parent)])
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text(f"ray=={ray.__version__}\n")
+    assert look("versions", partial(machine.versions, constraints)).ok
 
 
 def test_a_torch_without_torchvisions_operators(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,14 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from aunet.errors import InputError
+from pipelines.data.preparation import Tasks
 from pipelines.data.shard_writer import ShardTask, write_shard
 from pipelines.gc import gc
 from pipelines.preprocess import preprocess
@@ -30,8 +32,8 @@ def store(raw: Path) -> Path:
     """Prepared data, and the rest of a run that was killed before its manifest."""
     done: list[ShardTask] = []
 
-    def killed(tasks: list[ShardTask]) -> NoReturn:
-        done.extend(tasks[:2])
+    def killed(tasks: Tasks) -> NoReturn:
+        done.extend(islice(tasks, 2))
         raise KeyboardInterrupt
 
     preprocess_here(config_of(raw, rows_per_shard=2))
@@ -222,7 +224,7 @@ def test_what_somebody_writes_is_left_alone_whatever_its_age(
 def test_preprocessing_marks_what_it_writes(raw: Path) -> None:
     marks: list[int] = []
 
-    def look(tasks: list[ShardTask]) -> NoReturn:
+    def look(tasks: Tasks) -> NoReturn:
         marks.append(len(storage.list_files(Store.here().pool.in_use_uri)))
         assert gc(older_than_hours=0).deleted == ()
         raise KeyboardInterrupt

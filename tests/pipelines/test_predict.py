@@ -9,7 +9,9 @@ import pytest
 
 from aunet.config import AttentionConfig, AUNetConfig
 from aunet.errors import InputError
-from tests.pipelines.labelling import Blind, labelled, new_folder
+from pipelines.predict import predict
+from tests.pipelines.labelling import Blind, blind, labelled, new_folder
+from tests.preparing import config_of, preprocess_here
 
 
 @pytest.fixture
@@ -25,6 +27,23 @@ def test_an_image_info_json_names_and_numbers_the_images(folder: Path) -> None:
     images = labelled(folder, image_info=str(folder / "info.json"))
     assert images == [(19, "000000000019.png"), (16, "000000000016.png")]
     assert sorted(p.name for p in (folder / "out" / "panoptic").iterdir()) == ["000000000016.png", "000000000019.png"]
+
+
+def test_prepared_data_is_labelled_image_by_image(folder: Path, raw: Path) -> None:
+    uri = preprocess_here(config_of(raw, rows_per_shard=2)).uri
+    out = predict(str(folder / "model"), uri, str(folder / "out"), load=blind)
+    document = json.loads(Path(out.panoptic_json).read_bytes())
+    names = [image["file_name"] for image in document["images"]]
+    assert (out.images, len(set(names))) == (7, 7)
+    assert sorted(names) == sorted(f"{path.parent.name}/{path.name}" for path in raw.glob("*/*.jpg"))
+    written = {path.relative_to(out.panoptic_dir).as_posix() for path in Path(out.panoptic_dir).rglob("*.png")}
+    assert written == {str(Path(name).with_suffix(".png")) for name in names}
+    again = predict(str(folder / "model"), uri, str(folder / "again"), load=blind)
+    assert json.loads(Path(again.panoptic_json).read_bytes()) == document
+    with pytest.raises(InputError, match="--image-info: goes by file names of a folder, and --images"):
+        predict(str(folder / "model"), uri, str(folder / "o"), image_info=str(folder / "info.json"), load=blind)
+    with pytest.raises(InputError, match="inside of --images"):
+        predict(str(folder / "model"), uri, f"{uri}/out", load=blind)
 
 
 def test_listed_images_that_are_missing_are_all_named(folder: Path) -> None:

@@ -20,8 +20,9 @@ from aunet.data.shapes import write_scenes
 from aunet.errors import InputError
 from pipelines import preprocess as module
 from pipelines.data.manifest import Manifest
+from pipelines.data.preparation import Tasks
 from pipelines.data.rows import row_digest
-from pipelines.data.shard_writer import ShardResult, ShardTask, write_shard
+from pipelines.data.shard_writer import ShardResult, write_shard
 from pipelines.data.shards import ShardReader
 from pipelines.preprocess import preprocess
 from pipelines.settings.run_config import DataConfig, RunConfig, ShapesConfig
@@ -261,7 +262,7 @@ def test_new_images_make_a_new_manifest_of_the_old_shards(tmp_path: Path) -> Non
     config = config_of(tmp_path / "raw", rows_per_shard=4)
     done: list[int] = []
 
-    def count(tasks: list[ShardTask]) -> list[ShardResult]:
+    def count(tasks: Tasks) -> list[ShardResult]:
         done.append(sum(len(task.images) for task in tasks))
         return [write_shard(task) for task in tasks]
 

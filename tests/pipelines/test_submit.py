@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from aunet.errors import InputError
+from aunet.errors import InputError, Unavailable
 from jobs.__main__ import main
 from pipelines import presets
 from pipelines.job import JobState, job
 from pipelines.settings.overrides import override
 from pipelines.store import storage
 from pipelines.submit import submit
+from pipelines.targets.job_end import JobEnd, write_end, write_logs
 from pipelines.targets.submission import Jobs, State, Submission, Submitted
 
 
@@ -177,6 +178,43 @@ def test_job_prints_the_state_and_the_log(memory: Memory) -> None:
         "message": "out of memory",
         "job_exit_code": 137,
     }
+
+
+def keep(code: int) -> None:
+    """What a job of a cluster leaves in the store when it ends."""
+    write_end("train-x-1", JobEnd(when="2026-01-01T00:00:00Z", exit_code=code, lines=("error: worse",)))
+    write_logs("train-x-1", {"node-1/job-driver.log": b"step 1\nstep 2\n"})
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "SUCCEEDED"), (1, "FAILED"), (3, "FAILED")])
+def test_a_job_whose_cluster_is_gone_is_told_by_the_store(memory: Memory, code: int, status: str) -> None:
+    keep(code)
+    result = ask(memory, logs=True)
+    assert (result.state.status, result.state.exit_code) == (status, code)
+    assert result.text == "== node-1/job-driver.log\nstep 1\nstep 2\n"
+    assert ask(memory).text == ""
+
+
+def test_a_job_whose_server_is_gone_is_told_by_the_store(memory: Memory, capsys: pytest.CaptureFixture[str]) -> None:
+    def gone(id: str) -> State:
+        raise Unavailable("http://head:8265: no job server answers")
+
+    memory.state = gone
+    for stop in (False, True):
+        with pytest.raises(Unavailable):
+            ask(memory, stop=stop)
+    keep(0)
+    assert "step 2" in ask(memory, logs=True).text
+    assert "no job server answers; what follows is from the store" in capsys.readouterr().err
+    with pytest.raises(Unavailable):
+        ask(memory, stop=True)
+
+
+def test_logs_of_pods_that_are_gone_come_from_the_store(memory: Memory) -> None:
+    memory.before, memory.logs = State("SUCCEEDED"), lambda id: ""
+    assert ask(memory, logs=True).text == ""
+    keep(0)
+    assert "step 2" in ask(memory, logs=True).text
 
 
 def test_job_stops_what_runs(memory: Memory) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from aunet.errors import InputError
+from aunet.errors import InputError, Refused
 from pipelines.measuring.gating.evidence import Evidence, champion_evidence
 from pipelines.measuring.gating.frozen import check_frozen, golden_images, moved_into_training
 from pipelines.measuring.gating.gate import Findings, Incumbent, judge
+from pipelines.measuring.gating.namesakes import categories_of, other_categories
 from pipelines.measuring.gating.rehearsal import Rehearsal, Rehearse, rehearse
 from pipelines.settings.run_config import RegisterConfig
 from pipelines.store import storage
@@ -60,6 +61,7 @@ def propose(
 
     Raises:
         InputError: the model was changed since it was registered, or the frozen set was.
+        Refused: the champion knows other categories; no version is made then, unless `force`.
         Overtaken: others were faster, again and again.
         Unavailable: the registry does not answer; what the ledger says by then stands, and the same again repairs
             MLflow.
@@ -68,6 +70,8 @@ def propose(
     before = Store.here().ledger(settings.model_name, settings.alias).head()
     if evidence.frozen_uri and not _is(before, evidence):
         check_frozen(evidence.frozen_uri, evidence.val_fingerprint)
+    if not force and (refusal := other_categories(settings, categories_of(evidence.model_uri))):
+        raise Refused(refusal)
     tags = version_tags(evidence)
     version = registry.create_version(evidence.model_uri, settings.model_name, evidence.mlflow_run_id, tags)
     registry.set_tags(version, tags)

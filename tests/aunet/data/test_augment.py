@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -70,6 +72,23 @@ def test_geometry_stays_inside_the_source(
     assert 0 <= g.top and g.top + g.height <= height and g.height >= 1
     assert 0 <= g.left and g.left + g.width <= width and g.width >= 1
     assert g.size[0] <= g.canvas[0] and g.size[1] <= g.canvas[1]
+
+
+@pytest.mark.parametrize(("draw", "mean"), [("uniform", 1.05), ("log_uniform", 0.634)])
+def test_large_scale_jitter(draw: Literal["uniform", "log_uniform"], mean: float) -> None:
+    """Factors from 0.1 to 2, evenly; where the image is smaller than the crop, the rest is void."""
+    config = AugmentConfig(short_sides=(80,), max_size=200, scale=(0.1, 2.0), scale_draw=draw, crop=(80, 120))
+    geometries = [draw_geometry(80, 120, config, np.random.default_rng(seed)) for seed in range(600)]
+    factors = np.array([g.size[0] / g.height for g in geometries])
+    assert 0.09 < factors.min() < 0.15 and 1.9 < factors.max() < 2.1
+    assert factors.mean() == pytest.approx(mean, abs=0.08)
+    for seed in range(40):
+        result = augment(gradient(80, 120), config, np.random.default_rng(seed))
+        size = draw_geometry(80, 120, config, np.random.default_rng(seed)).size
+        assert result.image.shape == (80, 120, 3)
+        outside = np.ones((80, 120), bool)
+        outside[: size[0], : size[1]] = False
+        assert not result.segment_map[outside].any() and result.segment_map[~outside].all()
 
 
 @pytest.mark.parametrize(

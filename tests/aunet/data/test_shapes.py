@@ -11,7 +11,8 @@ import pytest
 from aunet.data.coco_json import read_panoptic_json
 from aunet.data.coco_panoptic import decode_image, decode_panoptic, measure_segments
 from aunet.data.outlines import THINGS, draw_thing, paint_thing
-from aunet.data.shapes import CATEGORIES, MIN_PIXELS, Scene, Split, make_scene, write_scenes
+from aunet.data.scenes import MIN_PIXELS, Scene, Split
+from aunet.data.shapes import CATEGORIES, make_scene, write_scenes
 
 GOLDEN: dict[tuple[Split, int], str] = {
     ("train", 0): "2129f0a24d519c35",

@@ -18,7 +18,7 @@ from pipelines import presets
 from pipelines.data import ingest
 from pipelines.data.ingest import StepDecoder, Timed, sample_plan, training_batches
 from pipelines.settings.run_config import FeedConfig
-from tests.feeds import Rows, scenes, step_decoder
+from tests.feeds import AUGMENT, Rows, scenes, step_decoder
 
 IN_PROCESS = FeedConfig()
 FEEDS = {"torch": FeedConfig(workers=2), "ray": FeedConfig(kind="ray", workers=1)}
@@ -124,6 +124,30 @@ def test_micro_batches_are_the_same_however_many_ranks_share_them(world_size: in
         for number, batch in enumerate(batches, start=accumulate):
             step, turn = divmod(number, accumulate)
             assert_same(batch, of_six[rank + turn * world_size][step])
+
+
+def test_what_is_pasted_depends_neither_on_ranks_nor_on_micro_batches() -> None:
+    """It comes from the whole step: a micro-batch of one image gets it too."""
+    pasting = dataclasses.replace(AUGMENT, copy_paste=0.7)
+    undivided, plain = step_decoder(scenes(16), augment=pasting)[1], step_decoder(scenes(16))[1]
+    changed = 0
+    for number in range(6):
+        share = step_decoder(scenes(16), augment=pasting, rank=number % 3, world_size=3, micro_batches=6)
+        one = share[2 + number // 3]
+        image, target = one.images[0], one.targets[0]
+        assert target.image_id == undivided.targets[number].image_id
+        assert torch.equal(image, undivided.images[number])
+        assert (target.boxes == undivided.targets[number].boxes).all()
+        assert torch.equal(one.segment_maps[0].int(), undivided.segment_maps[number].int())
+        changed += not torch.equal(image, plain.images[number])
+    assert 2 <= changed <= 6
+    none = step_decoder(scenes(16), augment=dataclasses.replace(AUGMENT, copy_paste=0.0))
+    assert_same(none[1], plain)
+
+
+def test_a_step_of_one_image_has_nothing_to_paste() -> None:
+    pasting = step_decoder(scenes(4), batch_size=1, augment=dataclasses.replace(AUGMENT, copy_paste=1.0))
+    assert_same(pasting[0], step_decoder(scenes(4), batch_size=1)[0])
 
 
 def test_an_image_is_augmented_anew_in_every_epoch() -> None:

@@ -104,3 +104,30 @@ def test_pictures_are_spread_evenly() -> None:
     assert spread([5, 8], 4) == [5, 8]
     assert spread(range(1), 12) == [0]
     assert spread([], 4) == []
+
+
+def windowed(window: int, seed: int = 0) -> SamplePlan:
+    """1,000 samples in shards of 10 to 29."""
+    lengths = np.random.default_rng(1).integers(10, 30, 100).cumsum()
+    ends = np.append(lengths[lengths < 1000], 1000)
+    return SamplePlan(1000, 8, 2, seed, b"", window, ends.astype(np.int64).tobytes())
+
+
+def test_windows_of_shards_lose_and_double_nothing_and_few_are_open_at_once() -> None:
+    plan = windowed(200)
+    ends = np.frombuffer(plan.shard_ends, np.int64)
+    order = [draw.index for draw in draws(plan)]
+    assert sorted(order[:1000]) == sorted(order[1000:]) == list(range(1000)) and order[:1000] != order[1000:]
+    shard_of = np.searchsorted(ends, order[:1000], side="right")
+    uses = [np.flatnonzero(shard_of == shard) for shard in range(len(ends))]
+    assert max(use.max() - use.min() for use in uses) <= 200 + 29, "a shard is used within its window"
+    apart = np.abs(np.diff(order[:1000]))
+    assert np.mean(apart > 30) > 0.8, "neighbours come from different shards"
+    assert order == [draw.index for draw in draws(windowed(200))]
+    assert order != [draw.index for draw in draws(windowed(200, seed=1))]
+
+
+def test_a_split_within_one_window_is_shuffled_as_ever() -> None:
+    expected = [draw.index for draw in draws(SamplePlan(1000, 8, 2, 0))]
+    for window in (0, 1000, 2**13):
+        assert [draw.index for draw in draws(windowed(window))] == expected

@@ -99,4 +99,4 @@ def test_a_damaged_receipt_is_none(tmp_path: Path) -> None:
     sound = ShardResult(shard=None, index=(), num_segments={}, max_segments=0, defects=())
     for key, content in {"a": sound.to_bytes(), "b": sound.to_bytes()[:20], "c": b"[]", "d": b"\xff"}.items():
         storage.write_bytes(pool.receipt_uri(key), content)
-    assert read_receipts(pool, "abcd") == {"a": sound}
+    assert dict(read_receipts(pool, "abcd")) == {"a": sound}

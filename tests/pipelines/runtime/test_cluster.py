@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 
 import pytest
 
 from aunet.errors import InputError, Unavailable
 from pipelines.runtime.cluster import (
-    MAX_SOCKET_PATH,
-    SOCKET,
-    START_ATTEMPTS,
     check_address,
-    check_temporary_folder,
     connect,
     is_job_server,
     join,
@@ -25,75 +16,11 @@ from pipelines.runtime.cluster import (
     needs,
     ray_address,
     resources,
-    start_patiently,
 )
 from pipelines.settings.run_config import FeedConfig, TrainConfig
 from tests.canaries import URIS, leaks
 
 TORCH, RAY = FeedConfig(workers=4), FeedConfig(kind="ray", workers=2)
-NODE_TIMED_OUT = "The current node timed out during startup. This could happen because …"
-
-
-def starter(*failures: Exception) -> Callable[[], int]:
-    """A start that fails in these ways, one call after the other, then succeeds."""
-    calls = iter([*failures, None])
-
-    def start() -> int:
-        if failure := next(calls):
-            raise failure
-        return 1
-
-    return start
-
-
-def test_a_ray_that_starts_at_once_needs_no_words(capsys: pytest.CaptureFixture[str]) -> None:
-    start_patiently(starter())
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize("text", [NODE_TIMED_OUT, "Timed out waiting for file /tmp/ray/gcs_server_port"])
-def test_a_ray_that_is_too_slow_is_started_again_with_one_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    start_patiently(starter(RuntimeError(text)))
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("Ray did not start within 60 s on this machine (load ") and line.endswith("; trying again")
-
-
-def test_a_ray_that_does_not_start_is_unavailable_in_one_line() -> None:
-    with pytest.raises(Unavailable, match=rf"\(load \d+ on \d+ CPUs\), tried {START_ATTEMPTS} times; ") as caught:
-        start_patiently(starter(*[Exception(NODE_TIMED_OUT)] * START_ATTEMPTS))
-    assert "\n" not in str(caught.value)
-
-
-def test_another_failure_is_raised_at_once() -> None:
-    calls = starter(ValueError("num_cpus must be positive"))
-    with pytest.raises(ValueError, match="num_cpus"):
-        start_patiently(calls)
-    assert calls() == 1, "it was called a second time"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_what_a_failed_start_leaves_behind_is_ended() -> None:
-    before = subprocess.Popen(["sleep", "60"])
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> None:
-        if not started:
-            code = "import time; time.sleep(60)"
-            started.append(subprocess.Popen([sys.executable, "-c", code, "--session-dir=/tmp/ray/session_1"]))
-            started.append(subprocess.Popen(["sleep", "60"]))
-            end = time.monotonic() + 10
-            while b"session_" not in open(f"/proc/{started[0].pid}/cmdline", "rb").read():  # noqa: SIM115
-                assert time.monotonic() < end
-            raise RuntimeError(NODE_TIMED_OUT)
-
-    try:
-        start_patiently(start)
-        assert started[0].wait(timeout=10) < 0
-        assert started[1].poll() is before.poll() is None, "only Ray's own are"
-    finally:
-        for process in (before, *started):
-            process.kill()
-            process.wait()
 
 
 def never(**options: object) -> None:
@@ -151,16 +78,6 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(shape: str, monk
         with pytest.raises(InputError) as refused:
             use()
         assert leaks(str(refused.value)) == []
-
-
-@pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
-def test_a_temporary_folder_too_long_for_sockets_is_refused(name: str) -> None:
-    longest = MAX_SOCKET_PATH - len(f"/{SOCKET.format(pid=os.getpid())}")
-    check_temporary_folder({name: "/" + "a" * (longest - 1)})
-    with pytest.raises(InputError, match=rf"{name} = .*: {longest + 1} bytes, .*set RAY_TMPDIR to a shorter folder"):
-        check_temporary_folder({name: "/" + "a" * longest})
-    check_temporary_folder({"TMPDIR": "/" + "a" * 200, "RAY_TMPDIR": "/tmp"})
-    check_temporary_folder({})
 
 
 def test_ray_is_not_started_in_a_temporary_folder_too_long_for_sockets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,17 @@ import pytest
 
 from aunet.errors import InputError
 from pipelines.runtime import growth
-from pipelines.runtime.growth import Answer, answer_of_first, halved, make_room, require, training_bundles
+from pipelines.runtime.growth import (
+    Answer,
+    answer_of_first,
+    brings_nodes,
+    can_grow,
+    halved,
+    make_room,
+    require,
+    to_grow,
+    training_bundles,
+)
 from pipelines.settings.run_config import FeedConfig, TrainConfig
 
 CPU, GPU = {"CPU": 1.0}, {"GPU": 1.0}
@@ -58,6 +68,26 @@ def test_what_the_first_autoscaler_says(state: bytes | None, answer: str) -> Non
     assert answer_of_first(state).kind == answer
 
 
+@pytest.mark.parametrize(
+    ("state", "grows"),
+    [
+        (None, False),
+        (status(), False),
+        (status(active_nodes={"node_0af3": 1}), False),
+        (status(active_nodes={"head": 1}), True),
+        (status(active_nodes={"node_0af3": 1, "gpu": 2}), True),
+    ],
+)
+def test_whether_the_first_autoscaler_brings_nodes(state: bytes | None, grows: bool) -> None:
+    assert brings_nodes(state) == grows
+
+
+def test_to_what_a_cluster_would_have_to_grow() -> None:
+    assert to_grow([GPU] * 2 + [CPU], {"GPU": 2, "CPU": 8}) is None
+    text = to_grow([GPU] * 2 + [CPU] * 3, {"GPU": 0, "CPU": 4})
+    assert text is not None and "has 0 GPUs and 4 CPUs and would have to grow to 2 GPUs and 3 CPUs" in text
+
+
 class Group:
     """A placement group that is met at the `turns`-th look."""
 
@@ -95,6 +125,7 @@ def test_what_never_comes_is_not_waited_for() -> None:
 
 
 def test_a_cluster_that_does_not_grow_refuses_at_once(ray_cluster: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert not can_grow()
     make_room([[GPU] * 2, [GPU]])
     require(CPU, "preprocess")
     with pytest.raises(InputError, match="evaluate: needs a node with 1 GPU and 1 CPU, and the cluster has none"):

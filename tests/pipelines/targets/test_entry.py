@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from aunet.errors import InputError
 from pipelines.runtime.code_version import code_version
 from pipelines.store.layout import Store
 from pipelines.targets import entry
-from pipelines.targets.job_end import read_end
+from pipelines.targets.job_end import last_end, last_state, read_end, read_logs
 
 ROOT = Path(__file__).parents[3]
-THIS = {"AUNET_JOB": "train-x-0", "AUNET_CODE": code_version()}
+THIS = {"AUNET_JOB": "train-x-0", "AUNET_CODE": code_version(), "AUNET_GIVEN": "AUNET_STORE"}
 
 
 class Stops:
@@ -51,8 +52,18 @@ def test_what_trying_again_does_not_mend_is_stopped(
 
 @pytest.mark.parametrize("code", [0, 1, 75, 137])
 def test_everything_else_ends_as_it_ends(code: int) -> None:
-    assert run(code) == (code, 0, ["train", "x"])
+    assert run(code, "the last line") == (code, 0, ["train", "x"])
     assert read_end("train-x-0", since="") is None
+    end, state = last_end("train-x-0"), last_state("train-x-0")
+    assert end is not None and (end.exit_code, end.lines[-1]) == (code, "the last line")
+    assert state is not None and (state.status, state.exit_code) == ("FAILED" if code else "SUCCEEDED", code)
+
+
+def test_outside_of_a_pod_a_job_is_not_stopped() -> None:
+    """A job of a Ray cluster has an exit code of its own, and nobody starts it again."""
+    assert run(2, "error: x", {"AUNET_JOB": "train-x-0"}) == (2, 0, ["train", "x"])
+    state = last_state("train-x-0")
+    assert state is not None and state.message.endswith(": error: x")
 
 
 def test_other_code_is_refused_before_anything_runs() -> None:
@@ -95,8 +106,21 @@ def test_the_logs_of_driver_and_workers_are_kept(code: int) -> None:
     folder = Path(Store.here().job_logs_uri("train-x-0"))
     kept = {str(path.relative_to(folder)): gzip.decompress(path.read_bytes()) for path in folder.rglob("*.gz")}
     assert kept == {f"{name}.gz": content for name, content in logs.items()}
+    assert read_logs("train-x-0").startswith(
+        "== 10.0.0.1-abcdef/job-driver.log\nend\n== 10.0.0.1-abcdef/worker-1.err\nl"
+    )
     entry.run(["train", "x"], THIS, lambda _: code, Stops(), lambda: {"10.0.0.2-123456/x.err": b"second try"})
     assert [path.name for path in folder.rglob("*.gz")] == ["x.err.gz"]
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"x" * 99, mtime=0)[:-9]], ids=["other", "cut"])
+def test_a_damaged_log_is_named(content: bytes) -> None:
+    assert read_logs("train-x-0") == ""
+    path = Path(Store.here().job_logs_uri("train-x-0"), "node/x.err.gz")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.err\.gz: a damaged log .*; delete the file"):
+        read_logs("train-x-0")
 
 
 def test_logs_that_cannot_be_kept_change_nothing(capsys: pytest.CaptureFixture[str]) -> None:

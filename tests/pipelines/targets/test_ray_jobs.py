@@ -70,8 +70,9 @@ def test_on_this_machine_the_job_has_this_interpreter_and_store(
     monkeypatch.delenv("AUNET_SAMPLE_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     asked = request()
-    assert asked["entrypoint"].startswith(f"{sys.executable} -m jobs train shapes_smoke")
+    assert asked["entrypoint"].startswith(f"{sys.executable} -m pipelines.targets.entry train shapes_smoke")
     assert asked["runtime_env"]["env_vars"] == {
+        "AUNET_JOB": asked["submission_id"],
         "AUNET_STORE": f"{tmp_path}/store",
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/store/mlflow.db",
     }
@@ -81,8 +82,8 @@ def test_behind_a_tunnel_the_cluster_has_its_own(server: type[Server], monkeypat
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
     monkeypatch.delenv("AUNET_SAMPLE_DATA", raising=False)
     asked = request()
-    assert asked["entrypoint"] == "python -m jobs train shapes_smoke"
-    assert asked["runtime_env"]["env_vars"] == {"AUNET_STORE": "s3://bucket/store"}
+    assert asked["entrypoint"] == "python -m pipelines.targets.entry train shapes_smoke"
+    assert asked["runtime_env"]["env_vars"] == {"AUNET_JOB": asked["submission_id"], "AUNET_STORE": "s3://bucket/store"}
 
 
 def test_what_another_machine_would_not_find_is_refused(server: type[Server], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,7 @@ def test_credentials_come_by_reference(monkeypatch: pytest.MonkeyPatch) -> None:
         ({}, {"data.root": "file:///data/coco"}, "data.root = 'file:///data/coco'"),
         ({}, {"data.root": "data/coco"}, "data.root = 'data/coco'"),
         ({}, {"cluster.gpus_per_node": 0}, "cluster.gpus_per_node = 0"),
+        ({}, {"feed.workers": 4}, "8 GPUs × 5 CPUs (training, and decoding beside it) = 40, but cluster.cpus_per_node"),
         ({}, {"cluster.shm_gb": 300}, "cluster.shm_gb = 300"),
         ({}, {"cluster.image": ""}, "cluster.image = none: no version"),
         ({}, {"cluster.image": "registry.example.com/aunet"}, "no version, so nodes could run different code"),

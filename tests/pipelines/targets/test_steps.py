@@ -11,7 +11,7 @@ import pytest
 from aunet.errors import InputError
 from pipelines import presets
 from pipelines.settings.overrides import override
-from pipelines.settings.run_config import RunConfig
+from pipelines.settings.run_config import RunConfig, fingerprint
 from pipelines.targets import steps
 
 
@@ -51,12 +51,30 @@ def test_parameters_are_laid_over_the_settings_and_found_weights_over_both(tmp_p
     assert tuned == {**plain, "loss.semantic": 0.7} and called[0][0] == "tune"
 
 
+def test_a_parameter_without_a_point_is_the_same_run() -> None:
+    """Kubeflow passes 1.0 on as 1: the step that follows its RayJob must find the RayJob's run."""
+    base = presets.shapes_smoke()
+    values = steps.parameter_values(base)
+    parameters = {name: int(value) if value == int(value) else value for name, value in values.items()}
+    assert isinstance(parameters["loss_rpn"], int)
+    plain = json.loads(steps.settled("shapes_smoke", "{}", "kuberay", "s3://bucket", False, parameters))
+    assert fingerprint(override(base, plain)) == fingerprint(base) and plain
+
+
 def test_a_report_is_copied_to_where_kubeflow_shows_it(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("<h1>39.6</h1>")
     result = {"html_uri": str(tmp_path / "report.html"), "PQ": 39.6}
     page = tmp_path / "artifacts" / "report"
     assert steps.measure_step("x", "{}", "local", "s", str(page), lambda words, environment: result) == result
     assert page.read_text() == "<h1>39.6</h1>"
+
+
+def test_a_model_stays_in_the_store_and_its_artifact_names_it(tmp_path: Path) -> None:
+    result = {"model_uri": "s3://bucket/runs/x/model", "uri": "s3://bucket/runs/x", "steps": 9, "mlflow_run_id": "7"}
+    card = tmp_path / "artifacts" / "model"
+    shown = steps.train_step("x", "{}", "local", "s", str(card), lambda words, environment: result)
+    assert shown["model_uri"] == card.read_text() == "s3://bucket/runs/x/model"
+    assert (shown["run"], shown["steps"], shown["mlflow_run"]) == ("s3://bucket/runs/x", 9, "7")
 
 
 def test_a_step_that_fails_names_its_command(tmp_path: Path) -> None:
@@ -73,8 +91,10 @@ def test_found_weights_are_laid_over_the_settings(tmp_path: Path) -> None:
 
 def test_the_outcome_is_in_the_store(tmp_path: Path) -> None:
     steps.record_outcome("FAILED", "train: exit code 1", "coco_r50", str(tmp_path))
-    outcome = json.loads((tmp_path / "pipelines" / "coco_r50.json").read_text())
-    assert outcome == {"preset": "coco_r50", "state": "FAILED", "message": "train: exit code 1"}
+    file = tmp_path / "pipelines" / "coco_r50.json"
+    assert json.loads(file.read_text()) == {"preset": "coco_r50", "state": "FAILED", "message": "train: exit code 1"}
+    steps.record_outcome("COMPLETE", "", "coco_r50", str(tmp_path))
+    assert json.loads(file.read_text())["state"] == "SUCCEEDED", "as Kubeflow's driver says it"
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"loss.semantic": NaN}'])

@@ -58,6 +58,11 @@ def test_what_changes_the_weights_changes_the_name(change: dict[str, Any]) -> No
     assert name(**change) != name()
 
 
+def test_of_rate_and_base_batch_the_product_counts() -> None:
+    assert name(lr=0.5) == name(lr=0.5, base_batch_size=16) == name(lr=0.25, base_batch_size=8)
+    assert name(lr=0.5) != name(lr=0.5, base_batch_size=8)
+
+
 def test_evaluations_count_where_the_end_or_the_release_go_by_them() -> None:
     options: list[dict[str, Any]] = [{"patience": 2}, {"release": "best"}]
     for more in options:

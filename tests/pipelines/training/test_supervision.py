@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 import ray
+from ray.exceptions import WorkerCrashedError
 from ray.train import TrainingFailedError
 
 from pipelines import presets
@@ -92,6 +93,13 @@ def lost() -> Exception:
 
 
 GLOO = "RuntimeError: [gloo/transport/tcp/pair.cc:561] Connection closed by peer"
+
+
+def test_a_lone_worker_that_is_killed_is_named(tmp_path: Path, ended: list[int]) -> None:
+    """It is a task, of which nothing but its signs of life is known."""
+    watch = Watch(tmp_path)
+    outcome = watch.watch(watch.beat(0, 7), error=WorkerCrashedError())
+    assert outcome == AttemptOutcome("", "rank 0 (process 100 on h) was killed at step 7")
 
 
 def test_a_killed_worker_is_named_and_its_partners_complaint_is_not_shown(tmp_path: Path, ended: list[int]) -> None:

@@ -1,0 +1,60 @@
+"""A preset's file: Python that says what it was told, whatever categories and folders are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.lint.preset_text import preset_text
+from pipelines.lint.proposal import Setting
+from pipelines.settings.own_presets import own_presets
+from pipelines.settings.run_config import RunConfig
+
+SPLIT = {"images": "train", "panoptic_json": "a.json", "panoptic_dir": "a"}
+HOSTILE = (
+    "x\"'\\",
+    "x\nimport os\nraise SystemExit",
+    "x\r\fraise SystemExit",
+    '"""',
+    "{name}",
+    "’\u2028\u202e\x00",
+    "ü" * 300,
+)
+
+
+def written(folder: Path, **changes: Any) -> tuple[str, RunConfig]:
+    values: dict[str, Any] = {
+        "name": "mine",
+        "summary": "Some images.",
+        "root": "/data",
+        "splits": {"train": SPLIT, "val": {**SPLIT, "image_ids": tuple(range(10**8, 10**8 + 200))}},
+        "settings": [Setting("train.epochs", 7, "enough"), Setting("train.optimizer", "adamw", "usual")],
+        "model_name": "aunet-mine",
+        "pretrained": True,
+    }
+    text = preset_text(**(values | changes))
+    (folder / "preset_mine.py").write_text(text)
+    return text, own_presets(folder)["mine"]()
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_the_file_is_the_preset(tmp_path: Path, pretrained: bool) -> None:
+    text, config = written(tmp_path, pretrained=pretrained)
+    assert (config.train.epochs, config.train.optimizer, config.data.root) == (7, "adamw", "/data")
+    assert config.register.model_name == "aunet-mine" and len(config.data.val.image_ids) == 200
+    assert (config.model.backbone.name == "timm:tf_efficientnet_lite0") == pretrained
+    assert max(map(len, text.splitlines())) <= 120
+    assert '        # Enough.\n        "train.epochs": 7,' in text
+    assert ("lite0" in text) == pretrained == ("replace" in text)
+
+
+@pytest.mark.parametrize("odd", HOSTILE)
+def test_no_name_in_the_data_becomes_code(tmp_path: Path, odd: str) -> None:
+    settings = [Setting("train.epochs", 7, f"rare: {odd}"), Setting("train.optimizer", "sgd", odd)]
+    _, config = written(
+        tmp_path, root=f"/data/{odd}", settings=settings, splits={"train": {**SPLIT, "images": odd}, "val": SPLIT}
+    )
+    assert config.data.root == f"/data/{odd}" and config.data.train.images == odd
+    assert (config.train.epochs, config.train.optimizer) == (7, "sgd")
