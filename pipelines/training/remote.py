@@ -15,7 +15,6 @@ def work(settings: dict[str, Any]) -> None:
         settings: `assignment`, `board`, and whether it `is_alone`: the only worker, outside of Ray Train.
     """
     import ray.train
-    import ray.util
 
     from aunet.errors import InputError
     from pipelines.runtime.board import BoardLink
