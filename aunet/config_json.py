@@ -58,15 +58,15 @@ def from_json(kind: Any, value: Any, field: str = "config") -> Any:
         raise InputError(f"{field} = {value!r:.120}: use one of {', '.join(map(repr, get_args(kind)))}")
     if kind in (int, float, str, bool) and type(value) not in ((int, float) if kind is float else (kind,)):
         raise InputError(f"{field} = {value!r:.120}: give a value of type {kind.__name__}")
-    return _number(value, field) if kind is float and value is not None else value
+    return _number(value) if kind is float and value is not None else value
 
 
-def _number(value: float, field: str) -> float:
+def _number(value: float) -> float:
     """A number as a float: 1 and 1.0 are one setting, and must have one fingerprint whoever wrote them as JSON."""
     try:
         return float(value)
-    except OverflowError:
-        raise InputError(f"{field} = {value!r:.120}: too large; give a smaller number") from None
+    except OverflowError:  # its range refuses it
+        return value
 
 
 def _fits(kind: Any, value: Any) -> bool:

@@ -105,10 +105,14 @@ class LocalJobs:
                 pass_fds=[held],
             )
             assert process.stdin is not None
-            with process.stdin as stdin:  # closed without a line, it ends the process
-                record = JobProcess(pid=process.pid, command=command, log_start=start)
-                storage.write_bytes(str(job.record), json.dumps(asdict(record)).encode())
-                stdin.write(b"go\n")
+            try:
+                with process.stdin as stdin:  # closed without a line, it ends the process
+                    record = JobProcess(pid=process.pid, command=command, log_start=start)
+                    storage.write_bytes(str(job.record), json.dumps(asdict(record)).encode())
+                    stdin.write(b"go\n")
+            except OSError:
+                process.wait()  # until then it holds the lock, and the next submission would take it for a job
+                raise
 
     def follow(self, id: str) -> State:
         """Show the log until the process has ended."""
