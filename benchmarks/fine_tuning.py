@@ -28,12 +28,9 @@ import numpy as np
 from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
 from benchmarks.machine import RESULTS, cpu_name
 from benchmarks.paired import difference, differences, summary
-from benchmarks.table1 import COMPARED, METRICS, reported, run_all, small
-from pipelines.evaluate import evaluate
-from pipelines.preprocess import preprocess
+from benchmarks.table1 import COMPARED, METRICS, do_share, reported, run_all, small
 from pipelines.settings.recipes import coco_split, sample_folder
 from pipelines.settings.run_config import DataConfig, RunConfig
-from pipelines.train import train
 
 MERGED = {
     "vehicle": ("car",),
@@ -122,9 +119,7 @@ def main() -> None:
         for row in ROWS
     }
     if arguments.share is not None:
-        for config in [*configs.values()][arguments.share :: arguments.at_once]:
-            prepared = preprocess(config)
-            evaluate(config, train(config, prepared), prepared)
+        do_share([*configs.values()][arguments.share :: arguments.at_once])
         return
     if not arguments.summary:
         run_all([sys.executable, *sys.argv], arguments.at_once)

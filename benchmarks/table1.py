@@ -106,9 +106,7 @@ def main() -> None:
         for row in arguments.rows
     }
     if arguments.share is not None:
-        for config in [*configs.values()][arguments.share :: arguments.at_once]:
-            prepared = preprocess(config)
-            evaluate(config, train(config, prepared), prepared)
+        do_share([*configs.values()][arguments.share :: arguments.at_once])
         return
     if not arguments.summary:
         run_all([sys.executable, *sys.argv], arguments.at_once)
@@ -135,6 +133,13 @@ def main() -> None:
         "runs": lines,
     }
     (RESULTS / name).write_text(json.dumps(document, indent=1) + "\n")
+
+
+def do_share(configs: list[RunConfig]) -> None:
+    """Do the runs of one process."""
+    for config in configs:
+        prepared = preprocess(config)
+        evaluate(config, train(config, prepared), prepared)
 
 
 def run_all(command: list[str], at_once: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,6 @@ from tests.kubernetes_api import Api, api_server
 
 RAYJOBS = "/apis/ray.io/v1/namespaces/default/rayjobs"
 CRONJOBS = "/apis/batch/v1/namespaces/default/cronjobs"
-
-
-@pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
-    with api_server(tmp_path) as (server, config):
-        monkeypatch.setenv("KUBECONFIG", config)
-        yield server
 
 
 TARGETS = {"kuberay": lambda namespace: KubeRayJobs(namespace, poll_seconds=0.01)}

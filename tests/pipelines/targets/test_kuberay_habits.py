@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from aunet.errors import Unavailable
@@ -13,17 +10,9 @@ from pipelines.job import job
 from pipelines.settings.overrides import override
 from pipelines.submit import submit
 from pipelines.targets.submission import Submitted
-from tests.kubernetes_api import Api, api_server
+from tests.kubernetes_api import Api
 
 RAYJOBS = "/apis/ray.io/v1/namespaces/default/rayjobs"
-
-
-@pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
-    with api_server(tmp_path) as (server, config):
-        monkeypatch.setenv("KUBECONFIG", config)
-        yield server
 
 
 def send(queue: str = "") -> Submitted:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from pipelines.import_data import import_data
+from tests.conftest import NEEDS_SAMPLE_DATA, SAMPLE_DATA
 from tests.importers.panoptic_writers import write_cityscapes
 from tests.importers.scenes import Original, assert_equal_pixels, imported_quality, read_original
 from tests.importers.writers import write_coco, write_labelme
 
-SAMPLES = os.environ.get("AUNET_SAMPLE_DATA")
-pytestmark = pytest.mark.skipif(SAMPLES is None, reason="AUNET_SAMPLE_DATA is not set: no real images")
+SAMPLES = os.environ.get(SAMPLE_DATA)
+pytestmark = pytest.mark.skipif(not SAMPLES, reason=NEEDS_SAMPLE_DATA)
 
 
 def sample(name: str, split: str) -> Original:
