@@ -66,6 +66,22 @@ def strings(path: Path) -> Iterator[tuple[str, str]]:
             yield line_of(path, node), node.value
 
 
+def clock_readings(path: Path) -> Iterator[str]:
+    """Assertions that compare a difference of clock readings with a number: slow machines fail them."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Assert):
+            for part in ast.walk(node.test):
+                match part:
+                    case ast.BinOp(op=ast.Sub(), left=ast.Call(func=ast.Attribute(attr=name))):
+                        if name in ("monotonic", "perf_counter", "process_time", "time"):
+                            yield line_of(path, node)
+
+
+def test_timing_decides_no_test() -> None:
+    """Deadlines of loops that wait for something may stand: they are long."""
+    assert [line for path in (ROOT / "tests").rglob("test_*.py") for line in clock_readings(path)] == []
+
+
 def test_imports_stand_at_the_top(capsys: pytest.CaptureFixture[str]) -> None:
     lazy = [line for path in SOURCES for line in lazy_imports(path)]
     with capsys.disabled():

@@ -87,7 +87,7 @@ def test_what_a_fault_costs(tmp_path: Path) -> None:
     fault = Fault(kind="worker", step=4, attempt="a", at=at, done="killed")
     (record,) = records_of([fault], entries, True)
     assert (record.resumed_from, record.recomputed, record.survived) == (3, 2, True)
-    assert 0 <= record.restart_seconds < 60 and record.recompute_seconds > 0
+    assert record.restart_seconds >= 0 and record.recompute_seconds > 0
     (lost,) = records_of([fault], [e for e in entries if e.attempt == "a"], False)
     assert (lost.resumed_from, lost.survived) == (-1, False)
     assert totals_of([record, lost])["worker"].survived == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import time
 from functools import partial
 from pathlib import Path
 
@@ -43,9 +42,7 @@ def store(mlflow_store: Path) -> Path:
 
 
 def test_back_to_the_one_before(store: Path) -> None:
-    begun = time.monotonic()
     back = rollback("it sees ghosts")
-    seconds = time.monotonic() - begun
     assert (back.entry, back.to, back.version, back.mirrored, back.exit_code) == (4, 2, 2, True, 0)
     assert champion() == 2 and resolve_model("models:/aunet@champion") == str(store / "runs/second/model")
     head = Store.here().ledger("aunet").entries()[-1]
@@ -54,7 +51,6 @@ def test_back_to_the_one_before(store: Path) -> None:
     tags = {n: client().get_model_version("aunet", str(n)).tags for n in (2, 3)}
     assert (tags[2]["decision"], tags[2]["reason"], tags[2]["ledger_entry"]) == ("promoted", "it sees ghosts", "4")
     assert (tags[3]["decision"], tags[3]["reason"]) == ("rolled back", "it sees ghosts")
-    assert seconds < 5
 
 
 def test_further_back_and_to_a_number(store: Path) -> None:
@@ -112,9 +108,7 @@ def test_what_was_left_comes_back_by_force_alone(store: Path) -> None:
 def test_without_mlflow_the_entry_stands(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        begun = time.monotonic()
         back = rollback("it sees ghosts", "aunet", patience=2.0)
-        assert time.monotonic() - begun < 10
     assert (back.entry, back.version, back.mirrored, back.exit_code) == (4, 2, False, 2)
     assert champion() == 3
     with pytest.raises(InputError, match=r"the alias is version 3 .*by entry 4 .*version 2 .*`ledger aunet --rec"):

