@@ -50,7 +50,7 @@ image-test: $(READY)  ## build the image with buildah and use it: root, a networ
 	@AUNET_IMAGE_TEST=1 AUNET_IMAGE_RESULT=benchmarks/results/image.json \
 		$(BIN)/python -m pytest -q -s -m slow tests/end_to_end/test_image.py
 
-certificate: $(READY)  ## 43 faults, 200 interruptions, and a run without protections: an hour or two, to benchmarks/results
+certificate: $(READY)  ## 43 faults, 200 interruptions, and a run without protections: hours, to benchmarks/results
 	@$(BIN)/python benchmarks/certificate.py
 
 check: check-format check-lint check-types check-spelling check-imports  ## format (Python and C++), lint, types, spelling, import direction, file sizes
@@ -75,7 +75,7 @@ docs: $(DOCS_READY)  ## the documentation with an API reference, in build/site; 
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "docs: build/site/index.html"
 
-bench: $(READY)  ## measurements beside peers; each prints ratios
+bench: $(READY)  ## measurements beside peers; each prints ratios and replaces its file in benchmarks/results
 	@for file in $(BENCHMARKS); do echo "== $$file"; $(BIN)/python $$file; done
 
 fuzz: $(READY) $(FUZZ_READY)  ## hostile input of every kind against the verbs, then FUZZ_SECONDS of random bytes for each reader

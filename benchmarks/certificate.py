@@ -1,6 +1,6 @@
 """The big certificate: 43 faults through Ray, 200 interruptions in one process, and the same without protections.
 
-`python benchmarks/certificate.py` takes an hour or two on two cores and prints ratios; the figures go to
+`python benchmarks/certificate.py` takes hours on two cores and prints ratios; the figures go to
 `results/certificate.json`, the page beside them. `--scale 0.3` injects three tenths of the faults through Ray.
 """
 

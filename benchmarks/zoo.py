@@ -154,7 +154,7 @@ def beside_the_paper(documents: Sequence[dict[str, Any]]) -> str:
 def written(page: str, entries: Sequence[Entry], documents: Sequence[dict[str, Any]]) -> str:
     """The page with its tables."""
     (head, rest), models = page.split(BEGIN), models_table(entries) if entries else "No run has been collected yet."
-    table = f"{models}\n\n## Table 1: the paper and ours\n\n{beside_the_paper(documents)}"
+    table = f"{models}\n\n## Table 1 of the paper\n\n{beside_the_paper(documents)}"
     return f"{head}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
 
 

@@ -171,7 +171,7 @@ def coco_r101() -> RunConfig:
 
 
 def coco_r152() -> RunConfig:
-    """MS-COCO as in the paper: ResNet-152 (one image per GPU: --train.batch_size 8)."""
+    """MS-COCO as in the paper: ResNet-152 (one image per GPU: --train.batch_size 8 --train.base_batch_size 16)."""
     return with_backbone(coco_r50(), "coco_r152", BackboneConfig(name="resnet152", weights="IMAGENET1K_V1"))
 
 

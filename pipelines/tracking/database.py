@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,14 +29,14 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from aunet.errors import InputError, Unavailable
+from pipelines.store import storage
 from pipelines.store.addresses import masked
 from pipelines.store.layout import Store
-from pipelines.tracking.address import connection_uri, shown_uri, sqlite_file, sqlite_uri
+from pipelines.tracking.address import VARIABLE, connection_uri, shown_uri, sqlite_file, sqlite_uri
 
 PAGE = 100
 """Entries of one answer of MLflow to a search."""
-
-
+LOST = "which a cluster loses with this machine; name a server"
 CONFLICT_WAITS = (0.05, 0.2, 0.5)
 """Seconds before what MLflow could not write is written again."""
 
@@ -117,6 +118,8 @@ def _prepare_sqlite(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f"{path.name}.lock")):
         if not path.exists():
+            if storage.is_remote(Store.here().uri) and VARIABLE not in os.environ:
+                print(f"MLflow · {VARIABLE} is not set: figures and versions go to {path}, {LOST}", file=sys.stderr)
             with _scratch(path) as new:
                 with _hasty_sqlite():
                     SqlAlchemyStore(sqlite_uri(new), Store.here().mlflow_artifacts_uri).engine.dispose()
