@@ -25,6 +25,16 @@ class Signals:
 
     name = ""
 
+    def check(self, what: str) -> None:
+        """For whoever waits, between two looks.
+
+        Raises:
+            KeyboardInterrupt: SIGINT has come.
+            Preempted: SIGTERM has; its message is `what`.
+        """
+        if self.name:
+            raise KeyboardInterrupt if self.name == "SIGINT" else Preempted(what)
+
 
 @contextmanager
 def caught_signals() -> Iterator[Signals]:

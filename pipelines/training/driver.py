@@ -90,6 +90,7 @@ def train_run(
             shown,
             config.train.when_running,
             lambda lease: Driver(config, prepared, folder, lease, signals, shown, parent, stop, audit_uri).run(),
+            signals=signals,
         )
 
 
@@ -250,6 +251,9 @@ class Driver:
             while self.validations.waiting:
                 for event in self.validations.poll(1.0):
                     record.insert(event)
+                if self.lease.lost:
+                    self.lease.check()
+                self.signals.check(f"{self.folder.uri}: trained, and not all checkpoints are measured")
             checkpoint = released(self.config, checkpoints, record.quality)
             try:
                 self.lease.check()

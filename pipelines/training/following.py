@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from pipelines.runtime.events import Event
+from pipelines.runtime.interruption import Signals
 from pipelines.store.artifacts import TrainedRun
 from pipelines.store.lease import Held, Lease, hold
 from pipelines.store.run_folder import RunFolder
@@ -24,6 +25,7 @@ def drive_or_follow(
     when_running: Literal["attach", "refuse"],
     drive: Callable[[Lease], TrainedRun],
     *,
+    signals: Signals,
     seconds: float = LEASE_SECONDS,
     sleep: Callable[[float], object] = time.sleep,
 ) -> TrainedRun:
@@ -33,8 +35,10 @@ def drive_or_follow(
         listeners: called with the events of somebody else's run, too.
         when_running: what to do then.
         drive: called under the lease.
+        signals: those of this process, which ends its waiting; the run goes on.
 
     Raises:
+        Preempted, KeyboardInterrupt: a signal has come.
         Held: somebody else drives the run, and that is to be refused.
         Lost: the lease was lost while this process drove.
     """
@@ -54,5 +58,6 @@ def drive_or_follow(
                 listener(event)
         seen = max(len(events), 1)
         sleep(POLL_SECONDS)
+        signals.check(f"{folder.uri}: somebody else drives it, and goes on")
         if finished := folder.trained():
             return finished

@@ -14,7 +14,7 @@ from ray.train import TrainingFailedError
 from pipelines.runtime.board import Beat
 from pipelines.runtime.cluster import possible_workers
 from pipelines.runtime.events import Event
-from pipelines.runtime.interruption import Preempted, Signals
+from pipelines.runtime.interruption import Signals
 from pipelines.runtime.nodes import draining_nodes, end_process, give_back, healthy_resources
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.lease import Lease
@@ -225,8 +225,7 @@ class Supervisor:
         self._waiting()
         if self.lease.lost:
             self.lease.check()
-        if self.signals.name:
-            raise KeyboardInterrupt if self.signals.name == "SIGINT" else Preempted(f"{self.folder.uri}: not begun")
+        self.signals.check(f"{self.folder.uri}: not begun")
 
     def _say_that_it_waits(self) -> None:
         if not self.beats:

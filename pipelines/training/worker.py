@@ -86,6 +86,12 @@ class Worker:
 
     def run(self) -> None:
         """All steps that are left, or those until the driver wants it to stop; a checkpoint holds the last."""
+        try:
+            self._run()
+        finally:
+            self.profiler.finish()  # Ray may use this process again
+
+    def _run(self) -> None:
         self.resume()
         train = self.config.train
         decoder = StepDecoder(

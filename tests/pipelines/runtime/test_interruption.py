@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from pipelines.runtime.interruption import caught_signals
+from pipelines.runtime.interruption import Preempted, Signals, caught_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -41,3 +41,14 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [("", before)]
+
+
+def test_who_waits_is_told() -> None:
+    signals = Signals()
+    signals.check("nothing has come")
+    signals.name = "SIGTERM"
+    with pytest.raises(Preempted, match="half done"):
+        signals.check("half done")
+    signals.name = "SIGINT"
+    with pytest.raises(KeyboardInterrupt):
+        signals.check("half done")

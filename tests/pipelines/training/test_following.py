@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.runtime.interruption import Preempted, Signals
 from pipelines.store.artifacts import TrainedRun
 from pipelines.store.lease import Held, Lease, hold
 from pipelines.store.run_folder import RunFolder
@@ -48,7 +49,7 @@ def test_of_two_that_race_one_writes_and_both_return_its_result(tmp_path: Path) 
             return result(folder)
 
         with ThreadPoolExecutor(2) as pool:
-            results = [pool.submit(drive_or_follow, folder, [], "attach", drive) for _ in range(2)]
+            results = [pool.submit(drive_or_follow, folder, [], "attach", drive, signals=Signals()) for _ in range(2)]
         assert [future.result() for future in results] == [result(folder)] * 2
         assert drives == 1
         writers += drives
@@ -66,7 +67,7 @@ def test_the_second_shows_what_the_first_does(tmp_path: Path) -> None:
         def no_drive(lease: Lease) -> TrainedRun:
             raise AssertionError
 
-        second = pool.submit(drive_or_follow, folder, [seen.append], "attach", no_drive)
+        second = pool.submit(drive_or_follow, folder, [seen.append], "attach", no_drive, signals=Signals())
         while not seen:
             pass
         folder.history.append([{"kind": "step", "step": 2}])
@@ -80,7 +81,7 @@ def test_the_second_shows_what_the_first_does(tmp_path: Path) -> None:
 def test_it_may_refuse_instead(tmp_path: Path) -> None:
     folder = RunFolder(str(tmp_path / "run"))
     with hold(folder.in_use_uri, 60), pytest.raises(Held, match="held by"):
-        drive_or_follow(folder, [], "refuse", lambda lease: result(folder))
+        drive_or_follow(folder, [], "refuse", lambda lease: result(folder), signals=Signals())
 
 
 def test_it_succeeds_a_first_that_dies(tmp_path: Path) -> None:
@@ -90,9 +91,22 @@ def test_it_succeeds_a_first_that_dies(tmp_path: Path) -> None:
     first = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert first.stdout and first.stdout.readline() == b"\n"
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(drive_or_follow, folder, [], "attach", lambda lease: result(folder))
+        second = pool.submit(drive_or_follow, folder, [], "attach", lambda lease: result(folder), signals=Signals())
         with pytest.raises(TimeoutError):
             second.result(0.3)
         first.kill()
         first.communicate()
         assert second.result(30) == result(folder)
+
+
+@pytest.mark.parametrize(("name", "error"), [("SIGTERM", Preempted), ("SIGINT", KeyboardInterrupt)])
+def test_a_signal_ends_its_waiting_and_not_the_run(tmp_path: Path, name: str, error: type[BaseException]) -> None:
+    folder, signals = RunFolder(str(tmp_path / "run")), Signals()
+    with hold(folder.in_use_uri, 60), ThreadPoolExecutor(1) as pool:
+        second = pool.submit(drive_or_follow, folder, [], "attach", lambda lease: result(folder), signals=signals)
+        with pytest.raises(TimeoutError):
+            second.result(0.3)
+        signals.name = name
+        with pytest.raises(error):
+            second.result(30)
+    assert folder.trained() is None
