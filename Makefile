@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 60
 OPS_SOURCES := $(shell find ops -path ops/build -prune -o -type f \
 	\( -name '*.toml' -o -name 'setup.py' -o -name 'build.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print 2>/dev/null)
 CPP_SOURCES := $(shell find ops/csrc tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py benchmarks/serving.py
+BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/preprocess.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py benchmarks/serving.py
 TEST_ARGS ?=
 
 .PHONY: help demo weights test test-slow test-browser image-test certificate check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests kind setup
@@ -36,7 +36,7 @@ weights: $(READY)  ## the demo's model, trained if it is not yet, in build/weigh
 	@echo "weights: build/weights"
 
 test: $(READY)  ## the test suite, in two processes (TEST_ARGS="tests/aunet -k fusion" narrows it)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 test-slow: $(READY)  ## the tests that train for minutes; AUNET_SAMPLE_DATA names the folder of real images
 	@$(BIN)/python -m pytest -q -m slow $(TEST_ARGS)

@@ -5,10 +5,10 @@
     python benchmarks/contact.py --run --again       runs all of them
 
 What came of each test is written to `benchmarks/results/contact.json` when it has ended, so that a run that was cut off
-goes on where it ended. A cell is `yes` where its test has passed, `NO` where it has failed, `not run` where it was
-skipped, what it needs did not start, or nobody asked, and `no test` where there is none. A model's cell is the SHA-256
-of its weights: the test has compared it with that of the main job on a Ray cluster. The row of the image comes from
-`make image-test`.
+goes on where it ended. A cell is `yes` where its test has passed, `NO` where it has failed, `no start` where what it
+needs did not start, `not run` where it was skipped or nobody asked, and `no test` where there is none. A model's cell
+is the SHA-256 of its weights: the test has compared it with that of the main job on a Ray cluster. The row of the image
+comes from `make image-test`.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def run(homes: list[str], again: bool) -> None:
 
 def cells(home: str, results: dict[str, Any]) -> list[str]:
     """The cells of a home, in the order of the columns."""
-    words = {"passed": "yes", "failed": "NO", "skipped": "not run"}
+    words = {"passed": "yes", "failed": "NO", "error": "no start"}
     if home == IMAGE_HOME:
         contact = read(IMAGE_RESULT).get("contact", {})
         return [{True: "yes", False: "NO"}.get(contact.get(key), "not run") for key in IMAGE_KEYS]

@@ -6,16 +6,14 @@ Generated scenes of 640×480 (JPEG and panoptic PNG), resized to a short side of
 batch as on each of eight GPUs, two decoding processes or tasks. Feeds take turns, three times each; the median counts.
 The time of a batch ends when the network could use it: masks expanded, on the CPU, by one thread. Beside images per
 second stands the CPU time of all processes, which other work on the machine changes less. Prints tables and writes
-`benchmarks/results/ingest.json`. Runs for five minutes on two cores.
+`benchmarks/results/ingest.json`. Runs for five minutes on two cores; for shards: `benchmarks/preprocess.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import json
-import multiprocessing
 import os
 import statistics
 import sys
@@ -35,28 +33,20 @@ from aunet.data.augment import Geometry, augment
 from aunet.data.coco_panoptic import decode_image, decode_panoptic
 from aunet.data.sample import decode_sample, pack, pack_target
 from benchmarks.machine import cpu_name, cpu_seconds, proportional_bytes, with_descendants
+from benchmarks.preprocess import HEIGHT, WIDTH, config_of
 from pipelines import presets
 from pipelines.data.ingest import FIRST_BATCHES, StepDecoder, training_batches
 from pipelines.data.sample_plan import SamplePlan
 from pipelines.data.shards import ShardReader
-from pipelines.settings.run_config import DataConfig, FeedConfig, RunConfig, SplitConfig
+from pipelines.settings.run_config import FeedConfig
 from pipelines.store import storage
 
-HEIGHT, WIDTH, RESIZED = 480, 640, (600, 800)
+RESIZED = (600, 800)
 BATCH, WORKERS, ROUNDS = 2, 2, 3
 SETTLED = FIRST_BATCHES + 4 * WORKERS
 """Batches that do not count for the rate: until the helpers have started and their queues are full."""
 AUGMENT = presets.coco_r50().augment
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
-
-
-def config_of(raw: Path) -> RunConfig:
-    def split(name: str) -> SplitConfig:
-        maps = f"annotations/panoptic_{name}"
-        return SplitConfig(images=name, panoptic_json=f"{maps}.json", panoptic_dir=maps)
-
-    data = DataConfig(root=str(raw), train=split("train"), val=split("val"), rows_per_shard=32)
-    return RunConfig(name="ingest", data=data, augment=AUGMENT)
 
 
 def decoder_of(prepared_uri: str, epochs: int, *, verify: bool = True) -> StepDecoder:
@@ -210,38 +200,6 @@ def memory(prepared_uri: str, kind: str, epochs: int) -> list[float]:
     return megabytes
 
 
-def preparing(config: RunConfig) -> tuple[str, dict[str, float]]:
-    """`preprocess` beside reading, decoding, hashing and writing the same files once, by two processes that run."""
-    from pipelines.preprocess import preprocess
-
-    started, cpu = time.perf_counter(), cpu_seconds(os.getpid())
-    uri = preprocess(config).uri
-    took, cpu_took = time.perf_counter() - started, cpu_seconds(os.getpid()) - cpu
-    files = [p for p in Path(config.data.root).rglob("*") if p.suffix in (".jpg", ".png")]
-    with multiprocessing.get_context("forkserver").Pool(WORKERS) as pool, tempfile.TemporaryDirectory() as folder:
-        pool.map(abs, range(WORKERS))  # its processes have imported this file then
-        started, cpu = time.perf_counter(), cpu_seconds(os.getpid())
-        pool.starmap(copy_decoded, [(path, folder) for path in files], chunksize=16)
-        bound, cpu_bound = time.perf_counter() - started, cpu_seconds(os.getpid()) - cpu
-    megabytes = sum(p.stat().st_size for p in files) / 1e6
-    images = len(files) // 2
-    return uri, {
-        "images per second": images / took,
-        "read, decode, hash and write: images per second": images / bound,
-        "ratio": bound / took,
-        "ratio of CPU": cpu_bound / cpu_took,
-        "milliseconds of CPU per image": 1e3 * cpu_took / images,
-        "megabytes": megabytes,
-    }
-
-
-def copy_decoded(path: Path, folder: str) -> str:
-    data = path.read_bytes()
-    (decode_image if path.suffix == ".jpg" else decode_panoptic)(data)
-    (Path(folder) / f"{path.parent.name}-{path.name}").write_bytes(data)
-    return hashlib.sha256(data).hexdigest()
-
-
 def show(title: str, rows: dict[str, Any]) -> None:
     print(f"\n{title}")
     for name, value in rows.items():
@@ -263,26 +221,23 @@ def main() -> None:
     parser.add_argument("--no-write", action="store_true")
     arguments = parser.parse_args()
     from aunet.data.shapes import write_scenes
+    from pipelines.preprocess import preprocess
     from pipelines.runtime.cluster import connect
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["AUNET_STORE"] = storage.join(folder, "store")
         connect(num_cpus=WORKERS)
-        small, raw = Path(folder) / "small", Path(folder) / "raw"
-        write_scenes(small, num_train=2, num_val=2, height=HEIGHT, width=WIDTH, seed=1)
-        preparing(config_of(small))  # Ray's processes have started then
+        raw = Path(folder) / "raw"
         write_scenes(raw, num_train=arguments.images, num_val=2, height=HEIGHT, width=WIDTH)
-        uri, prepared = preparing(config_of(raw))
+        uri = preprocess(config_of(raw)).uri
         record: dict[str, Any] = {
             "hardware": cpu_name(),
             "date": time.strftime("%Y-%m-%d"),
             "load": [round(value, 1) for value in os.getloadavg()],
             "torch": torch.__version__,
             "images": arguments.images,
-            "preprocess": prepared,
         }
-        show("preprocess", prepared)
         for title, measure in {
             "milliseconds per image, one thread": milliseconds_by_step,
             "verifying the rows": cost_of_verifying,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +18,8 @@ from pipelines.data.importing.formats import SourceOptions, open_source
 from pipelines.data.importing.parts import ImportSettings, splits_of
 from pipelines.data.importing.record import CHANGES, ImportItem
 from pipelines.data.importing.run import import_split
+from pipelines.data.importing.write_guards import check_apart, check_outside
 from pipelines.lint.split import SplitUris, lint_split
-from pipelines.store import storage
 from pipelines.store.artifacts import VerbResult
 from pipelines.store.panoptic_folder import PanopticFolder
 
@@ -94,7 +93,8 @@ def import_data(
     """
     names = _checked(split, val_share, workers)
     for source in (data, images, annotations, instances, pixel_maps, stuff_thing_maps):
-        _check_outside(out, source)
+        if source is not None:
+            check_outside(out, source)
     chosen_things = None if things is None else tuple(n for word in things for n in word.split(",") if n)
     choice = CategoryChoice(file=categories, things=chosen_things, background=background)
     options = SourceOptions(
@@ -109,6 +109,8 @@ def import_data(
         components=components,
     )
     reader = open_source(format, options, choice, split)
+    for name in names:
+        check_apart(PanopticFolder(out, name), reader.folders)
     settings = ImportSettings(
         on_top=on_top,
         background=choice.background_of(reader.drawer.categories),
@@ -161,15 +163,6 @@ def _checked(split: str, val_share: float | None, workers: int | None) -> tuple[
     if split != "train":
         raise InputError(f"--split {split} and --val-share: the splits are called train and val; give one of the two")
     return ("train", "val")
-
-
-def _check_outside(out: str, source: str | None) -> None:
-    """Refuse to write below a folder that is read: the next call would read what this one wrote."""
-    if source is None:
-        return
-    target, folder = (posixpath.normpath(storage.absolute(uri)) for uri in (out, source))
-    if f"{target}/".startswith(f"{folder}/"):
-        raise InputError(f"--out {out}: is inside {source}, which is read; name a folder beside it")
 
 
 def _left_out(image: str, message: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from aunet.errors import InputError
 from pipelines.settings.cluster_config import ClusterConfig
 from pipelines.settings.run_config import RunConfig
-from pipelines.targets.by_name import SENDING, JobsOf
+from pipelines.targets.by_name import SENDING, JobsOf, submit_pipeline
 from pipelines.targets.commands import check_words, command_submission
 from pipelines.targets.schedule import name_of, render_schedule
 from pipelines.targets.submission import State, Submission, Submitted, submission
@@ -44,7 +44,7 @@ def submit(
         Unavailable: the target does not answer, or refuses.
     """
     if target == "kubeflow":
-        return _submit_pipeline(config, preset, verb, base, dry_run, wait)
+        return submit_pipeline(config, preset, verb, base, dry_run, wait)
     job = submission(config, verb=verb, preset=preset, base=base, run=run)
     scheduled = target == "kuberay" and verb == "retrain"
     if now and not scheduled:
@@ -141,14 +141,3 @@ def _schedule(job: Submission, dry_run: bool, wait: bool) -> Submitted:
     apply_schedule(documents)
     print(f"submit · {name} · scheduled at {job.config.cluster.schedule} UTC", file=sys.stderr)
     return Submitted(submission_id=job.id, target="kuberay", cron_job=name, status="SCHEDULED", sent=True)
-
-
-def _submit_pipeline(
-    config: RunConfig, preset: str, verb: str, base: RunConfig, dry_run: bool, wait: bool
-) -> Submitted:
-    try:
-        from pipelines.targets.kubeflow import submit_pipeline  # kfp is optional
-    except ImportError as error:
-        install = 'uv pip install -c constraints.txt "kfp[kubernetes]"'
-        raise InputError(f"--target kubeflow: kfp is not installed ({error}); run {install}") from None
-    return submit_pipeline(config, preset, verb, base, dry_run, wait)

@@ -99,6 +99,93 @@ def test_the_names_are_those_that_jobs_ask_for(monkeypatch: pytest.MonkeyPatch) 
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"
 
 
+def admits(flavor: dict[str, Any], pod: dict[str, Any], keys: set[str]) -> bool:
+    """Whether Kueue may give a pod a flavor. As its flavorassigner, of affinities only what names a label of one."""
+    labels = flavor["spec"]["nodeLabels"]
+    required = pod.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
+    fits = {"In": lambda value, values: value in values, "NotIn": lambda value, values: value not in values}
+    terms = [
+        all(
+            fits[e["operator"]](labels.get(e["key"]), e["values"]) for e in term["matchExpressions"] if e["key"] in keys
+        )
+        for term in required.get("nodeSelectorTerms", [])
+    ]
+    selected = {key: value for key, value in pod.get("nodeSelector", {}).items() if key in keys}
+    return (any(terms) or not terms) and selected.items() <= labels.items()
+
+
+def quantity(amount: Any) -> float:
+    """Of Kubernetes, as far as it is used here."""
+    text = str(amount)
+    if text.endswith("Gi"):
+        return float(text.removesuffix("Gi")) * 2**30
+    return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
+
+
+@pytest.mark.parametrize("spot", [True, False])
+def test_the_queue_has_room_for_every_pod_of_a_job(spot: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod that no flavor fits keeps its job in the queue for ever."""
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    documents = list(yaml.safe_load_all((DEPLOY / "kueue/queue.yaml").read_text()))
+    flavors = {d["metadata"]["name"]: d for d in documents if d["kind"] == "ResourceFlavor"}
+    (queue,) = [d["spec"] for d in documents if d["kind"] == "ClusterQueue"]
+    (group,) = queue["resourceGroups"]
+    quotas = {
+        flavor["name"]: {r["name"]: quantity(r["nominalQuota"]) for r in flavor["resources"]}
+        for flavor in group["flavors"]
+    }
+    assert flavors.keys() == quotas.keys()
+    assert all(list(quota) == group["coveredResources"] for quota in quotas.values())
+    keys = {key for flavor in flavors.values() for key in flavor["spec"]["nodeLabels"]}
+    base = presets.coco_r50()
+    changes = {"cluster.image": "registry.example.com/aunet:1.0.0", "data.root": "s3://b/coco", "train.num_workers": 16}
+    config = override(base, {**changes, "cluster.spot": spot})
+    spec = render_rayjob(submission(config, verb="train", preset="coco_r50", base=base))["spec"]
+    cluster = spec["rayClusterSpec"]
+    (workers,) = cluster["workerGroupSpecs"]
+    used = {name: dict.fromkeys(quota, 0.0) for name, quota in quotas.items()}
+    chosen = []
+    for number, template in [
+        (1, spec["submitterPodTemplate"]),
+        (1, cluster["headGroupSpec"]["template"]),
+        (workers["replicas"], workers["template"]),
+    ]:
+        chosen.append(next(name for name in quotas if admits(flavors[name], template["spec"], keys)))
+        for resource, amount in template["spec"]["containers"][0]["resources"]["requests"].items():
+            used[chosen[-1]][resource] += number * quantity(amount)
+    assert chosen[1:] == ["on-demand", "gpu-spot" if spot else "on-demand"]
+    assert all(used[name][resource] <= quotas[name][resource] for name in quotas for resource in quotas[name])
+
+
+def test_what_the_queue_admits_is_created() -> None:
+    documents = list(yaml.safe_load_all((DEPLOY / "kueue/queue.yaml").read_text()))
+    (queue,) = [d["spec"] for d in documents if d["kind"] == "ClusterQueue"]
+    resources = [r for group in queue["resourceGroups"] for flavor in group["flavors"] for r in flavor["resources"]]
+    given = sum(r["nominalQuota"] for r in resources if r["name"] == "nvidia.com/gpu")
+    limits = yaml.safe_load((DEPLOY / "base/quota.yaml").read_text())["spec"]["hard"]
+    assert given <= int(limits["requests.nvidia.com/gpu"])
+
+
+ALERTS = [
+    rule
+    for group in yaml.safe_load((DEPLOY / "observability/alerts.yaml").read_text())["spec"]["groups"]
+    for rule in group["rules"]
+]
+
+
+def test_an_alert_of_a_job_that_is_kept_is_over_after_a_day() -> None:
+    """A schedule keeps its last failed Jobs, and kube-state-metrics reports them as long as they are there."""
+    (expression,) = [rule["expr"] for rule in ALERTS if "kube_job_status_failed" in rule["expr"]]
+    failed, was_failed = expression.split(" unless ")
+    assert was_failed.replace(" offset 1d", "") == failed and " offset 1d" in was_failed
+
+
+def test_an_alert_of_a_schedule_is_over_when_that_is_suspended() -> None:
+    running = 'and on (namespace, cronjob) kube_cronjob_spec_suspend{cronjob=~"retrain-.*"} == 0'
+    of_schedules = [rule for rule in ALERTS if "kube_cronjob_status" in rule["expr"]]
+    assert len(of_schedules) == 2 and all(rule["expr"].endswith(running) for rule in of_schedules)
+
+
 def test_the_template_of_the_secret_holds_none() -> None:
     secret = yaml.safe_load((DEPLOY / "secret.example.yaml").read_text())["stringData"]
     assert not [name for name, value in secret.items() if value and re.search("KEY|PASSWORD|TOKEN", name)]

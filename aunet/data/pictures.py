@@ -19,6 +19,8 @@ from aunet_ops.segment_maps import read_rgb
 
 MAX_PIXELS = 89_478_485
 """Pixels of a picture that is decoded, where nothing else is set: a quarter of a gigabyte at three bytes each."""
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
+"""Of the names of files that are looked for as pictures, whatever their capitals."""
 ORIENTATION = 0x0112
 """The EXIF tag that turns a picture; 1 is upright."""
 FLAT = 8

@@ -16,6 +16,7 @@ from aunet.data.defects import Defect, quarantine
 from aunet.data.image_checks import ImageCheck, check_image
 from aunet.data.instance_checks import check_instances_json
 from aunet.data.leakage import Print, find_leaks, find_repeated
+from aunet.data.pictures import PICTURE_ENDINGS
 from aunet.errors import InputError
 from pipelines.lint.classes import Tally, class_defects
 from pipelines.store import storage
@@ -26,8 +27,6 @@ B = TypeVar("B")
 
 BATCH = 256
 """Images whose results wait for each other; what is kept of an image in the meantime is a few hundred bytes."""
-PICTURES = (".jpg", ".jpeg", ".png")
-"""File name endings of another split that is given only as a folder."""
 SHOWN_FILES = 5
 """Files named of those that no entry names."""
 
@@ -109,7 +108,7 @@ def other_prints(images: str, panoptic_json: str | None = None) -> list[Print]:
     except InputError as error:
         raise InputError(f"--against {problem}" for problem in error.problems) from None
     if panoptic_json is None or content is None:
-        chosen = sorted(name for name in listing.names if name.lower().endswith(PICTURES))
+        chosen = sorted(name for name in listing.names if name.lower().endswith(PICTURE_ENDINGS))
     else:
         records = read_panoptic_json(content, panoptic_json, strict=False).images
         chosen = [record.file_name for record in records if record.file_name in listing.names]

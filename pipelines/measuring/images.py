@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aunet.data.coco_panoptic import decode_image
-from aunet.data.pictures import MAX_PIXELS
+from aunet.data.pictures import MAX_PIXELS, PICTURE_ENDINGS
 from aunet.errors import InputError
 from pipelines.store import storage
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def image_files(images: str) -> tuple[str, list[str]]:
@@ -25,13 +23,13 @@ def image_files(images: str) -> tuple[str, list[str]]:
     if not storage.exists(images):
         raise InputError(f"--images {images}: no such file or folder; give a folder of JPEG or PNG files, or one file")
     try:
-        names = [file.path for file in storage.list_files(images) if file.path.lower().endswith(SUFFIXES)]
+        names = [file.path for file in storage.list_files(images) if file.path.lower().endswith(PICTURE_ENDINGS)]
     except InputError:
-        if not images.lower().endswith(SUFFIXES):
+        if not images.lower().endswith(PICTURE_ENDINGS):
             raise
         return storage.parent(storage.absolute(images)), [images.rpartition("/")[2]]
     if not names:
-        raise InputError(f"--images {images}: no {', '.join(SUFFIXES)} files in it; give a folder of images")
+        raise InputError(f"--images {images}: no {', '.join(PICTURE_ENDINGS)} files in it; give a folder of images")
     return images, names
 
 

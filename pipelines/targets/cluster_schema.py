@@ -8,8 +8,7 @@ from typing import Any
 import jsonschema
 
 from aunet.errors import InputError
-
-GPU = "nvidia.com/gpu"
+from pipelines.targets.pods import GPU, MAX_NAME
 
 
 def _object(required: str, optional: str = "", **known: Any) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def _list(items: Any, least: int = 1) -> dict[str, Any]:
 TEXT = {"type": "string", "minLength": 1}
 COUNT = {"type": "integer", "minimum": 0}
 STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
-NAME = {"type": "string", "maxLength": 47, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}
+NAME = {"type": "string", "maxLength": MAX_NAME, "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$"}
 RESOURCES = _object(
     "requests limits",
     requests=_object("cpu memory", GPU, cpu=TEXT, memory=TEXT),
@@ -162,7 +161,7 @@ def _contradictions(cluster: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: replicas must be between minReplicas and maxReplicas"
         pod = group["template"]["spec"]
         resources = pod["containers"][0]["resources"]
-        for_gpus = group["groupName"] == "gpu" or any(t["key"] == GPU for t in pod.get("tolerations", []))
+        for_gpus = group["groupName"] == "gpu" or any(t.get("key") == GPU for t in pod.get("tolerations", []))
         if for_gpus and int(resources["limits"].get(GPU, 0)) < 1:
             yield f"{name}: a group for GPUs without a GPU; set resources.limits {GPU}"
         if resources["requests"] != resources["limits"]:

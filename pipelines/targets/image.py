@@ -19,9 +19,3 @@ def image_problem(name: str) -> str | None:
     if tag[1] == "latest":
         return f"{name}: `latest` is another image tomorrow, and nodes could run different code; {CURE}"
     return None
-
-
-def digest_of(name: str) -> str | None:
-    """The digest in an image's name, if there is one."""
-    match = DIGEST.search(name)
-    return match[0].removeprefix("@") if match else None

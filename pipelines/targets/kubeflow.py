@@ -25,10 +25,11 @@ from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.addresses import check_server, masked
 from pipelines.targets.image import image_problem
-from pipelines.targets.kubeflow_pipeline import build_pipeline, compile_pipeline
+from pipelines.targets.kubeflow_pipeline import build_pipeline, build_tick, compile_pipeline
 from pipelines.targets.patching import with_patch_text
 from pipelines.targets.steps import PARAMETERS, ROOT, parameter_values
 from pipelines.targets.submission import JOB, State, Submitted, submission
+from pipelines.targets.waiting import Polls
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"
 """Environment variable: address of the Kubeflow Pipelines API, or `local`: run the pipeline here, without a cluster."""
@@ -73,7 +74,7 @@ def submit_pipeline(
     if not endpoint:
         raise InputError(f"{ENDPOINT} is not set: give the address of Kubeflow Pipelines, or `local` to run it here")
     if endpoint == "local":
-        run_here(config, preset, arguments)
+        run_here(config, preset, arguments, verb)
         return Submitted(submission_id=job.id, target="kubeflow", status="SUCCEEDED", sent=True)
     check_server(ENDPOINT, endpoint)  # before a library repeats it
     if problems := list(pipeline_problems(config, arguments["store"])):
@@ -111,10 +112,13 @@ def pipeline_arguments(config: RunConfig, preset: str, base: RunConfig, verb: st
     return {**fixed, "overrides": json.dumps(others, sort_keys=True), "tune": verb == "tune", **typed}
 
 
-def run_here(config: RunConfig, preset: str, arguments: Mapping[str, Any], root: Path = ROOT) -> None:
+def run_here(
+    config: RunConfig, preset: str, arguments: Mapping[str, Any], verb: str = "run", root: Path = ROOT
+) -> None:
     """Run the pipeline's steps one by one as processes of this machine, through kfp's own local runner.
 
     Args:
+        verb: as for `submit_pipeline`; `retrain`: one tick, now.
         root: folder of the checkout that the steps import.
 
     Raises:
@@ -124,7 +128,8 @@ def run_here(config: RunConfig, preset: str, arguments: Mapping[str, Any], root:
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=folder, raise_on_error=True)
         warnings.filterwarnings("ignore", module=r"kfp\.local")
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-        build_pipeline(config, preset, {})(**arguments, target="local")
+        build = build_tick if verb == "retrain" else build_pipeline
+        build(config, preset, {})(**arguments, target="local")
 
 
 class KubeflowJobs:
@@ -182,16 +187,18 @@ class KubeflowJobs:
         return None
 
     def follow(self, id: str) -> State:
-        """Wait until the run has ended; its steps' logs are on Kubeflow's pages."""
-        before = ""
+        """Wait until the run has ended, also through lost connections; its steps' logs are on Kubeflow's pages."""
+        polls, before, state = Polls(), "", State("PENDING")
         while True:
-            if (state := self.state(id)) is None:
+            with polls.look():
+                state = self.state(id)
+            if state is None:
                 raise Unavailable(f"{id}: the run was deleted while it was waited for; submit it again")
-            if state.status != before:
+            if not polls.failures and state.status != before:
                 print(f"{id} · {state.status}", file=sys.stderr)
+                before = state.status
             if state.ended:
                 return state
-            before = state.status
             time.sleep(self.poll_seconds)
 
     def logs(self, id: str) -> str:
@@ -221,8 +228,11 @@ class KubeflowJobs:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "pipeline.yaml")
             path.write_text(text, encoding="utf-8")
-            if (pipeline_id := self.client.get_pipeline_id(name)) is None:
-                pipeline_id = self.client.upload_pipeline(str(path), name, namespace=self.namespace).pipeline_id
+            # kfp's own look-up by name sees only the pipelines that all users share
+            uploaded = self.client.list_pipelines(filter=_named(name), namespace=self.namespace).pipelines
+            if not uploaded:
+                uploaded = [self.client.upload_pipeline(str(path), name, namespace=self.namespace)]
+            pipeline_id = uploaded[0].pipeline_id
             versions = self.client.list_pipeline_versions(pipeline_id, filter=_named(version)).pipeline_versions or []
             if not versions:
                 versions = [self.client.upload_pipeline_version(str(path), version, pipeline_id=pipeline_id)]

@@ -17,16 +17,13 @@ from pipelines.targets.pod_troubles import Trouble, image_ids, trouble_of
 from pipelines.targets.pods import QUEUE
 from pipelines.targets.rayjob import render_rayjob
 from pipelines.targets.submission import State, Submission
+from pipelines.targets.waiting import MAX_FAILED_POLLS, TROUBLE_SECONDS, Patience, Polls
 
 RAYJOBS = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
 POLL_SECONDS = 5.0
 """Between two looks at a job that is waited for."""
 DELETE_SECONDS = 600.0
 """In which a deleted job must have released its cluster."""
-MAX_FAILED_POLLS = 5
-"""Looks in a row that may fail while a job is waited for."""
-TROUBLE_SECONDS = 30.0
-"""For how long pods that cannot run are given the chance to run after all."""
 PRUNED = (
     "the KubeRay operator is too old: its RayJobs know no authOptions, so anyone who reaches the job server could run "
     "code; install 1.5.1 or newer"
@@ -82,29 +79,25 @@ class KubeRayJobs:
 
         A job whose pods cannot run is stopped, and has failed for that reason.
         """
-        last, failures, shown = "", 0, False
-        patience = Patience(self.trouble_seconds)
+        polls, patience, last, shown = Polls(), Patience(self.trouble_seconds), "", False
+        rayjob: dict[str, Any] | None = None
         while True:
             trouble: Trouble | None = None
-            try:
+            with polls.look():
                 with answering():
                     rayjob = self._get(id)
-                last, failures = self._print_new_lines(id, last), 0
+                last = self._print_new_lines(id, last)
                 shown = shown or (rayjob is not None and self._show_image(rayjob))
                 if rayjob is not None and state_of(rayjob).status == "PENDING":
                     trouble = patience.judge(self._trouble(rayjob))
-            except Unavailable as error:
-                failures += 1
-                if failures == MAX_FAILED_POLLS:
-                    raise
-                print(f"{error}; trying again", file=sys.stderr)
-            else:
-                if rayjob is None:
-                    raise Unavailable(f"{id}: the RayJob was deleted while it was waited for; submit it again")
-                if (state := self._state_of(rayjob)).ended:
-                    return state
                 if trouble is not None:
                     self.stop(id)
+            if not polls.failures:
+                if rayjob is None:
+                    raise Unavailable(f"{id}: the RayJob was deleted while it was waited for; submit it again")
+                if state_of(rayjob).ended:
+                    return self._state_of(rayjob)
+                if trouble is not None:
                     return State("FAILED", f"{trouble.line} (the job was stopped)")
             time.sleep(self.poll_seconds)
 
@@ -219,29 +212,6 @@ class KubeRayJobs:
                 print(text, file=sys.stderr)
                 last = moment
         return last
-
-
-class Patience:
-    """Waits before it believes that a job does not go on; says what else it waits for once."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.line, self.since = "", 0.0
-
-    def judge(self, trouble: Trouble | None) -> Trouble | None:
-        """The trouble, where it has lasted; None: go on waiting."""
-        now = time.monotonic()
-        if trouble is None:
-            self.line = ""
-            return None
-        if not self.line:
-            self.since = now
-        if trouble.line != self.line and not trouble.is_final:
-            print(trouble.line, file=sys.stderr)
-        self.line = trouble.line
-        if not trouble.is_final:
-            self.since = now
-        return trouble if now - self.since >= self.seconds else None
 
 
 def state_of(rayjob: dict[str, Any]) -> State:

@@ -45,6 +45,10 @@ class Trouble:
     line: str
     is_final: bool = True
     """False: it may still pass, as a node that is on its way."""
+    event: str = ""
+    """What happened to what, where an event says so: it may be over. Empty: things stand so now."""
+    moment: str = ""
+    """When the event came last."""
 
 
 def trouble_of(
@@ -56,7 +60,8 @@ def trouble_of(
         pods: of the job.
         events: of the job and of what belongs to it.
     """
-    troubles = [*_of_containers(pods), *_of_scheduling(pods, events), *_of_events(events, pods), *_of_images(pods)]
+    events = [event for event in events if _moment(event) >= _created(rayjob)]
+    troubles = [*_of_containers(pods), *_of_scheduling(pods, events), *_of_images(pods), *_of_events(events, pods)]
     if (rayjob.get("status") or {}).get("jobDeploymentStatus") == "ValidationFailed":
         status = rayjob["status"]
         reason = " ".join(str(status.get(key) or "") for key in ("reason", "message")).strip()
@@ -87,12 +92,29 @@ def _of_scheduling(pods: Iterable[Mapping[str, Any]], events: Sequence[Mapping[s
 
 
 def _of_events(events: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> Iterator[Trouble]:
+    """Events that nothing has followed: Kubernetes keeps them for an hour, whatever became of their objects."""
     running = {_name(pod) for pod in pods if pod.get("status", {}).get("phase") == "Running"}
+    went_on = _last_successes(events, pods)
     for event in sorted(events, key=_moment, reverse=True):
-        reason, name = event.get("reason", ""), event.get("involvedObject", {}).get("name", "")
-        if event.get("type") == "Warning" and reason in REFUSED and name not in running:
-            kind = event["involvedObject"].get("kind", "object")
-            yield Trouble(f"{kind} {name}: {reason}: {_line(event.get('message'))}; {REFUSED[reason]}")
+        reason, (kind, name), moment = event.get("reason", ""), _object(event), _moment(event)
+        is_over = name in running or moment <= went_on.get((kind, name), "")
+        if event.get("type") == "Warning" and reason in REFUSED and not is_over:
+            line = f"{kind} {name}: {reason}: {_line(event.get('message'))}; {REFUSED[reason]}"
+            yield Trouble(line, event=f"{kind} {name}: {reason}", moment=moment)
+
+
+def _last_successes(
+    events: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]
+) -> dict[tuple[str, str], str]:
+    """When an object last went on, by its kind and name: a normal event, or a pod that was created for it.
+
+    Moments are whole seconds. A trouble of the same second counts as over: if it is not, it comes again.
+    """
+    moments = [(_object(event), _moment(event)) for event in events if event.get("type") == "Normal"]
+    for pod in pods:
+        for owner in pod["metadata"].get("ownerReferences") or []:
+            moments.append(((owner.get("kind", ""), owner.get("name", "")), _created(pod)))
+    return dict(sorted(moments, key=lambda entry: entry[1]))
 
 
 def _of_images(pods: Iterable[Mapping[str, Any]]) -> Iterator[Trouble]:
@@ -119,8 +141,21 @@ def _name(pod: Mapping[str, Any]) -> str:
     return pod["metadata"]["name"]
 
 
+def _object(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and name of what an event is about."""
+    about = event.get("involvedObject", {})
+    return about.get("kind", "object"), about.get("name", "")
+
+
 def _moment(event: Mapping[str, Any]) -> str:
-    return str(event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or "")
+    """When it came last, to the second."""
+    series = (event.get("series") or {}).get("lastObservedTime")
+    return str(series or event.get("lastTimestamp") or event.get("eventTime") or _created(event))[:19]
+
+
+def _created(thing: Mapping[str, Any]) -> str:
+    """When an object was created, to the second; empty: it does not say."""
+    return str(thing.get("metadata", {}).get("creationTimestamp") or "")[:19]
 
 
 def _line(message: Any) -> str:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from pipelines.settings.cluster_config import ClusterConfig, pairs
 
 GPU = "nvidia.com/gpu"
+MAX_NAME = 47
+"""Characters in the name of a RayJob or a RayService that KubeRay accepts."""
 SPOT_TAINTS = ("cloud.google.com/gke-spot", "kubernetes.azure.com/scalesetpriority", "spot")
 SPOT_LABELS = {
     "eks.amazonaws.com/capacityType": "SPOT",

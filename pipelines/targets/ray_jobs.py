@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import yaml
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
@@ -22,9 +23,10 @@ from requests.exceptions import RequestException
 from aunet.errors import InputError, Unavailable
 from pipelines.runtime.cluster import is_job_server
 from pipelines.store import storage
-from pipelines.store.addresses import check_server, holds_credentials, shown
+from pipelines.store.addresses import check_server, holds_credentials, masked, shown
 from pipelines.targets.submission import ENTRY, State, Submission
 from pipelines.targets.variables import JOB
+from pipelines.targets.waiting import Polls
 from pipelines.tracking.address import tracking_uri
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,8 +34,6 @@ EXCLUDES = ["/*", "!/.", "!/aunet", "!/pipelines", "!/jobs", "__pycache__"]
 """Of the checkout only the code travels; the operator and the libraries are in the cluster's image."""
 POLL_SECONDS = 2.0
 """Between two looks at a job that is waited for."""
-MAX_FAILED_POLLS = 5
-"""Looks in a row that may fail while a job is waited for."""
 START_SECONDS = 30.0
 """In which a cluster that has just been started lists its nodes."""
 
@@ -83,18 +83,12 @@ class RayJobs:
 
     def follow(self, id: str) -> State:
         """Show the log until the job has ended; a lost connection is resumed."""
-        shown, failures = [0], 0
+        shown, polls, state = [0], Polls(), State("PENDING")
         while True:
             with contextlib.suppress(RuntimeError, OSError), _answering(self.address):
                 asyncio.run(_tail(self._client(), id, shown))
-            try:
-                state, failures = self.state(id), 0
-            except Unavailable as error:
-                failures += 1
-                if failures == MAX_FAILED_POLLS:
-                    raise
-                print(f"{error}; trying again", file=sys.stderr)
-                state = State("RUNNING")
+            with polls.look():
+                state = self.state(id)
             if state is None:
                 raise Unavailable(f"{id}: the job is gone from {self.address}; submit it again")
             if state.ended:
@@ -198,6 +192,11 @@ def _answering(address: str) -> Iterator[None]:
             f"{address}: the job server wants {token}; set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or "
             f"RAY_AUTH_TOKEN_PATH to the cluster's own"
         ) from None
-    except (ConnectionError, RequestException) as error:
+    except (ConnectionError, RequestException, aiohttp.ClientError) as error:
         cure = "start the cluster, open the tunnel or correct RAY_ADDRESS"
         raise Unavailable(f"{address}: no job server answers; {cure}") from error
+    except Unavailable:
+        raise
+    except RuntimeError as error:  # the client's word for every status that it does not expect, a proxy's too
+        reason = masked(" ".join(str(error).split()))[:300]
+        raise Unavailable(f"{address}: {reason}; correct what it names, or RAY_ADDRESS") from error

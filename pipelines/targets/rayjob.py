@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from aunet.errors import InputError
+from pipelines.runtime.cluster import missing_workers
 from pipelines.runtime.decoding import few_cpus
-from pipelines.settings.run_config import RunConfig
+from pipelines.runtime.growth import training_bundles
+from pipelines.settings.run_config import RunConfig, TrainConfig
 from pipelines.store import storage
 from pipelines.targets.patching import merged, patch_of
 from pipelines.targets.pods import QUEUE, STAY, labels, metadata, plain_container, pod
@@ -54,8 +58,31 @@ def render_rayjob(job: Submission) -> dict[str, Any]:
     return merged(rayjob, patch.get("rayjob", {}))
 
 
-def cluster_problems(job: Submission) -> list[str]:
-    """What keeps this configuration from running in pods, each with its cure."""
+def size_of(job: Submission) -> Size:
+    """As many nodes as the job needs for its whole life, GPUs only where its verb uses them."""
+    config, cluster = job.config, job.cluster
+    if job.verb not in TRAINING and (job.preset or not config.train.use_gpu):
+        return Size.without_gpus(cluster, 1 if job.preset else math.ceil(config.train.max_workers / cluster.small_cpus))
+    together = needed(config, job.verb)
+    gpus = together["GPU"]
+    for_gpus = math.ceil(gpus / cluster.gpus_per_node) if gpus else 0
+    nodes = max(for_gpus, math.ceil(together["CPU"] / cluster.cpus_per_node))
+    return Size(
+        nodes=nodes,
+        # Where decoding alone asks for more nodes, the GPUs are spread over them.
+        gpus=min(gpus, cluster.gpus_per_node) if nodes == for_gpus else math.ceil(gpus / nodes),
+        cpus=cluster.cpus_per_node,
+        memory_gb=cluster.memory_gb,
+        shm_gb=cluster.shm_gb,
+    )
+
+
+def cluster_problems(job: Submission, sized: Callable[[Submission], Size] = size_of) -> list[str]:
+    """What keeps this configuration from running in pods, each with its cure.
+
+    Args:
+        sized: the size of the job's cluster.
+    """
     config, cluster = job.config, job.cluster
     problems = list(address_problems(cluster, job.environment))
     if config.data.shapes is None and not storage.is_remote(config.data.root):
@@ -68,33 +95,41 @@ def cluster_problems(job: Submission) -> list[str]:
     if config.train.use_gpu and not cluster.gpus_per_node:
         asked = "train.use_gpu" if job.preset else "--gpus"
         problems.append(f"cluster.gpus_per_node = 0: {asked} needs GPUs; use 1 or more")
-    gpus = min(num_workers(config, job.verb), cluster.gpus_per_node) if job.verb in TRAINING else 0
-    if gpus and (short := few_cpus(config.train, config.feed, gpus, cluster.cpus_per_node, "cluster.cpus_per_node =")):
-        problems.append(short)
+    elif job.verb in TRAINING:
+        problems += _shortages(config, job.verb, sized(job))
     return problems
 
 
-def num_workers(config: RunConfig, verb: str) -> int:
-    """Training processes that the cluster carries at a time."""
+def needed(config: RunConfig, verb: str) -> dict[str, int]:
+    """GPUs and CPUs that the trainings of a verb hold at a time, with the tasks that measure and decode beside them."""
+    held = [
+        training_bundles(train, config.feed, train.max_workers) * at_once for train, at_once in _trainings(config, verb)
+    ]
+    return {
+        kind: max(sum(int(bundle.get(kind, 0)) for bundle in bundles) for bundles in held) for kind in ("GPU", "CPU")
+    }
+
+
+def _trainings(config: RunConfig, verb: str) -> list[tuple[TrainConfig, int]]:
+    """What a verb trains, one after the other, and how many of each at once."""
+    own = (config.train, 1)
     if verb != "tune":
-        return config.train.max_workers
-    return max(config.train.max_workers, config.tune.num_workers * max(config.tune.max_concurrent, 1))
+        return [own]
+    tune = config.tune
+    trial = replace(config.train, num_workers=tune.num_workers, evaluate_every=tune.grace_epochs)
+    return [own, (trial, max(tune.max_concurrent, 1))]
 
 
-def size_of(job: Submission) -> Size:
-    """As many nodes as the job needs for its whole life, GPUs only where its verb uses them."""
-    config, cluster = job.config, job.cluster
-    if job.verb not in TRAINING and (job.preset or not config.train.use_gpu):
-        return Size.without_gpus(cluster, 1 if job.preset else math.ceil(config.train.max_workers / cluster.small_cpus))
-    needed = num_workers(config, job.verb)
-    per_node = cluster.gpus_per_node if config.train.use_gpu else cluster.cpus_per_node
-    return Size(
-        nodes=math.ceil(needed / per_node),
-        gpus=min(needed, per_node) if config.train.use_gpu else 0,
-        cpus=cluster.cpus_per_node,
-        memory_gb=cluster.memory_gb,
-        shm_gb=cluster.shm_gb,
-    )
+def _shortages(config: RunConfig, verb: str, size: Size) -> Iterator[str]:
+    """Why trainings on a cluster of this size would wait for ever, or their GPUs for images."""
+    kinds = _trainings(config, verb)
+    for train, at_once in kinds:
+        room = {"GPU": size.nodes * size.gpus // at_once, "CPU": size.nodes * size.cpus // at_once}
+        if missing := missing_workers(train, config.feed, room):
+            yield missing
+    together = min(size.gpus, max(train.max_workers * at_once for train, at_once in kinds))
+    if short := few_cpus(config.train, config.feed, together, size.cpus, "cluster.cpus_per_node ="):
+        yield short
 
 
 def _submitter(job: Submission) -> dict[str, Any]:

@@ -17,12 +17,10 @@ from pipelines.store import storage
 from pipelines.store.addresses import holds_credentials
 from pipelines.targets.cluster_schema import check_rayservice
 from pipelines.targets.patching import merged, patch_of
-from pipelines.targets.pods import labels
+from pipelines.targets.pods import MAX_NAME, labels
 from pipelines.targets.ray_cluster import Size, address_problems, ray_cluster
 from pipelines.targets.submission import pod_variables
 
-MAX_NAME = 47
-"""Characters in the name of a RayService that KubeRay accepts."""
 ALL_ADDRESSES = "0.0.0.0"
 """On which the proxies listen in their pods."""
 

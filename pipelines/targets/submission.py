@@ -19,12 +19,11 @@ from pipelines.store import storage
 from pipelines.store.addresses import holds_credentials
 from pipelines.store.artifacts import VerbResult
 from pipelines.targets.patching import with_patch_text
+from pipelines.targets.pods import MAX_NAME
 from pipelines.targets.variables import CODE, GIVEN, JOB, TRAVELS
 
 ENTRY = "pipelines.targets.entry"
 """In place of `jobs`, on Ray: it leaves the job's end and its logs in the store."""
-MAX_NAME = 47
-"""Characters in the name of a RayJob that KubeRay accepts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from pipelines.data.importing.value_maps import ValueTable, read_values, regions
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
-_OBJECT = re.compile(r"(\d+)\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t(.+)")
+_OBJECT = re.compile(r"(\d{1,9})\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t(.+)")
 """objectInfo150.txt: Idx, Ratio, Train, Val, Stuff, Name."""
-_MAPPING = re.compile(r"(\d+)\s+(\d+)(\s.*)?")
+_MAPPING = re.compile(r"(\d{1,9})\s+(\d{1,9})(\s.*)?")
 """categoryMapping.txt: number among the 100 categories with instances, number among the 150, name."""
 INSTANCE_SHIFT = 1 << 8
 

@@ -22,6 +22,7 @@ from pipelines.data.importing.record import Drawing, ImportItem, Region, Size, U
 from pipelines.data.importing.region_masks import coco_segmentation
 from pipelines.data.importing.value_maps import read_values
 from pipelines.data.json_stream import stream_json
+from pipelines.data.spill import Spilled
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
@@ -136,7 +137,9 @@ class Coco:
         self.images_uri, self.instances_uri, self.changed = images_uri, instances_uri, Counter[str]()
         self.stuff_uri = None if maps is not None else stuff_uri
         self.buckets: Buckets | None = None
+        self.images = Listing(images_uri, Spilled)
         self.map_listing = None if maps is None else Listing(maps.uri)
+        self.folders = (images_uri,) if maps is None else (images_uri, maps.uri)
         things = _categories(instances_uri, are_things=True)
         stuff = {n: c for n, c in _stuff(stuff_uri, maps, palette, choice).items() if n not in things}
         used = things | {n: c for n, c in stuff.items() if c.name != OTHER}
@@ -162,15 +165,17 @@ class Coco:
         entries = {"width": image["width"], "height": image["height"], "annotations": annotations}
         item_id = image_id if isinstance(image_id, int) else image_id_of(image_id)
         uri = storage.join(self.images_uri, name)
+        file = self.images.files.get(name)
+        files = () if file is None else (file,)
         if self.map_listing is None:
-            return ImportItem(image_uri=uri, file_name=name, image_id=item_id, entries=entries)
+            return ImportItem(image_uri=uri, file_name=name, image_id=item_id, entries=entries, sources=files)
         map_name = str(PurePosixPath(name).with_suffix(".png"))
         if map_name not in self.map_listing.names:
             problem = f"{name}: its pixel map {self.map_listing.missing(map_name)}; add it"
             return ImportItem(image_uri=uri, file_name=name, image_id=item_id, problem=problem)
         entries["map"] = map_name
-        file = self.map_listing.files[map_name]
-        return ImportItem(image_uri=uri, file_name=name, image_id=item_id, entries=entries, sources=(file,))
+        files = (*files, self.map_listing.files[map_name])
+        return ImportItem(image_uri=uri, file_name=name, image_id=item_id, entries=entries, sources=files)
 
     def _filled(self) -> Buckets:
         """All images and annotations, by image.

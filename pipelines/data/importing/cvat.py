@@ -24,7 +24,9 @@ from pipelines.data.importing.region_masks import (
     polygon_mask,
     window_mask,
 )
+from pipelines.data.spill import Spilled
 from pipelines.store import storage
+from pipelines.store.listing import Listing
 
 WITHOUT_AREA = ("points", "polyline", "skeleton", "cuboid", "tag")
 CURE = "correct it in CVAT and export again"
@@ -89,6 +91,8 @@ class Cvat:
 
     def __init__(self, images_uri: str, xml_uri: str, choice: CategoryChoice) -> None:
         self.images_uri, self.xml_uri, self.changed = images_uri, xml_uri, Counter[str]()
+        self.images = Listing(images_uri, Spilled)
+        self.folders = (images_uri,)
         labels: dict[str, str] = {}
         for kind, record in stream_cvat(xml_uri):
             if kind == "label":
@@ -114,8 +118,14 @@ class Cvat:
                 except InputError as error:
                     uri, problem = self.images_uri, error.problems[0]
                 entries = {key: record[key] for key in ("width", "height", "shapes")} if not problem else None
+                file = self.images.files.get(name)
                 yield ImportItem(
-                    image_uri=uri, file_name=name, image_id=image_id_of(name), entries=entries, problem=problem
+                    image_uri=uri,
+                    file_name=name,
+                    image_id=image_id_of(name),
+                    entries=entries,
+                    sources=() if file is None else (file,),
+                    problem=problem,
                 )
 
 

@@ -16,6 +16,7 @@ MAX_TEXT = 1 << 16
 MAX_SHAPES = 1 << 17
 """Shapes of one image."""
 CURE = 'export "CVAT for images 1.1"'
+ENCODING_CURE = "save it in UTF-8, as CVAT does"
 
 
 def stream_cvat(uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -44,8 +45,14 @@ def stream_cvat(uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
             is_last = not data
             try:
                 parser.Parse(data, is_last)
+            except InputError:
+                raise
             except expat.ExpatError as error:
                 raise InputError(f"{uri}: not XML ({error}); {CURE}") from None
+            except (LookupError, ValueError) as error:
+                raise InputError(
+                    f"{uri}: not XML in an encoding that can be read ({error!s:.120}); {ENCODING_CURE}"
+                ) from None
             yield from collector.records
             collector.records.clear()
 

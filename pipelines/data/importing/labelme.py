@@ -17,6 +17,7 @@ from aunet.categories import Categories
 from aunet.data.cityscapes import image_id_of
 from aunet.data.coco_entries import whole_number
 from aunet.data.coco_panoptic import load_picture
+from aunet.data.pictures import PICTURE_ENDINGS
 from aunet.documents import read_object
 from aunet.errors import InputError
 from pipelines.data.importing.category_choice import CategoryChoice
@@ -32,7 +33,6 @@ from pipelines.data.importing.region_masks import (
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
-PICTURES = (".jpg", ".jpeg", ".png")
 VOID_LABELS = ("__ignore__", "_background_")
 """Labels that LabelMe's own tools draw as void."""
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
@@ -106,6 +106,7 @@ class LabelMe:
     def __init__(self, folder_uri: str, choice: CategoryChoice) -> None:
         self.uri, self.changed = folder_uri, Counter[str]()
         self.listing = Listing(folder_uri)
+        self.folders = (folder_uri,)
         self.json_of: dict[str, str] = {}
         """Image → its JSON."""
         self.problems: dict[str, str] = {}
@@ -123,14 +124,15 @@ class LabelMe:
 
     def items(self) -> Iterator[ImportItem]:
         """Every image of the folder, by name."""
-        for name in sorted({n for n in self.listing.names if n.lower().endswith(PICTURES)} | set(self.problems)):
+        for name in sorted({n for n in self.listing.names if n.lower().endswith(PICTURE_ENDINGS)} | set(self.problems)):
             json_name = self.json_of.get(name)
+            names = [name] if json_name is None else [name, json_name]
             yield ImportItem(
                 image_uri=storage.join(self.uri, name),
                 file_name=name,
                 image_id=image_id_of(name),
                 entries=json_name,
-                sources=(self.listing.files[json_name],) if json_name else (),
+                sources=tuple(self.listing.files[n] for n in names if n in self.listing.files),
                 problem=self.problems.get(name, ""),
             )
 
@@ -149,10 +151,13 @@ class LabelMe:
         if image in self.json_of:
             raise InputError(f"{uri}: {image} is annotated in {self.json_of[image]} too; keep one of the two")
         self.json_of[image] = name
-        labels = {shape.get("label") for shape in _shapes(document, uri)}
-        if wrong := [label for label in labels if not isinstance(label, str) or not label.strip()]:
-            raise InputError(f"{uri}: a shape has the label {wrong[0]!r:.40}, which is not a name; {CURE}")
-        return {label for label in labels if isinstance(label, str)} - set(VOID_LABELS)
+        labels: set[str] = set()
+        for number, shape in enumerate(_shapes(document, uri)):
+            label = shape.get("label")
+            if not isinstance(label, str) or not label.strip():
+                raise InputError(f"{uri}: shapes[{number}] has the label {label!r:.40}, which is not a name; {CURE}")
+            labels.add(label)
+        return labels - set(VOID_LABELS)
 
     def _image_of(self, name: str, document: Mapping[str, Any]) -> str:
         """The image of a JSON: the one that it names, else one of that name beside it, else one of the JSON's name."""
@@ -167,14 +172,14 @@ class LabelMe:
         known = next((c for c in candidates if given and c in self.listing.names), None) or self._beside(name)
         if known is None:
             raise InputError(f"{uri}: its image {given!r:.120} is missing below {self.uri}; add it or delete the JSON")
-        if not known.lower().endswith(PICTURES):
+        if not known.lower().endswith(PICTURE_ENDINGS):
             raise InputError(f"{uri}: its image {known:.120} is not a JPEG or PNG; convert it")
         return known
 
     def _beside(self, name: str) -> str | None:
         """The image with the name of a JSON."""
         stem = str(PurePosixPath(name).with_suffix(""))
-        endings = [*PICTURES, *(ending.upper() for ending in PICTURES)]
+        endings = [*PICTURE_ENDINGS, *(ending.upper() for ending in PICTURE_ENDINGS)]
         return next((stem + ending for ending in endings if stem + ending in self.listing.names), None)
 
 

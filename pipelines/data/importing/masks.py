@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from aunet.categories import Categories
 from aunet.data.cityscapes import image_id_of
+from aunet.data.pictures import PICTURE_ENDINGS
 from aunet.errors import InputError
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.palette import PaletteEntry, categories_of, read_palette, table_of
@@ -17,7 +18,6 @@ from pipelines.data.importing.value_maps import ValueTable, open_mask, read_valu
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
-PICTURES = (".jpg", ".jpeg", ".png")
 SEPARATORS = "_-."
 """Before what a mask's name has more than its image's, as in `0001TP_006690_L.png`."""
 VOC_NAMES = (
@@ -84,6 +84,8 @@ class Masks:
         self.uri, self.drawer, self.changed = images_uri, drawer, Counter[str]()
         self.images, self.semantic = Listing(images_uri), Listing(drawer.semantic_uri)
         self.instances = None if drawer.instances_uri is None else Listing(drawer.instances_uri)
+        read = (images_uri, drawer.semantic_uri, drawer.instances_uri)
+        self.folders = tuple(uri for uri in read if uri is not None)
         self.chosen = chosen
         if self.instances is None and not drawer.components and (things := drawer.categories.things):
             names = ", ".join(c.name for c in things[:5]) + (", …" if len(things) > 5 else "")
@@ -94,7 +96,7 @@ class Masks:
 
     def items(self) -> Iterator[ImportItem]:
         """Every image of the folder, by name."""
-        names = sorted(name for name in self.images.names if name.lower().endswith(PICTURES))
+        names = sorted(name for name in self.images.names if name.lower().endswith(PICTURE_ENDINGS))
         if self.chosen is not None:
             names = [name for name in names if stem_of(name) in self.chosen]
             for stem in sorted(set(self.chosen) - {stem_of(name) for name in names}):
@@ -110,7 +112,7 @@ class Masks:
             problem = ""
             if mask is not None and instance is None and self.instances is not None:
                 problem = f"{name}: missing in {self.instances.uri}, but {mask} exists; add its instance mask"
-            files = [] if mask is None else [self.semantic.files[mask]]
+            files = [self.images.files[name], *([] if mask is None else [self.semantic.files[mask]])]
             files += [self.instances.files[instance]] if instance is not None and self.instances is not None else []
             yield ImportItem(
                 image_uri=storage.join(self.uri, name),

@@ -15,6 +15,7 @@ from aunet.data.cityscapes import LABELS, frame_of, image_id_of
 from aunet.data.coco_entries import entry_id, malformed, read_categories, read_segments, wrong_keys
 from aunet.data.coco_panoptic import decode_panoptic
 from aunet.data.defects import Defect, errors_of
+from aunet.data.pictures import PICTURE_ENDINGS
 from aunet.errors import InputError
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.record import Drawing, ImportItem, Size, Uppermost
@@ -22,7 +23,6 @@ from pipelines.data.json_stream import stream_json
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
-PICTURES = (".png", ".jpg", ".jpeg")
 TRAIN_IDS = "_trainId.json"
 """End of the name of a file of `createPanopticImgs.py` whose category ids are train ids."""
 TRAINED = Categories(
@@ -97,6 +97,7 @@ class PanopticNames:
         self.images_uri, self.json_uri, self.changed = images_uri, json_uri, Counter[str]()
         maps_uri = maps_uri or json_uri.removesuffix(".json")
         self.images, self.maps = Listing(images_uri), Listing(maps_uri)
+        self.folders = (images_uri, maps_uri)
         self.image_of, self.map_of = _by_frame(self.images), _by_name(self.maps)
         source = self._categories(choice)
         categories = choice.chosen(source)
@@ -122,7 +123,10 @@ class PanopticNames:
             yield item
         for name in sorted(set(self.image_of.values()) - seen):
             yield ImportItem(
-                image_uri=storage.join(self.images_uri, name), file_name=name, image_id=image_id_of(stem(name))
+                image_uri=storage.join(self.images_uri, name),
+                file_name=name,
+                image_id=image_id_of(stem(name)),
+                sources=(self.images.files[name],),
             )
 
     def _item(self, image_id: str, entry: Mapping[str, Any]) -> ImportItem | None:
@@ -136,8 +140,8 @@ class PanopticNames:
             problem = f"{self.json_uri}: {entry['file_name']} of image {image_id!r}: missing in {self.maps.uri}; add it"
             return ImportItem(image_uri=uri, file_name=name, image_id=number, problem=problem)
         entries = {"map": map_name, "segments_info": entry["segments_info"]}
-        file = self.maps.files[map_name]
-        return ImportItem(image_uri=uri, file_name=name, image_id=number, entries=entries, sources=(file,))
+        files = (self.images.files[name], self.maps.files[map_name])
+        return ImportItem(image_uri=uri, file_name=name, image_id=number, entries=entries, sources=files)
 
     def _categories(self, choice: CategoryChoice) -> Categories:
         for _, listed in stream_json(self.json_uri, values=("categories",)):
@@ -167,7 +171,7 @@ def _by_frame(listing: Listing) -> dict[str, str]:
     """
     by_frame: dict[str, str] = {}
     problems = []
-    for name in sorted(n for n in listing.names if n.lower().endswith(PICTURES)):
+    for name in sorted(n for n in listing.names if n.lower().endswith(PICTURE_ENDINGS)):
         key = stem(name)
         if key in by_frame:
             problems.append(f"{listing.uri}: {by_frame[key]} and {name} have one name; every image needs its own")

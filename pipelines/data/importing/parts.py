@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,13 +19,14 @@ from aunet.errors import InputError
 from aunet.names import inner_path
 from pipelines.data.importing.painting import paint
 from pipelines.data.importing.record import Drawer, Drawing, ImportItem, Size, Uppermost
+from pipelines.data.importing.task_keys import stable, task_key
 from pipelines.data.spill import Spilled
 from pipelines.store import storage
 from pipelines.store.panoptic_folder import PanopticFolder, put_file
 
 IMAGES_PER_PART = 64
-VERSION = 1
-"""Rises when the same source gives other maps than before."""
+VERSION = 2
+"""Rises when the same source gives other maps or images than before, or has other keys."""
 JPEG_QUALITY = 95
 """Of an image that is stored again because of an EXIF tag."""
 _CURES = {"format": "convert it to JPEG or PNG", "bomb": "make the picture smaller"}
@@ -53,7 +53,7 @@ class ImportTask:
 
     number: int
     key: str
-    """32 hex digits that name the inputs: the annotations, files and settings."""
+    """32 hex digits that name the inputs: the annotations, images, files and settings."""
     items: tuple[ImportItem, ...]
     drawer: Drawer
     folder: PanopticFolder
@@ -65,11 +65,10 @@ def tasks_of(
 ) -> Iterator[ImportTask]:
     """The tasks of an import, one after the other; only one of them is held at a time."""
     rest = iter(items)
-    head = [VERSION, drawer.categories.to_json(), repr(drawer), asdict(settings)]
+    head = [VERSION, stable(drawer), stable(settings)]
     number = 0
     while chosen := tuple(islice(rest, IMAGES_PER_PART)):
-        plain = [head, [[i.file_name, i.image_id, i.entries, list(map(asdict, i.sources)), i.problem] for i in chosen]]
-        key = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:32]
+        key = task_key(head, chosen)
         yield ImportTask(number=number, key=key, items=chosen, drawer=drawer, folder=folder, settings=settings)
         number += 1
 

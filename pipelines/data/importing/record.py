@@ -59,7 +59,7 @@ class ImportItem:
     entries: Any = None
     """What the reader needs to draw it, as plain JSON; None: there is no annotation."""
     sources: tuple[FileInfo, ...] = ()
-    """The files that `entries` names, as they are now."""
+    """The image and the files that `entries` names, as they are now; without those that a listing lacks."""
     problem: str = ""
     """Why it cannot be imported, with the cure; empty where it can."""
 
@@ -120,6 +120,11 @@ class Reader(Protocol):
 
     @property
     def drawer(self) -> Drawer: ...
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders of images, masks and maps that are read: nothing may be written there."""
+        ...
 
     @property
     def changed(self) -> Counter[str]:

@@ -22,6 +22,7 @@ from aunet.config_json import from_json
 from aunet.errors import InputError
 from pipelines.data.importing.parts import ImportSettings, ImportTask, import_images, tasks_of, unique_items
 from pipelines.data.importing.record import CHANGES, Drawer, ImportItem
+from pipelines.data.importing.write_guards import claim
 from pipelines.data.json_stream import stream_json
 from pipelines.runtime.progress import counted
 from pipelines.store import storage
@@ -38,7 +39,7 @@ class ImportedSplit:
     """What a finished import wrote, and what of."""
 
     key: str
-    """32 hex digits over the source's annotations and the settings."""
+    """32 hex digits over the source's annotations and images and the settings."""
     images: int
     segments: int
     changed: dict[str, int]
@@ -71,6 +72,7 @@ def import_split(
     if (finished := _finished_before(folder, tasks)) is not None:
         _clean(folder, parts)
         return finished
+    claim(folder)
     keys: list[str] = []
     problems: list[str] = []
     with counted(VERB, None) as advance:

@@ -75,6 +75,15 @@ def test_a_damaged_rayjob_is_noticed(rayjob: dict[str, Any], damage: Callable[..
         check_rayjob(rayjob)
 
 
+def test_a_toleration_of_everything_has_no_key(rayjob: dict[str, Any]) -> None:
+    """As `cluster.patch` may have it."""
+    everything = [{"operator": "Exists"}]
+    put(POD, tolerations=everything)(rayjob)
+    check_rayjob(rayjob, is_patched=True)
+    put(GROUP, groupName="more")(rayjob)
+    check_rayjob(rayjob, is_patched=True)
+
+
 CRON_POD = "spec.jobTemplate.spec.template.spec"
 
 

@@ -145,7 +145,8 @@ def run_step(verb, preset, overrides, target, store):
     note(verb, overrides)
     if verb == os.environ.get("FAILS"):
         raise RuntimeError("no")
-    return {"uri": verb, "overrides": "found", "html_uri": "page", "PQ": 40.0, "metrics": {"PQ": 40.0}}
+    more = {"reason": "nothing new", "html_uri": "page", "PQ": 40.0, "metrics": {"PQ": 40.0}}
+    return {"uri": verb, "overrides": "found", **more}
 
 def train_step(preset, overrides, target, store, card):
     run_step("train", preset, overrides, target, store)
@@ -167,6 +168,21 @@ def record_outcome(state, message, preset, store):
 PLAIN, TUNED = ({"tuned": tuned, "epochs": 18, "semantic": 0.5} for tuned in (False, True))
 
 
+def take_notes(folder: Path, monkeypatch: pytest.MonkeyPatch, fails: str = "") -> None:
+    """Replace the pipeline's steps by ones that only take notes; one of them fails."""
+    (folder / "pipelines/targets").mkdir(parents=True)
+    for package in ("pipelines", "pipelines/targets"):
+        (folder / package / "__init__.py").touch()
+    (folder / "pipelines/targets/steps.py").write_text(STEPS)
+    monkeypatch.chdir(folder)
+    for name, value in {"PYTHONPATH": "", "NOTES": str(folder / "notes"), "FAILS": fails}.items():
+        monkeypatch.setenv(name, value)
+
+
+def notes_in(folder: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (folder / "notes").read_text().splitlines()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "fails", "verbs", "settings"),
     [
@@ -184,19 +200,22 @@ def test_conditions_and_exit_handler(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The real pipeline in kfp's local runner, its steps replaced by ones that only take notes."""
-    (tmp_path / "pipelines/targets").mkdir(parents=True)
-    for package in ("pipelines", "pipelines/targets"):
-        (tmp_path / package / "__init__.py").touch()
-    (tmp_path / "pipelines/targets/steps.py").write_text(STEPS)
-    monkeypatch.chdir(tmp_path)
-    for name, value in {"PYTHONPATH": "", "NOTES": str(tmp_path / "notes"), "FAILS": fails}.items():
-        monkeypatch.setenv(name, value)
+    """The real pipeline in kfp's local runner."""
+    take_notes(tmp_path, monkeypatch, fails)
     given = {"preset": "coco_r50", "store": "store", "loss_semantic": 0.5, **arguments}
     with pytest.raises(RuntimeError, match="FAILURE") if fails else contextlib.nullcontext():
         kubeflow.run_here(presets.coco_r50(), "coco_r50", given, root=tmp_path)
-    *notes, outcome = [json.loads(line) for line in (tmp_path / "notes").read_text().splitlines()]
+    *notes, outcome = notes_in(tmp_path)
     assert [verb for verb, _ in notes] == verbs
     assert outcome == ["outcome", "FAILED" if fails else "SUCCEEDED"]
     for verb, overrides in notes:
         assert json.loads(overrides) == ({} if verb in ("preprocess", "tune") else settings)
+
+
+def test_a_tick_without_a_cluster_is_one_tick_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take_notes(tmp_path, monkeypatch)
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", "local")
+    config = coco({"train.epochs": 3})
+    result = kubeflow.submit_pipeline(config, "coco_r50", "retrain", coco())
+    assert (result.status, result.sent) == ("SUCCEEDED", True)
+    assert notes_in(tmp_path) == [["retrain", '{"train.epochs": 3}'], ["outcome", "SUCCEEDED"]]

@@ -21,6 +21,7 @@ from pipelines.settings.run_config import RunConfig
 from pipelines.submit import submit
 from pipelines.targets import kubeflow
 from pipelines.targets.submission import Submitted
+from pipelines.targets.waiting import MAX_FAILED_POLLS
 from tests.canaries import CANARY, leaks
 
 IMAGES = {
@@ -59,17 +60,24 @@ class PipelinesServer(BaseHTTPRequestHandler):
 
     runs: list[dict[str, Any]]
     recurring: list[dict[str, Any]]
+    pipelines: list[tuple[str, str]]
+    """Name and namespace; those of no namespace are shared. The id of the first is p1."""
     versions: list[str]
     asked: list[tuple[str, str, str]]
     """Method, path and the caller's Authorization."""
     multi_user = False
+    failing = 0
+    """How many looks at runs it does not answer."""
 
     def do_GET(self) -> None:
         self.note()
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         predicates = json.loads(query["filter"][0])["predicates"] if "filter" in query else [{}]
         name = predicates[0].get("stringValue", predicates[0].get("string_value"))
-        if path.endswith("/runs"):
+        if path.endswith("/runs") and self.failing:
+            type(self).failing -= 1
+            self.answer({"message": "not now"}, 503)
+        elif path.endswith("/runs"):
             self.answer({"runs": [run for run in reversed(self.runs) if run["display_name"] == name]})
         elif path.endswith("/recurringruns"):
             self.answer({"recurringRuns": [run for run in self.recurring if run["display_name"] == name]})
@@ -77,7 +85,9 @@ class PipelinesServer(BaseHTTPRequestHandler):
             versions = [{"pipeline_id": "p1", "pipeline_version_id": v} for v in self.versions if v == name]
             self.answer({"pipeline_versions": versions})
         elif path.endswith("/pipelines"):
-            self.answer({"pipelines": [{"pipeline_id": "p1", "display_name": name}] if self.versions else []})
+            asked = (name, query.get("namespace", [""])[0])
+            numbers = [number for number, pipeline in enumerate(self.pipelines, 1) if pipeline == asked]
+            self.answer({"pipelines": [{"pipeline_id": f"p{number}", "display_name": name} for number in numbers]})
         elif path.startswith("/apis/v2beta1/experiments"):
             self.answer({"experiments": [{"experiment_id": "e1", "display_name": "aunet"}]})
         else:
@@ -88,8 +98,13 @@ class PipelinesServer(BaseHTTPRequestHandler):
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if path.endswith("/upload"):
+            pipeline = (query["name"][0], query.get("namespace", [""])[0])
+            if pipeline in self.pipelines:
+                self.answer({"error": f"Already exist error: the name {pipeline[0]} already exists"}, 409)
+                return
+            self.pipelines.append(pipeline)
             self.versions.append("first")
-            self.answer({"pipeline_id": "p1"})
+            self.answer({"pipeline_id": f"p{len(self.pipelines)}"})
         elif path.endswith("/upload_version"):
             self.versions.append(query["name"][0])
             self.answer({"pipeline_id": "p1", "pipeline_version_id": query["name"][0]})
@@ -113,8 +128,8 @@ class PipelinesServer(BaseHTTPRequestHandler):
     def note(self) -> None:
         self.asked.append((self.command, self.path, self.headers.get("Authorization") or ""))
 
-    def answer(self, content: dict[str, Any]) -> None:
-        self.send_response(200)
+    def answer(self, content: dict[str, Any], status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps(content).encode())
@@ -127,7 +142,8 @@ class PipelinesServer(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[PipelinesServer]]:
     """A Kubeflow Pipelines server that KF_PIPELINES_ENDPOINT names."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    handler = type("Handler", (PipelinesServer,), {"runs": [], "recurring": [], "versions": [], "asked": []})
+    empty = {name: [] for name in ("runs", "recurring", "pipelines", "versions", "asked")}
+    handler = type("Handler", (PipelinesServer,), empty)
     listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=listener.serve_forever, daemon=True).start()
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", f"http://127.0.0.1:{listener.server_port}")
@@ -166,13 +182,34 @@ def test_a_run_has_a_state_and_can_be_stopped(server: type[PipelinesServer], mon
         job(id="run-x-0", target="kubeflow")
 
 
+def test_a_lost_server_is_asked_again(
+    server: type[PipelinesServer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    id = send().submission_id
+    server.runs[0]["state"] = "SUCCEEDED"
+    jobs = kubeflow.KubeflowJobs("default", poll_seconds=0)
+    server.failing = MAX_FAILED_POLLS - 1
+    assert jobs.follow(id).status == "SUCCEEDED" and server.failing == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.endswith("; trying again") for line in lines[-MAX_FAILED_POLLS:]] == [True] * 4 + [False]
+    assert lines[-1] == f"{id} · SUCCEEDED"
+    server.failing = MAX_FAILED_POLLS
+    with pytest.raises(Unavailable, match="503"):
+        jobs.follow(id)
+
+
 def test_several_users_have_a_token_and_a_namespace(
     server: type[PipelinesServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
     monkeypatch.setenv("KF_PIPELINES_TOKEN", "a-token")
     server.multi_user = True
-    send(coco({"data.root": "s3://datasets/coco", "cluster.namespace": "vision"}))
+    config = coco({"data.root": "s3://datasets/coco", "cluster.namespace": "vision"})
+    first = send(config)
+    again = send(replace(config, version="2"))
+    assert first.sent and again.sent and again.run_id != first.run_id
+    assert server.pipelines == [("aunet", "vision")], "a private pipeline is found again"
     assert {token for _, _, token in server.asked} == {"Bearer a-token"}
     assert any(
         "namespace=vision" in path for method, path, _ in server.asked if "/runs" in path or "/experiments" in path

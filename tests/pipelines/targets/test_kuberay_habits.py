@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aunet.errors import Unavailable
@@ -9,6 +11,7 @@ from pipelines import presets
 from pipelines.job import job
 from pipelines.settings.overrides import override
 from pipelines.submit import submit
+from pipelines.targets.kuberay import KubeRayJobs
 from pipelines.targets.submission import Submitted
 from tests.kubernetes_api import Api
 
@@ -43,3 +46,55 @@ def test_a_job_in_a_queue_waits_and_is_stopped_by_deleting_it(api: Api) -> None:
     assert (state.status, state.message) == ("PENDING", "waits in the queue research")
     job(id=id, target="kuberay", stop=True)
     assert not [path for path in api.objects if path.startswith(RAYJOBS)]
+
+
+EVENTS = "/api/v1/namespaces/default/events"
+
+
+def starting(api: Api, id: str, *reasons: str, looks: int = 3) -> None:
+    """Have a job start while `looks` are taken at it, with events of its cluster, in order; then it succeeds."""
+    for number, reason in enumerate(reasons):
+        api.objects[f"{EVENTS}/{number}"] = {
+            "metadata": {"name": str(number)},
+            "involvedObject": {"kind": "RayCluster", "name": id},
+            "type": "Warning" if reason.startswith("Failed") else "Normal",
+            "reason": reason,
+            "lastTimestamp": f"2026-01-01T00:00:{number:02}Z",
+        }
+    seen: list[int] = []
+
+    def operator(rayjob: dict[str, Any]) -> None:
+        seen.append(1)
+        done = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
+        rayjob["status"] = {"jobDeploymentStatus": "Initializing"} if len(seen) <= looks else done
+
+    api.operator = operator
+
+
+def test_a_job_is_not_stopped_for_what_is_over(api: Api) -> None:
+    id = send().submission_id
+    starting(api, id, "FailedToCreateHeadPod", "CreatedHeadPod")
+    jobs = KubeRayJobs("default", poll_seconds=0, trouble_seconds=0)
+    assert jobs.follow(id).status == "SUCCEEDED"
+    starting(api, id, "CreatedHeadPod", "FailedToCreateWorkerPod")
+    state = jobs.follow(id)
+    assert state.status == "FAILED" and state.message.endswith("correct what it names (the job was stopped)")
+    assert api.objects[f"{RAYJOBS}/{id}"]["spec"]["suspend"] is True
+
+
+@pytest.mark.parametrize("which", ["events", "pods"])
+def test_pods_that_cannot_be_looked_at_for_a_moment_end_no_wait(
+    which: str, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = send().submission_id
+    starting(api, id)
+    real, asked = api.answer, [0]
+
+    def flaky(method: str, url: str, body: Any) -> tuple[int, Any]:
+        asked[0] += f"/{which}" in url
+        refused = f"/{which}" in url and asked[0] % 2 == 0
+        return (503, {"message": "not now"}) if refused else real(method, url, body)
+
+    monkeypatch.setattr(api, "answer", flaky)
+    assert KubeRayJobs("default", poll_seconds=0).follow(id).status == "SUCCEEDED"
+    assert asked[0] > 1, "the failures were never met"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.targets.launcher import launcher_problems
 from tests.canaries import CANARY, leaks
 from tests.damages import documents, drop, misspell, put
+from tests.pipelines.targets.launcher_rules import launcher_problems
 
 
 @pytest.fixture

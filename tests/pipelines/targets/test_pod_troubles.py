@@ -11,6 +11,13 @@ from pipelines.targets.pod_troubles import trouble_of
 Plain = dict[str, Any]
 
 
+NORMAL = (
+    *("TriggeredScaleUp", "Nominated", "Scheduled", "Pulling"),
+    *("CreatedHeadPod", "CreatedWorkerPod", "SuccessfulCreate", "CreatedRayCluster"),
+)
+"""Reasons of events that are no warnings."""
+
+
 def pod(name: str = "x-worker", *, waiting: str = "", message: str = "", image: str = "", **status: Any) -> Plain:
     state: Plain = {"name": "ray-worker", "imageID": image}
     if waiting:
@@ -25,7 +32,7 @@ def unscheduled(message: str = "0/3 nodes are available: 3 Insufficient nvidia.c
 
 def event(reason: str, message: str = "", name: str = "x-worker", kind: str = "Pod", when: str = "T1") -> Plain:
     about = {"kind": kind, "name": name}
-    kinds = {"type": "Normal" if reason in ("TriggeredScaleUp", "Nominated") else "Warning"}
+    kinds = {"type": "Normal" if reason in NORMAL else "Warning"}
     return {
         "metadata": {},
         "involvedObject": about,
@@ -92,3 +99,70 @@ def test_a_node_that_is_on_its_way_is_waited_for(reason: str) -> None:
 )
 def test_what_is_only_slow_is_no_trouble(pods: list[Plain], events: list[Plain]) -> None:
     assert trouble_of({}, pods, events) is None
+
+
+def at(seconds: int) -> str:
+    return f"2026-01-01T10:00:{seconds:02}Z"
+
+
+def made(owner: str, kind: str, when: str) -> Plain:
+    """A pod that is being started, created for an object."""
+    plain = pod(f"{owner}-1", waiting="ContainerCreating")
+    plain["metadata"] |= {"creationTimestamp": when, "ownerReferences": [{"kind": kind, "name": owner}]}
+    return plain
+
+
+CREATING = pod(waiting="ContainerCreating")
+MOUNT = 'MountVolume.SetUp failed for volume "kube-api-access-x": failed to sync configmap cache: timed out'
+QUOTA = "pods is forbidden: exceeded quota"
+HEAD = event("FailedToCreateHeadPod", QUOTA, "x", "RayCluster", at(1))
+WORKER = event("FailedToCreateWorkerPod", QUOTA, "x", "RayCluster", at(9))
+SUBMITTER = event("FailedCreate", QUOTA, "x", "Job", at(9))
+
+
+@pytest.mark.parametrize(
+    ("pods", "events"),
+    [
+        ([CREATING], [event("FailedMount", MOUNT, when=at(1)), event("Pulling", when=at(3))]),
+        ([CREATING], [event("FailedMount", MOUNT, when=at(3)), event("Pulling", when=at(3))]),
+        ([], [HEAD, event("CreatedHeadPod", name="x", kind="RayCluster", when=at(21))]),
+        ([made("x", "RayCluster", at(21))], [HEAD]),
+        ([], [SUBMITTER, event("SuccessfulCreate", name="x", kind="Job", when=at(19))]),
+        ([made("x", "Job", at(19))], [SUBMITTER]),
+    ],
+    ids=["mounted", "mounted in the same second", "head", "head by its pod", "submitter", "submitter by its pod"],
+)
+def test_an_event_after_which_its_object_went_on_is_over(pods: list[Plain], events: list[Plain]) -> None:
+    """Kubernetes keeps it for an hour: a job that is starting would be stopped for it."""
+    assert trouble_of({}, pods, events) is None
+    alone = trouble_of({}, [CREATING], events[:1])
+    assert alone is not None and alone.is_final, "without what followed it is a trouble"
+
+
+@pytest.mark.parametrize(
+    ("pods", "events"),
+    [
+        ([CREATING], [event("Scheduled", when=at(1)), event("FailedMount", 'secret "x" not found', when=at(9))]),
+        ([], [WORKER, event("CreatedHeadPod", name="x", kind="RayCluster", when=at(1))]),
+        ([made("x", "RayCluster", at(1))], [WORKER]),
+        ([made("y", "RayCluster", at(21))], [WORKER]),
+        ([], [SUBMITTER, event("CreatedRayCluster", name="x", kind="RayJob", when=at(21))]),
+    ],
+    ids=["mount", "workers after the head", "workers after the head's pod", "another cluster", "another kind"],
+)
+def test_what_came_before_or_to_another_object_ends_no_trouble(pods: list[Plain], events: list[Plain]) -> None:
+    trouble = trouble_of({}, pods, events)
+    assert trouble is not None and trouble.is_final
+    assert (trouble.moment, trouble.line.startswith(trouble.event)) == (at(9)[:19], True)
+
+
+def test_an_event_of_an_earlier_job_of_the_same_name_is_over() -> None:
+    """A job that is sent again has its id again, and so have its RayJob and the Job that submits it."""
+    assert trouble_of({"metadata": {"name": "x", "creationTimestamp": at(10)}}, [], [SUBMITTER]) is None
+    assert trouble_of({"metadata": {"name": "x", "creationTimestamp": at(9)}}, [], [SUBMITTER]) is not None
+
+
+def test_an_event_hides_nothing_that_stands_now() -> None:
+    moved = [pod(image="r@sha256:1"), pod("y", image="r@sha256:2")]
+    trouble = trouble_of({}, moved, [WORKER])
+    assert trouble is not None and "the tag was moved" in trouble.line

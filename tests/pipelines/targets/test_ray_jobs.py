@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -26,18 +26,28 @@ from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig
 from pipelines.targets.ray_jobs import EXCLUDES, ROOT, RayJobs
 from pipelines.targets.submission import submission
+from pipelines.targets.waiting import MAX_FAILED_POLLS
 
 
 class Server(BaseHTTPRequestHandler):
     """As much of a job server as a dry run asks for, on a node called `hostname`."""
 
     hostname, status = "node-1", 200
+    jobs: ClassVar[list[dict[str, Any]]] = []
+    proxied = 0
+    """How many questions about jobs a proxy answers, with 502; it lets no WebSocket through."""
 
     def do_GET(self) -> None:
-        body = {"ray_version": "2.60.0"} if self.path == "/api/version" else {}
+        body: Any = {"ray_version": "2.60.0"} if self.path == "/api/version" else {}
+        status = self.status
         if self.path.startswith("/nodes"):
             body = {"data": {"summary": [{"hostname": self.hostname}]}}
-        self.send_response(self.status)
+        if self.path.startswith("/api/jobs/"):
+            body = self.jobs
+            if self.proxied or self.path.endswith("/tail"):
+                type(self).proxied -= not self.path.endswith("/tail")
+                body, status = "Bad Gateway", 502
+        self.send_response(status)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())
 
@@ -154,3 +164,16 @@ def test_a_lost_connection_is_resumed(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert RayJobs(connect=lambda address: client, poll_seconds=0).follow("x").status == "SUCCEEDED"
     log = [line for line in capsys.readouterr().err.splitlines() if "trying again" not in line]
     assert log == ["a", "b", "c"]
+
+
+def test_a_proxy_that_answers_for_the_server_is_borne(server: type[Server], capsys: pytest.CaptureFixture[str]) -> None:
+    done = {"type": "SUBMISSION", "submission_id": "x", "entrypoint": "x", "status": "SUCCEEDED", "driver_exit_code": 0}
+    server.jobs, server.proxied = [done], MAX_FAILED_POLLS - 1
+    assert RayJobs(poll_seconds=0).follow("x").status == "SUCCEEDED"
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == MAX_FAILED_POLLS - 1
+    assert all("Request failed with status code 502" in line and line.endswith("; trying again") for line in lines)
+    server.proxied = MAX_FAILED_POLLS
+    with pytest.raises(Unavailable, match="502") as refused:
+        RayJobs(poll_seconds=0).follow("x")
+    assert "\n" not in str(refused.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pipelines.settings.overrides import override
 from pipelines.targets.cluster_schema import rayjob_problems
 from pipelines.targets.kuberay import to_yaml
 from pipelines.targets.pods import GPU, QUEUE, SPOT_LABELS
-from pipelines.targets.rayjob import render_rayjob
+from pipelines.targets.rayjob import cluster_problems, render_rayjob, size_of
 from pipelines.targets.schedule import name_of, render_schedule
 from pipelines.targets.submission import Submission, submission
 
@@ -82,6 +83,55 @@ def test_the_cluster_is_as_large_as_the_job(num_workers: int, gpus_per_node: int
 def test_a_search_has_room_for_its_trials() -> None:
     made = job(verb="tune", changes={"tune.num_workers": 4, "tune.max_concurrent": 6})
     assert workers(render_rayjob(made))["replicas"] == 3
+
+
+BESIDE = {"train.validate": "beside", "train.evaluate_every": 1}
+RAY_FEED = {"feed.kind": "ray", "feed.workers": 8}
+
+
+@pytest.mark.parametrize(
+    ("verb", "changes", "nodes", "gpus"),
+    [
+        ("train", {"train.num_workers": 4, **BESIDE}, 1, 5),
+        ("train", {"train.num_workers": 8, **BESIDE}, 2, 8),
+        ("train", {"train.num_workers": 8, **RAY_FEED}, 2, 4),
+        ("train", {"train.num_workers": 8, **RAY_FEED, "cluster.cpus_per_node": 64}, 1, 8),
+        ("train", {"train.num_workers": 8, **RAY_FEED, **BESIDE, "cluster.cpus_per_node": 64}, 2, 8),
+        ("train", {"train.num_workers": [2, 8], **BESIDE}, 2, 8),
+        ("tune", {"train.num_workers": 2, "tune.num_workers": 2, "tune.max_concurrent": 4, **BESIDE}, 2, 8),
+        ("tune", {"train.num_workers": 2, "tune.num_workers": 2, "tune.max_concurrent": 4, **RAY_FEED}, 2, 4),
+        ("train", {"train.use_gpu": False, "train.num_workers": 32, "feed.workers": 0, **BESIDE}, 2, 0),
+        ("train", {"train.use_gpu": False, "train.num_workers": 8, **RAY_FEED}, 3, 0),
+    ],
+)
+def test_what_works_beside_the_workers_has_room(verb: str, changes: dict[str, Any], nodes: int, gpus: int) -> None:
+    """A training that lacks a GPU for its measurements, or CPUs for its decoding, is refused when its nodes run."""
+    made = job(verb=verb, changes={"train.batch_size": 32, **changes})
+    size = size_of(made)
+    assert (size.nodes, size.gpus) == (nodes, gpus)
+    assert cluster_problems(made) == []
+    group = workers(render_rayjob(made))
+    assert (group["replicas"], group["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"]) == (
+        nodes,
+        str(size.cpus),
+    )
+
+
+@pytest.mark.parametrize("verb", ["train", "tune"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train.num_workers": 16}, "train.num_workers = 16 with one GPU each, but the cluster has 8"),
+        ({"train.num_workers": 8, **BESIDE}, "train.validate = 'beside' needs one GPU besides those of"),
+        ({"train.num_workers": 8, **RAY_FEED}, "decoding tasks with one CPU each = 64 CPUs, but the cluster has 32"),
+    ],
+)
+def test_a_cluster_in_which_a_training_would_not_start_is_refused_before_it_costs_anything(
+    verb: str, changes: dict[str, Any], message: str
+) -> None:
+    made = job(verb=verb, changes={"tune.num_workers": 1, **changes})
+    problems = cluster_problems(made, sized=lambda job: replace(size_of(job), nodes=1, gpus=8))
+    assert message in " ".join(problems)
 
 
 @pytest.mark.parametrize("verb", ["preprocess", "register"])

@@ -81,6 +81,15 @@ HOSTILE = {
         '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><annotations>&a;</annotations>',
         "declares a document type",
     ),
+    "an encoding of several bytes": (
+        '<?xml version="1.0" encoding="gbk"?><annotations/>',
+        "multi-byte.*save it in UTF-8",
+    ),
+    "an encoding that nobody knows": (
+        '<?xml version="1.0" encoding="foo"?><annotations/>',
+        "not XML in an encoding that can be read .unknown encoding: foo.; save it in UTF-8",
+    ),
+    "an encoding that is none": ('<?xml version="1.0" encoding="undefined"?><annotations/>', "save it in UTF-8"),
     "an image without size": ('<annotations><image name="a.png"/></annotations>', "without name, width or height"),
     "tracks": ("<annotations><track></track></annotations>", "CVAT for video"),
     "no label": ("<annotations></annotations>", "no label"),
@@ -91,8 +100,9 @@ HOSTILE = {
 def test_a_file_that_is_not_what_it_should_be(name: str, tmp_path: Path) -> None:
     write(tmp_path, BOX)
     (tmp_path / "annotations.xml").write_text(HOSTILE[name][0])
-    with pytest.raises(InputError, match=HOSTILE[name][1]):
+    with pytest.raises(InputError, match=HOSTILE[name][1]) as caught:
         imported(tmp_path)
+    assert str(caught.value).count("annotations.xml") == 1, "one message within another"
 
 
 SHAPES = {

@@ -158,6 +158,11 @@ HOSTILE: dict[str, tuple[Any, str]] = {
         "not a picture",
     ),
     "a label that is a number": ({"shapes": [{**SQUARE, "label": 7}]}, "label 7, which is not a name"),
+    "a label that is a list": (
+        {"shapes": [SQUARE, {**SQUARE, "label": ["cat"]}]},
+        r"shapes\[1\] has the label \['cat'\], which is not a name; correct it in LabelMe",
+    ),
+    "a label that is an object": ({"shapes": [{**SQUARE, "label": {}}]}, r"shapes\[0\] has the label {}, which is not"),
     "another size": ({"shapes": [SQUARE], "imageWidth": 99, "imageHeight": 99}, "for an image of 99×99"),
     "a control character": ({"shapes": [SQUARE], "imagePath": "a\u0000.jpg"}, ""),
 }
