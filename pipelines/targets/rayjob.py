@@ -116,7 +116,7 @@ def _trainings(config: RunConfig, verb: str) -> list[tuple[TrainConfig, int]]:
     if verb != "tune":
         return [own]
     tune = config.tune
-    trial = replace(config.train, num_workers=tune.num_workers, evaluate_every=tune.grace_epochs)
+    trial = replace(config.train, num_workers=tune.num_workers, evaluate_every=tune.grace_epochs, validate="inline")
     return [own, (trial, max(tune.max_concurrent, 1))]
 
 

@@ -93,12 +93,14 @@ def test_trials_reach_a_rung_alike_however_long_they_go_on() -> None:
 
 
 def test_a_trial_is_the_preset_with_other_weights() -> None:
-    config = changed(tune__epochs=9, tune__grace_epochs=2, tune__val_images=7, tune__num_workers=4)
+    config = changed(
+        tune__epochs=9, tune__grace_epochs=2, tune__val_images=7, tune__num_workers=4, train__validate="beside"
+    )
     trial = trial_config(config, CITYSCAPES, "study-1", seed=5)
     assert (trial.loss, trial.version, trial.train.seed, trial.train.epochs) == (CITYSCAPES, "study-1", 5, 9)
     assert (trial.train.evaluate_every, trial.train.val_images, trial.train.num_workers) == (2, 7, 4)
     assert (trial.data, trial.model, trial.fusion) == (config.data, config.model, config.fusion)
-    assert trial.train.lr == config.train.lr
+    assert trial.train.lr == config.train.lr and trial.train.validate == "inline"
     assert trial_config(config, COCO).train.seed == config.train.seed
 
 

@@ -98,7 +98,7 @@ RAY_FEED = {"feed.kind": "ray", "feed.workers": 8}
         ("train", {"train.num_workers": 8, **RAY_FEED, "cluster.cpus_per_node": 64}, 1, 8),
         ("train", {"train.num_workers": 8, **RAY_FEED, **BESIDE, "cluster.cpus_per_node": 64}, 2, 8),
         ("train", {"train.num_workers": [2, 8], **BESIDE}, 2, 8),
-        ("tune", {"train.num_workers": 2, "tune.num_workers": 2, "tune.max_concurrent": 4, **BESIDE}, 2, 8),
+        ("tune", {"train.num_workers": 2, "tune.num_workers": 2, "tune.max_concurrent": 4, **BESIDE}, 1, 8),
         ("tune", {"train.num_workers": 2, "tune.num_workers": 2, "tune.max_concurrent": 4, **RAY_FEED}, 2, 4),
         ("train", {"train.use_gpu": False, "train.num_workers": 32, "feed.workers": 0, **BESIDE}, 2, 0),
         ("train", {"train.use_gpu": False, "train.num_workers": 8, **RAY_FEED}, 3, 0),
