@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import Nodes, free_port, nodes
-from tests.commands import ROOT, TINY_RUN, command, environment, jobs
+from tests.commands import ROOT, TINY_RUN, MainJob, command, environment, jobs, weights_hash
 
-RUN = ["run", "shapes_smoke", *TINY_RUN, "--train.num_workers", "2", "--train.epochs", "12"]
+RUN = [
+    *("run", "shapes_smoke", *TINY_RUN, "--train.num_workers", "2"),
+    *("--train.epochs", "80", "--train.checkpoint_every", "4"),  # so long that it is not over before its node is lost
+]
 STUDY = [
     *("tune", "shapes_smoke", *TINY_RUN, "--train.warmup_steps", "1", "--tune.num_trials", "5"),
     *("--tune.epochs", "2", "--tune.reduction", "2", "--tune.confirm_seeds", "0"),
@@ -86,6 +89,22 @@ def test_a_submitted_run_grows_the_cluster_loses_a_node_and_goes_on(cluster: Nod
     cluster.stop()
     ended, kept = jobs(store, "job", "--id", sent["submission_id"], "--target", "ray", "--logs", more=more)
     assert (ended["status"], ended["job_exit_code"]) == ("SUCCEEDED", 0) and "what follows is from the store" in kept
+
+
+def test_the_same_model_comes_out_and_a_stopped_job_gives_its_machines_back(
+    cluster: Nodes, tmp_path: Path, main_job: MainJob
+) -> None:
+    store, more = tmp_path / "store", cluster.reach
+    submit = ["submit", "run", "shapes_smoke", *TINY_RUN, "--target", "ray"]
+    ended, _ = jobs(store, *submit, "--wait", more=more)
+    assert ended["status"] == "SUCCEEDED" and weights_hash(store) == weights_hash(main_job.store)
+    wait_until(lambda: cluster.workers() == [], None)
+    sent, _ = jobs(store, *submit, "--train.epochs", "2000", more=more)
+    wait_until(lambda: len(list(store.glob("runs/*/checkpoints/*/sha256.json"))) > 4, None)
+    assert cluster.workers() != []
+    stopped, _ = jobs(store, "job", "--id", sent["submission_id"], "--target", "ray", "--stop", more=more)
+    assert stopped["status"] == "STOPPED"
+    wait_until(lambda: cluster.workers() == [], None)
 
 
 def test_a_search_with_more_trials_than_fit_grows_the_cluster_and_ends_all(cluster: Nodes, tmp_path: Path) -> None:
