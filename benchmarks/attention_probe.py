@@ -279,7 +279,7 @@ def main() -> None:
                 file.write(json.dumps(line) + "\n")
             lines.append(line)
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}, flush=True)
-    print(summary(lines, ROWS))
+    print(summary(lines, ROWS, references=("e2e", "gain", "e2e_conv")))
 
 
 if __name__ == "__main__":
