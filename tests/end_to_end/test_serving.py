@@ -96,7 +96,7 @@ def _chunks(chunk: bytes, number: int) -> Iterator[bytes]:
 
 
 def _until(condition: Any, pause: float = 0.02) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(pause)

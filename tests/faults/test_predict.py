@@ -61,7 +61,7 @@ def killed(folder: Path, out: Path, store: Path) -> None:
 
 
 def _until(condition: Any, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, process.stderr and process.stderr.read().decode()[-3000:]
         assert time.monotonic() < deadline

@@ -96,7 +96,7 @@ def test_a_run_killed_among_its_tasks_goes_on(
     environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=tmp_path, start_new_session=True)
     prepared = tmp_path / "disturbed" / "prepared"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list(prepared.rglob("*.parquet")):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
         time.sleep(0.002)

@@ -46,7 +46,7 @@ def job(word: str = "hello", seconds: float = 0, code: int = 0) -> Submission:
 
 
 def ended(jobs: LocalJobs, id: str = "train-x-0") -> State:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not (state := jobs.state(id) or State("")).ended:
         assert time.monotonic() < end, "the job does not end"
         time.sleep(0.02)
@@ -55,7 +55,7 @@ def ended(jobs: LocalJobs, id: str = "train-x-0") -> State:
 
 def child(jobs: LocalJobs) -> int:
     """Pid of the job's own process, once it has printed something."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while len(words := jobs.logs("train-x-0").split()) < 3:
         assert time.monotonic() < end
         time.sleep(0.02)

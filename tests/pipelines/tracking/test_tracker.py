@@ -83,7 +83,7 @@ def test_a_new_driver_delivers_what_the_killed_one_did_not() -> None:
     assert points(run) == once("loss", range(1, 9))
 
 
-def wait_for(condition: Any, seconds: float = 20) -> None:
+def wait_for(condition: Any, seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

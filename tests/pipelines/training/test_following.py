@@ -74,7 +74,7 @@ def test_the_second_shows_what_the_first_does(tmp_path: Path) -> None:
         while len(seen) < 2:
             pass
         folder.finish(result(folder))
-        assert second.result(10) == result(folder)
+        assert second.result(300) == result(folder)
     assert [event["step"] for event in seen] == [1, 2]
 
 
@@ -96,7 +96,7 @@ def test_it_succeeds_a_first_that_dies(tmp_path: Path) -> None:
             second.result(0.3)
         first.kill()
         first.communicate()
-        assert second.result(30) == result(folder)
+        assert second.result(300) == result(folder)
 
 
 @pytest.mark.parametrize(("name", "error"), [("SIGTERM", Preempted), ("SIGINT", KeyboardInterrupt)])
@@ -108,5 +108,5 @@ def test_a_signal_ends_its_waiting_and_not_the_run(tmp_path: Path, name: str, er
             second.result(0.3)
         signals.name = name
         with pytest.raises(error):
-            second.result(30)
+            second.result(300)
     assert folder.trained() is None
