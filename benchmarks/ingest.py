@@ -32,12 +32,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from aunet.data.augment import Geometry, augment
 from aunet.data.coco_panoptic import decode_image, decode_panoptic
 from aunet.data.sample import decode_sample, pack, pack_target
+from aunet.data.shapes import write_scenes
 from benchmarks.machine import cpu_name, cpu_seconds, proportional_bytes, with_descendants
 from benchmarks.preprocess import HEIGHT, WIDTH, config_of
 from pipelines import presets
 from pipelines.data.ingest import FIRST_BATCHES, StepDecoder, training_batches
 from pipelines.data.sample_plan import SamplePlan
 from pipelines.data.shards import ShardReader
+from pipelines.preprocess import preprocess
+from pipelines.runtime.cluster import connect
 from pipelines.settings.run_config import FeedConfig
 from pipelines.store import storage
 
@@ -220,10 +223,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=160)
     parser.add_argument("--no-write", action="store_true")
     arguments = parser.parse_args()
-    from aunet.data.shapes import write_scenes
-    from pipelines.preprocess import preprocess
-    from pipelines.runtime.cluster import connect
-
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["AUNET_STORE"] = storage.join(folder, "store")

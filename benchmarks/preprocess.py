@@ -46,7 +46,7 @@ def config_of(raw: Path) -> RunConfig:
         return SplitConfig(images=name, panoptic_json=f"{maps}.json", panoptic_dir=maps)
 
     data = DataConfig(root=str(raw), train=split("train"), val=split("val"), rows_per_shard=32)
-    return RunConfig(name="ingest", data=data, augment=presets.coco_r50().augment)
+    return RunConfig(name="scenes", data=data, augment=presets.coco_r50().augment)
 
 
 def measure(config: RunConfig) -> dict[str, Any]:

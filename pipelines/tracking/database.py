@@ -36,7 +36,6 @@ from pipelines.tracking.address import VARIABLE, connection_uri, shown_uri, sqli
 
 PAGE = 100
 """Entries of one answer of MLflow to a search."""
-LOST = "which a cluster loses with this machine; name a server"
 CONFLICT_WAITS = (0.05, 0.2, 0.5)
 """Seconds before what MLflow could not write is written again."""
 
@@ -118,8 +117,9 @@ def _prepare_sqlite(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_name(f"{path.name}.lock")):
         if not path.exists():
-            if storage.is_remote(Store.here().uri) and VARIABLE not in os.environ:
-                print(f"MLflow · {VARIABLE} is not set: figures and versions go to {path}, {LOST}", file=sys.stderr)
+            if storage.is_remote(Store.here().uri) and not os.environ.get(VARIABLE):
+                where = f"figures and versions go to {path}, which a cluster loses with this machine"
+                print(f"MLflow · {VARIABLE} is not set: {where}; name a server", file=sys.stderr)
             with _scratch(path) as new:
                 with _hasty_sqlite():
                     SqlAlchemyStore(sqlite_uri(new), Store.here().mlflow_artifacts_uri).engine.dispose()
