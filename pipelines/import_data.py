@@ -77,15 +77,15 @@ def import_data(
 ) -> ImportedData:
     """Write one split, or with `val_share` two, into a COCO panoptic folder, and lint it.
 
+    The source, from `data` to `components`, is as `SourceOptions` says; `categories`, `things` and `background` are as
+    `CategoryChoice` says; `on_top`, `copy`, `keep_void` and `skip_broken` as `ImportSettings` says.
+
     Args:
         format: one of `pipelines.data.importing.formats.FORMATS`.
         out: folder or URI to write to; a second call adds another split.
-        data, images, annotations, instances, palette, stuff_json, pixel_maps, stuff_thing_maps, components: the source,
-            as `SourceOptions` says.
-        categories, things, background: as `CategoryChoice` says; `things` may also be names separated by commas.
+        things: may also be names separated by commas.
         split: name of the split.
         val_share: share of the images, 0 … 1, that become split `val`; the others become `train`.
-        on_top, copy, keep_void, skip_broken: as `ImportSettings` says.
         workers: processes; None: as many as there are CPUs.
 
     Raises:

@@ -69,9 +69,7 @@ def submit_command(
     """Send a verb that has no preset, once: what runs already is not sent again. What has ended is, in whatever way,
     for its folders may hold something else by now; a labelling that was killed goes on where it stopped.
 
-    Args:
-        words, workers, gpus, cluster: as for `command_submission`.
-        target, dry_run, wait, targets: as for `submit`.
+    The arguments up to `cluster` are as for `command_submission`, the others as for `submit`.
 
     Raises:
         InputError, Unavailable: as for `submit`.
