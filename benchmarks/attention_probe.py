@@ -46,7 +46,7 @@ from aunet.model.background import SemanticOutput
 from aunet.model.foreground import Instances
 from aunet.model.levels import LEVELS
 from benchmarks.machine import RESULTS, cpu_name
-from benchmarks.paired import summary
+from benchmarks.paired import difference, differences, interval, summary
 from benchmarks.probe_data import load
 from pipelines import presets
 from pipelines.settings.run_config import RunConfig
@@ -57,6 +57,8 @@ METRICS = ("PQ_st", "mIoU", "cross_entropy", "PQ")
 TRUNK_STEPS = {"scenes": 600, "ambiguous": 600, "camvid": 400}
 STEPS = {"scenes": 300, "ambiguous": 300, "camvid": 120}
 BATCH = 8
+REFERENCES = ("e2e", "gain", "e2e_conv")
+"""Rows from which the others are taken: no attention, its scale alone, and one more convolution."""
 
 
 def changed(row: str, **attention: object) -> Callable[[RunConfig], AUNetConfig]:
@@ -279,7 +281,12 @@ def main() -> None:
                 file.write(json.dumps(line) + "\n")
             lines.append(line)
             print({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}, flush=True)
-    print(summary(lines, ROWS, references=("e2e", "gain", "e2e_conv")))
+    print(summary(lines, ROWS, references=REFERENCES))
+    for other in REFERENCES:
+        values = differences(lines, "aunet", other, "PQ")
+        if len(values) > 1:
+            deviation = difference(values)["sd"]
+            print(f"PQ of the whole map, aunet − {other}: {interval(values)}, standard deviation {deviation:.2f}")
 
 
 if __name__ == "__main__":
