@@ -68,9 +68,13 @@ def jobs(
     Args:
         more: environment variables.
     """
-    done = subprocess.run(
-        command(*words), cwd=ROOT, env=environment(store, more), capture_output=True, text=True, timeout=seconds
-    )
+    try:
+        done = subprocess.run(
+            command(*words), cwd=ROOT, env=environment(store, more), capture_output=True, text=True, timeout=seconds
+        )
+    except subprocess.TimeoutExpired as error:
+        said = (error.stderr or b"").decode(errors="replace")
+        raise AssertionError(f"{' '.join(words)} has not ended after {seconds:.0f} s\n{said[-6000:]}") from None
     assert done.returncode == rc, f"exit code {done.returncode}\n{done.stderr[-3000:]}"
     lines = done.stdout.splitlines()
     return (json.loads(lines[-1]) if lines else {}), done.stderr

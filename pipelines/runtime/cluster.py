@@ -44,6 +44,10 @@ def connect(num_cpus: int | None = None) -> None:
     code_here = {"PYTHONPATH": os.pathsep.join([root, *inherited])}
     if address := ray_address():
         join(address, code_here, ray.init)
+        if not address.startswith("ray://"):  # a client cannot ask for what others hold
+            from pipelines.runtime.nodes import free_orphans
+
+            free_orphans()
         return
     check_temporary_folder(os.environ)
     # Ray's processes inherit these; a runtime_env would start each of them twice.

@@ -9,6 +9,7 @@ from typing import Any
 
 import ray
 from ray._private.state import state
+from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined] # made when it is loaded
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -48,6 +49,32 @@ def give_back(reservation: str) -> None:
     group = PlacementGroup(ray.PlacementGroupID(bytes.fromhex(reservation)))
     if placement_group_table(group).get("state", "REMOVED") != "REMOVED":
         remove_placement_group(group)
+
+
+def free_orphans() -> list[str]:
+    """Free the placement groups that Ray keeps although the job and the actor that asked for them are gone.
+
+    Ray frees the groups of a job when it ends, but not those that an actor asks for in its last moment; and Ray Train's
+    controller does that when its driver is killed: it takes the end of its workers for theirs, and starts others. Such
+    a group holds its CPUs and GPUs until the cluster ends.
+
+    Returns:
+        Ray's ids of the groups.
+    """
+    orphans = []
+    ended = {job["JobID"] for job in state.job_table() if job["IsDead"]}
+    for content in state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(content)
+        is_held = group.state != PlacementGroupTableData.REMOVED and not group.is_detached
+        if is_held and group.creator_job_id.hex() in ended and not _is_alive(group.creator_actor_id.hex()):
+            orphans.append(group.placement_group_id.hex())
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+    return orphans
+
+
+def _is_alive(actor: str) -> bool:
+    """Whether there is an actor of this id, and it has not ended; the id of none is all ones."""
+    return state.actor_table(actor).get("State", "DEAD") != "DEAD"
 
 
 def _kill(pid: int) -> None:

@@ -15,7 +15,7 @@ from pipelines.runtime.board import Beat
 from pipelines.runtime.cluster import possible_workers
 from pipelines.runtime.events import Event
 from pipelines.runtime.interruption import Signals
-from pipelines.runtime.nodes import draining_nodes, end_process, give_back, healthy_resources
+from pipelines.runtime.nodes import draining_nodes, end_process, free_orphans, give_back, healthy_resources
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.lease import Lease
 from pipelines.store.run_folder import RunFolder
@@ -229,6 +229,7 @@ class Supervisor:
 
     def _say_that_it_waits(self) -> None:
         if not self.beats:
+            free_orphans()
             text = f"waiting for {self.num_workers or self.config.train.min_workers} workers to start"
             self.record.add("wait", self.record.last_step, text=text)
 
