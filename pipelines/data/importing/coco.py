@@ -162,8 +162,10 @@ class Coco:
 
     def _item(self, image_id: Any, image: Mapping[str, Any], annotations: list[Any]) -> ImportItem:
         name = image["file_name"]
-        entries = {"width": image["width"], "height": image["height"], "annotations": annotations}
         item_id = image_id if isinstance(image_id, int) else image_id_of(image_id)
+        if problem := image.get("problem"):
+            return ImportItem(image_uri=self.instances_uri, file_name=name, image_id=item_id, problem=problem)
+        entries = {"width": image["width"], "height": image["height"], "annotations": annotations}
         uri = storage.join(self.images_uri, name)
         file = self.images.files.get(name)
         files = () if file is None else (file,)
@@ -205,9 +207,12 @@ def _records(uri: str, *, with_images: bool) -> Iterator[tuple[Any, Any]]:
         wrong = [] if image_id is not None else ["id" if key == "images" else "image_id"]
         if key == "images":
             wrong += wrong_keys(entry, {"file_name": PurePosixPath, "height": int, "width": int})
-        if wrong:
-            raise InputError(f"{where}: {malformed(wrong, entry)}; {CURE}")
-        if key == "images":
+        problem = f"{where}: {malformed(wrong, entry)}; {CURE}" if wrong else ""
+        if problem and (key != "images" or image_id is None):
+            raise InputError(problem)
+        if problem:
+            yield image_id, ("image", {"file_name": printable(str(entry.get("file_name"))), "problem": problem})
+        elif key == "images":
             size = {name: whole_number(entry[name]) for name in ("width", "height")}
             yield image_id, ("image", {"file_name": entry["file_name"], **size})
         else:
