@@ -1,6 +1,6 @@
 """How fast raw images become shards: `preprocess` beside one pass over the same files.
 
-    python benchmarks/preprocess.py [--images 1600]
+    python benchmarks/preprocess.py [--images 6400]
 
 Generated scenes of 640×480 (JPEG and panoptic PNG), 160 of them under as many names as there should be images. The pass
 reads, decodes, hashes and writes every file once, in two processes that run already; `preprocess` also counts every
@@ -45,7 +45,7 @@ def config_of(raw: Path) -> RunConfig:
         maps = f"annotations/panoptic_{name}"
         return SplitConfig(images=name, panoptic_json=f"{maps}.json", panoptic_dir=maps)
 
-    data = DataConfig(root=str(raw), train=split("train"), val=split("val"), rows_per_shard=32)
+    data = DataConfig(root=str(raw), train=split("train"), val=split("val"))
     return RunConfig(name="scenes", data=data, augment=presets.coco_r50().augment)
 
 
@@ -84,7 +84,7 @@ def copy_decoded(path: Path, folder: str) -> str:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1600)
+    parser.add_argument("--images", type=int, default=6400)
     parser.add_argument("--no-write", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

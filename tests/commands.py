@@ -61,7 +61,7 @@ def environment(store: Path | str, more: Mapping[str, str] | None = None) -> dic
 
 
 def jobs(
-    store: Path | str, *words: str, rc: int = 0, seconds: float = 500, more: Mapping[str, str] | None = None
+    store: Path | str, *words: str, rc: int = 0, seconds: float = 900, more: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], str]:
     """Run a command to its end. Returns the JSON of stdout's last line ({} where there is none) and stderr.
 
