@@ -32,8 +32,8 @@ from pipelines.store.layout import PreparedFolder, PreparedPool
 
 WINDOW = 2**13
 """Rows among which samples are shuffled; a split with no more is shuffled as a whole."""
-TASKS_AT_ONCE = 256
-"""Tasks that Ray Data gets as one table, and the driver holds in memory."""
+TASKS_AT_ONCE = 64
+"""Tasks that Ray Data gets as one table, and the driver holds in memory: two for each CPU, but at least so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,9 @@ def in_parallel(tasks: Tasks) -> Iterator[ShardResult]:
     require({"CPU": 1.0}, "preprocess")
     problems: list[str] = []
     remaining = iter(tasks)
+    at_once = max(TASKS_AT_ONCE, 2 * int(ray.cluster_resources().get("CPU", 0)))
     with counted("preprocess", sum(tasks.num_images.values())) as advance:
-        while sent := list(islice(remaining, TASKS_AT_ONCE)):
+        while sent := list(islice(remaining, at_once)):
             items = [{"task": pickle.dumps(task)} for task in sent]
             table = ray.data.from_items(items, override_num_blocks=len(items)).map(_result_or_error)
             table.context.execution_options.preserve_order = True

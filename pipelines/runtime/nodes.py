@@ -61,9 +61,12 @@ def free_orphans() -> list[str]:
     Returns:
         Ray's ids of the groups.
     """
-    orphans = []
+    orphans: list[str] = []
+    connected = getattr(state, "_connect_and_get_accessor", None)
+    if connected is None:  # private: a later Ray may lack it, and would then have to do without this
+        return orphans
     ended = {job["JobID"] for job in state.job_table() if job["IsDead"]}
-    for content in state._connect_and_get_accessor().get_placement_group_table():
+    for content in connected().get_placement_group_table():
         group = PlacementGroupTableData.FromString(content)
         is_held = group.state != PlacementGroupTableData.REMOVED and not group.is_detached
         if is_held and group.creator_job_id.hex() in ended and not _is_alive(group.creator_actor_id.hex()):
