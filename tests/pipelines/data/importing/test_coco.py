@@ -156,7 +156,9 @@ def test_a_file_that_is_not_what_it_should_be(name: str, tmp_path: Path) -> None
     assert not (tmp_path / "out/annotations/panoptic_train.json").exists()
 
 
-@pytest.mark.parametrize("entry", [{"file_name": "../b.png"}, {"file_name": "\x07.png"}, {"file_name": 3}, {"width": 0}])
+@pytest.mark.parametrize(
+    "entry", [{"file_name": "../b.png"}, {"file_name": "\x07.png"}, {"file_name": 3}, {"width": 0}]
+)
 def test_an_entry_of_an_image_that_is_wrong_costs_that_image(entry: dict[str, Any], tmp_path: Path) -> None:
     good = {"id": 7, "file_name": "a.png", "width": 10, "height": 10}
     write(tmp_path, annotation(1, SMALL), images=[good, {**good, "id": 8, "file_name": "b.png", **entry}])
