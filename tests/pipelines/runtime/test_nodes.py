@@ -43,7 +43,6 @@ LOOK = """
 import sys, time
 import ray
 from pipelines.runtime.nodes import free_orphans
-from ray._private.state import state
 from ray.util.placement_group import placement_group
 
 ray.init(log_to_driver=False)
