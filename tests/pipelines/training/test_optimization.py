@@ -76,7 +76,7 @@ def test_the_backbone_can_have_a_rate_of_its_own() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "timm:tf_efficientnet_lite0"])
 def test_every_stage_can_learn_more_slowly_than_the_one_above(name: str) -> None:
     if name.startswith("timm:"):
-        pytest.importorskip("timm")
+        pytest.importorskip("timm", reason="needs timm: the library's extra `timm`")
     config = replace(TINY, backbone=replace(TINY.backbone, name=name, norm="bn"))
     model = build_model(config, CATEGORIES)
     train = TrainConfig(lr=1.0, warmup_steps=0, backbone_lr_factor=0.5, stage_lr_decay=0.1)
