@@ -10,7 +10,6 @@ Prints a table of the SHA-256 of the weights; exit code 1 if they differ.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -29,15 +28,11 @@ def on_this_machine(store: Path) -> None:
 
 
 def on_a_ray_cluster(store: Path) -> None:
-    session = Path(tempfile.mkdtemp(prefix="ray-"))
     port = str(free_port())
-    try:
-        with nodes(session) as cluster:
-            cluster.start_head("--num-cpus=2", "--include-dashboard=true", f"--dashboard-port={port}")
-            reach = {**cluster.reach, "RAY_ADDRESS": f"http://127.0.0.1:{port}"}
-            jobs(store, *RUN, "--target", "ray", "--wait", more=reach)
-    finally:
-        shutil.rmtree(session, ignore_errors=True)
+    with nodes() as cluster:
+        cluster.start_head("--num-cpus=2", "--include-dashboard=true", f"--dashboard-port={port}")
+        reach = {**cluster.reach, "RAY_ADDRESS": f"http://127.0.0.1:{port}"}
+        jobs(store, *RUN, "--target", "ray", "--wait", more=reach)
 
 
 def in_a_kubeflow_pipeline(store: Path) -> None:

@@ -141,13 +141,15 @@ class Nodes:
 
 
 @contextlib.contextmanager
-def nodes(folder: Path, **environment: str) -> Iterator[Nodes]:
-    """A cluster whose session is in `folder`, which must have a short path (sockets)."""
+def nodes(**environment: str) -> Iterator[Nodes]:
+    """A cluster without nodes yet, whose session's folder goes with it."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # sockets want a short path
     cluster = Nodes(folder, environment)
     try:
         yield cluster
     finally:
         cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -155,14 +157,10 @@ def job_server() -> Iterator[dict[str, str]]:
     """A cluster of one node with a job server; gives the environment in which it can be reached."""
     port, agent = free_port(), free_port()
     options = ["--include-dashboard=true", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent}"]
-    folder = Path(tempfile.mkdtemp(prefix="rayjob"))  # sockets want a short path
-    try:
-        with nodes(folder) as cluster:
-            try:
-                cluster.start_head("--num-cpus=3", *options)
-            except AssertionError:  # Ray gives a node 30 s; the second attempt finds everything in memory
-                cluster.stop()
-                cluster.start_head("--num-cpus=3", *options)
-            yield {**cluster.reach, "RAY_ADDRESS": f"http://127.0.0.1:{port}"}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with nodes() as cluster:
+        try:
+            cluster.start_head("--num-cpus=3", *options)
+        except AssertionError:  # Ray gives a node 30 s; the second attempt finds everything in memory
+            cluster.stop()
+            cluster.start_head("--num-cpus=3", *options)
+        yield {**cluster.reach, "RAY_ADDRESS": f"http://127.0.0.1:{port}"}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,12 +29,8 @@ MAX_BYTES = 50_000
 
 @pytest.fixture
 def head(cluster: Operator) -> Iterator[Nodes]:
-    folder = Path(tempfile.mkdtemp(prefix="rayservice"))  # sockets want a short path
-    try:
-        with nodes(folder) as started:
-            yield started
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with nodes() as started:
+        yield started
 
 
 def upload(folder: Path, uri: str, endpoint: str) -> None:

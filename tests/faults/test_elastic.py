@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,15 +40,11 @@ TRAIN = [
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Nodes]:
     """A head without work and two nodes with two CPUs each."""
-    session = Path(tempfile.mkdtemp(prefix="ray-"))  # sockets want a short path
-    try:
-        with nodes(session, AUNET_STORE=str(tmp_path / "store")) as cluster:
-            cluster.start_head()
-            cluster.start_worker("steady", 2)
-            cluster.start_worker("leaving", 2)
-            yield cluster
-    finally:
-        shutil.rmtree(session, ignore_errors=True)
+    with nodes(AUNET_STORE=str(tmp_path / "store")) as cluster:
+        cluster.start_head()
+        cluster.start_worker("steady", 2)
+        cluster.start_worker("leaving", 2)
+        yield cluster
 
 
 def drain(cluster: Nodes, name: str) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,16 +31,13 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Nodes]:
     """A head with a job server, and no worker yet."""
-    session, port, agent = Path(tempfile.mkdtemp(prefix="ray-")), free_port(), free_port()
+    port, agent = free_port(), free_port()
     server = ["--include-dashboard=true", f"--dashboard-port={port}", f"--dashboard-agent-listen-port={agent}"]
-    try:
-        with nodes(session, AUNET_STORE=str(tmp_path / "store")) as cluster:
-            cluster.start_growing_head(MOST_WORKERS, *server)
-            assert cluster.workers() == []
-            cluster.reach["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
-            yield cluster
-    finally:
-        shutil.rmtree(session, ignore_errors=True)
+    with nodes(AUNET_STORE=str(tmp_path / "store")) as cluster:
+        cluster.start_growing_head(MOST_WORKERS, *server)
+        assert cluster.workers() == []
+        cluster.reach["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{port}"
+        yield cluster
 
 
 def wait_until(true: Callable[[], object], process: subprocess.Popen[bytes] | None, seconds: float = 240) -> None:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,15 +60,11 @@ def processes(store: Path, *titles: str) -> list[int]:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Nodes]:
     """A head without work and two nodes with a CPU each; their processes know the store."""
-    session = Path(tempfile.mkdtemp(prefix="ray-"))  # sockets want a short path
-    try:
-        with nodes(session, AUNET_STORE=str(tmp_path / "store")) as cluster:
-            cluster.start_head()
-            cluster.start_worker("steady")
-            cluster.start_worker("doomed")
-            yield cluster
-    finally:
-        shutil.rmtree(session, ignore_errors=True)
+    with nodes(AUNET_STORE=str(tmp_path / "store")) as cluster:
+        cluster.start_head()
+        cluster.start_worker("steady")
+        cluster.start_worker("doomed")
+        yield cluster
 
 
 @pytest.mark.faults

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,14 +57,10 @@ ray.get([kept.ready(), kept_for_others.ready()])
 
 @pytest.fixture
 def cluster() -> Iterator[Nodes]:
-    session = Path(tempfile.mkdtemp(prefix="ray-"))  # sockets want a short path
-    try:
-        with nodes(session) as cluster:
-            cluster.start_head()
-            cluster.start_worker("only", num_cpus=2)
-            yield cluster
-    finally:
-        shutil.rmtree(session, ignore_errors=True)
+    with nodes() as cluster:
+        cluster.start_head()
+        cluster.start_worker("only", num_cpus=2)
+        yield cluster
 
 
 def script(text: str, *words: str) -> list[str]:
