@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 NOT_GIVEN = -1
@@ -28,10 +29,13 @@ class Segment:
     bbox: Box = NO_BOX
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), tuple(getattr(self, name) for name in self.__slots__)  # faster than dataclass pickles
+        return type(self), _values(self)  # faster than a dataclass pickles itself
 
     def to_json(self) -> dict[str, Any]:
         """The entry as COCO writes it, and its score where there is one, to four digits."""
         entry = {"id": self.id, "category_id": self.category_id, "isthing": int(self.is_thing)}
         entry |= {"iscrowd": int(self.is_crowd), "area": self.area}
         return entry if self.score is None else entry | {"score": round(self.score, 4)}
+
+
+_values = attrgetter(*Segment.__dataclass_fields__)

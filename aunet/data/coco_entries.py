@@ -13,7 +13,7 @@ from aunet.data.defects import Defect
 from aunet.documents import read_object
 from aunet.errors import InputError
 from aunet.names import MAX_PART, inner_path, printable
-from aunet.segments import NOT_GIVEN, Box, Segment
+from aunet.segments import NO_BOX, NOT_GIVEN, Box, Segment
 
 MAX_NUMBER = 2**63 - 1
 """The largest id, length or area: prepared data hold 64-bit numbers."""
@@ -199,7 +199,7 @@ def entry_id(entry: Any, key: str) -> Any:
 def whole_number(value: Any) -> int | None:
     """3, 3.0 and "3" → 3, as long as 64 bits hold it; anything else → None."""
     if type(value) is int:
-        return value if abs(value) <= MAX_NUMBER else None
+        return value if -MAX_NUMBER <= value <= MAX_NUMBER else None
     if isinstance(value, str) and len(value) < 40:
         digits = value.strip()
         number = int(digits) if digits.isascii() and digits.isdigit() else None
@@ -255,9 +255,12 @@ def _measures(entry: Mapping[str, Any]) -> tuple[int, Box]:
     """Area and box as the JSON gives them."""
     area = whole_number(entry.get("area"))
     given = entry.get("bbox")
-    numbers = [whole_number(v) for v in given] if isinstance(given, list) and len(given) == 4 else [None]
-    x, y, width, height = (NOT_GIVEN,) * 4 if None in numbers else [v for v in numbers if v is not None]
-    return NOT_GIVEN if area is None else area, (x, y, width, height)
+    box = NO_BOX
+    if isinstance(given, list) and len(given) == 4:
+        x, y, width, height = map(whole_number, given)
+        if not (x is None or y is None or width is None or height is None):
+            box = x, y, width, height
+    return NOT_GIVEN if area is None else area, box
 
 
 def _abridged(entry: Any) -> str:

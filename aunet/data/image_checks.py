@@ -15,9 +15,9 @@ from aunet.data.defects import Defect
 from aunet.data.pictures import (
     MAX_PIXELS,
     bit_depth,
-    decoded_color,
     decoding_failure,
     difference_hash,
+    look,
     open_picture,
     orientation,
     verify_png,
@@ -98,13 +98,13 @@ def _check_picture(data: bytes | OSError) -> tuple[BrokenRules, Image.Image | No
         broken.append(("image-16-bit", f"{picture.format} of mode {picture.mode}, {depth} bits"))
     if picture.mode == "CMYK":
         broken.append(("image-cmyk", f"{picture.format} of mode CMYK"))
-    decoded = decoded_color(data)
-    if decoded is None and (failure := decoding_failure(picture, data)):
+    looks = look(data)
+    if looks is None and (failure := decoding_failure(picture, data)):
         rule, message = failure
         return [(f"image-{rule}", message), *broken], None
     if (turned := orientation(picture)) not in (0, 1):
         broken.append(("image-rotated", f"EXIF orientation {turned}"))
-    return broken, decoded or picture
+    return broken, looks or picture
 
 
 def _check_map(data: bytes | OSError) -> tuple[BrokenRules, Size | None, NDArray[np.int32] | None]:

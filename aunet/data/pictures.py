@@ -87,8 +87,9 @@ def decode(picture: Image.Image, data: bytes) -> None:
     picture.load()
 
 
-def decode_color_jpeg(data: bytes, max_pixels: int, layout: Literal["RGB", "RGBX"] = "RGB") -> NDArray[np.uint8] | None:
-    """A JPEG of three channels → uint8[H, W, 3] RGB, the bytes that Pillow gives, in less time; or with a fourth byte.
+def decode_color_jpeg(data: bytes, max_pixels: int, layout: Literal["RGB", "GRAY"] = "RGB") -> NDArray[np.uint8] | None:
+    """A JPEG of three channels → uint8[H, W, 3] RGB, the bytes that Pillow gives, in less time; or its luminance alone,
+    uint8[H, W, 1]: every coefficient is read all the same, so what is damaged fails in both.
 
     None: grey, CMYK, damaged, larger than `max_pixels`, or no JPEG at all; Pillow decides what it is.
     """
@@ -103,17 +104,18 @@ def decode_color_jpeg(data: bytes, max_pixels: int, layout: Literal["RGB", "RGBX
         return None
 
 
-def decoded_color(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
-    """A JPEG or PNG of three channels, decoded and verified without Pillow: the pixels are those that Pillow gives.
+def look(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
+    """What `difference_hash` needs of a JPEG or PNG of three channels, all of which is decoded and verified, without
+    Pillow: a JPEG's luminance, a PNG's pixels.
 
     None: anything else, or damaged; Pillow decides what it is.
     """
-    pixels = decode_color_jpeg(data, max_pixels, "RGBX")  # as Pillow holds them: nothing is copied
+    pixels = decode_color_jpeg(data, max_pixels, "GRAY")
     if pixels is None:
         pixels = read_rgb(data, max_pixels)
     if pixels is None:
         return None
-    mode = "RGBX" if pixels.shape[2] == 4 else "RGB"
+    mode = "L" if pixels.shape[2] == 1 else "RGB"
     return Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), pixels, "raw", mode, 0, 1)
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 
 from aunet.data.coco_panoptic import decode_image
 from aunet.data.leakage import NEAR
-from aunet.data.pictures import MAX_PIXELS, ORIENTATION, decode_color_jpeg, difference_hash, open_picture
+from aunet.data.pictures import MAX_PIXELS, ORIENTATION, decode_color_jpeg, difference_hash, look, open_picture
 from aunet.data.shapes import make_scene
 from aunet.errors import InputError
 
@@ -122,6 +122,21 @@ def test_real_jpegs_have_pillows_bytes(sample_data: Path) -> None:
         assert np.array_equal(decode_image(path.read_bytes()), by_pillow(path.read_bytes())), path.name
 
 
+def test_a_picture_looks_as_its_luminance_does(sample_data: Path) -> None:
+    files = sorted(sample_data.glob("*/*/*.jpg"))[::8]
+    scenes = [encoded(scene(n), kind) for n in range(6) for kind in ("JPEG", "PNG")]
+    far = 0
+    for data in (*scenes, *(path.read_bytes() for path in files)):
+        seen, picture = look(data), Image.open(io.BytesIO(data))
+        assert seen is not None and seen.size == picture.size
+        assert seen.mode == ("L" if picture.format == "JPEG" else "RGB")
+        own, other = difference_hash(seen), difference_hash(picture)
+        assert own is not None and other is not None and (own ^ other).bit_count() <= 2
+        far += own != other
+    assert len(files) > 20 and far < len(files) / 10
+    assert look(encoded(scene(0).convert("L"), "JPEG")) is None and look(b"") is None
+
+
 def test_unusual_jpegs_are_read_as_before() -> None:
     turned = Image.Exif()
     turned[ORIENTATION] = 6
@@ -148,6 +163,7 @@ def test_damaged_jpegs_are_refused_in_pillows_words_or_have_its_bytes() -> None:
         data = bytearray(intact)
         data[int(rng.integers(2, len(data)))] = int(rng.integers(256))
         decoded = decode_color_jpeg(bytes(data), MAX_PIXELS)
+        assert (decode_color_jpeg(bytes(data), MAX_PIXELS, "GRAY") is None) == (decoded is None)
         if decoded is None:
             continue
         accepted += 1
