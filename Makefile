@@ -18,7 +18,7 @@ FUZZ_SECONDS ?= 60
 OPS_SOURCES := $(shell find ops -path ops/build -prune -o -type f \
 	\( -name '*.toml' -o -name 'setup.py' -o -name 'build.py' -o -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print 2>/dev/null)
 CPP_SOURCES := $(shell find ops/csrc tests/ops -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
-BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/preprocess.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py benchmarks/serving.py
+BENCHMARKS := benchmarks/roi_upsample.py benchmarks/fusion.py benchmarks/train_step.py benchmarks/preprocess.py benchmarks/ingest.py benchmarks/damage.py benchmarks/train_loop.py benchmarks/memory.py benchmarks/timm_layers.py benchmarks/serving.py
 TEST_ARGS ?=
 
 .PHONY: help demo weights test test-slow test-browser image-test certificate check check-format check-lint check-types check-spelling check-imports docs bench fuzz format hooks clean lock digests kind setup

@@ -6,13 +6,13 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aunet.config import TIMM, BackboneConfig
 from aunet.errors import InputError
 from aunet.model.levels import LEVELS
 from aunet.model.pretrained import FIELD, NAME, PACKAGE, import_timm, read_weights
+from aunet.model.timm_layers import replace_layers
 
 STRIDES = (4, 8, 16, 32)
 SUITABLE = "such as timm:convnext_tiny, timm:swin_tiny_patch4_window7_224 or timm:tf_efficientnet_lite0"
@@ -51,35 +51,6 @@ class TimmFeatures(nn.Module):
         return {f"network.{name}": sum(n >= bound for bound in bounds) for n, name in enumerate(names)}
 
 
-class EvenConv(nn.Conv2d):
-    """A convolution with TensorFlow's padding, on a map whose sides the stride divides: there the padding is constant.
-
-    Timm computes it anew from the size of each map, which torch.export follows for many minutes.
-
-    Args:
-        plain: the convolution of timm that this one replaces; its weights are used.
-    """
-
-    def __init__(self, plain: nn.Conv2d) -> None:
-        super().__init__(
-            plain.in_channels,
-            plain.out_channels,
-            (plain.kernel_size[0], plain.kernel_size[1]),
-            (plain.stride[0], plain.stride[1]),
-            dilation=(plain.dilation[0], plain.dilation[1]),
-            groups=plain.groups,
-            bias=plain.bias is not None,
-        )
-        self.weight, self.bias = plain.weight, plain.bias
-        self.border: list[int] = []
-        for axis in (1, 0):
-            total = max(plain.dilation[axis] * (plain.kernel_size[axis] - 1) + 1 - plain.stride[axis], 0)
-            self.border += [total // 2, total - total // 2]
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(F.pad(input, self.border))
-
-
 def build_timm(config: BackboneConfig, *, load_weights: bool = True) -> TimmFeatures:
     """The network `config.name` of timm with `config.weights`, frozen and normalised as `config` says.
 
@@ -94,16 +65,11 @@ def build_timm(config: BackboneConfig, *, load_weights: bool = True) -> TimmFeat
         settings |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": state}}
     network = timm.create_model(name, **settings)
     network.pretrained_cfg = network.default_cfg = {}  # they hold the state dict
-    for parent in list(network.modules()):
-        for child_name, child in list(parent.named_children()):
-            if isinstance(child, timm.layers.Conv2dSame):
-                setattr(parent, child_name, EvenConv(child))
     features = TimmFeatures(network)
     stages = features.stages()
     for parameter_name, parameter in features.named_parameters():
         parameter.requires_grad_(stages[parameter_name] >= 5 - config.trainable_stages)
-    if config.norm == "frozen_bn":
-        features.network = timm.utils.model.freeze_batch_norm_2d(network)
+    replace_layers(network, timm, freeze_norms=config.norm == "frozen_bn")
     return features
 
 
