@@ -110,8 +110,8 @@ def base_config(data: str) -> RunConfig:
     """The preset that is probed; CamVid at two thirds of its size."""
     if data != "camvid":
         return {"scenes": presets.shapes_smoke, "ambiguous": presets.shapes_ambiguous}[data]()
-    base = presets.camvid_lite0()
-    augment = replace(base.augment, short_sides=(240,), max_size=320, crop=(192, 256), scale=(0.6, 1.3))
+    base, images = presets.camvid_lite0(), presets.camvid_small().augment
+    augment = replace(images, short_sides=(240,), max_size=320, crop=(192, 256), scale=(0.6, 1.3))
     return replace(base, augment=augment, fusion=replace(base.fusion, stuff_area=800))
 
 

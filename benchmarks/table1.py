@@ -45,14 +45,14 @@ BASES = ("camvid_lite0", "camvid_small", "shapes_ambiguous")
 
 
 def small(base: str, epochs: int, num_workers: int, **train_changes: object) -> RunConfig:
-    """A preset of CamVid at 0.8 of its size, or one of generated scenes at its own."""
+    """A preset of CamVid, its images at 0.8 of their size, or one of generated scenes at its own."""
     config: RunConfig = getattr(presets, base)()
     train = replace(config.train, epochs=epochs, num_workers=num_workers, **train_changes)
     if not base.startswith("camvid"):
         return replace(config, train=train)
     return replace(
         config,
-        augment=replace(config.augment, short_sides=(288,), max_size=384, crop=(160, 208)),
+        augment=replace(presets.camvid_small().augment, short_sides=(288,), max_size=384, crop=(160, 208)),
         fusion=replace(config.fusion, stuff_area=512),
         train=train,
     )

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from aunet.data.pictures import difference_hash, open_picture
+from aunet.data.pictures import difference_hash, look, open_picture
 from aunet.errors import InputError
 from pipelines.measuring.ancestry import Ancestry, Sighting, ancestry, sightings
 from pipelines.measuring.named_models import model_folder
@@ -148,4 +148,4 @@ def _of_image(image: str) -> ImageLineage:
     if picture is None:
         raise InputError(f"--image {image}: {problem}; give a JPEG or PNG, or the SHA-256 of the file")
     sha256 = hashlib.sha256(content).hexdigest()
-    return ImageLineage(image=sha256, seen=tuple(sightings(sha256, difference_hash(picture))))
+    return ImageLineage(image=sha256, seen=tuple(sightings(sha256, difference_hash(look(content) or picture))))

@@ -18,8 +18,8 @@ MIN_GROUP = 4
 
 
 class GroupNorm(nn.GroupNorm):
-    """torch's, of which CUDA's autocast makes every map float32; this one keeps the map's number format, as on CPUs.
-    Sums are float32 in both."""
+    """torch's, of which CUDA's autocast makes every map float32; this one keeps the map's number format, as on CPUs,
+    and rounds scale and bias to it. Sums are float32 in both."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not (input.is_cuda and input.dtype in (torch.bfloat16, torch.float16)):

@@ -1,4 +1,4 @@
-"""Layers that take the place of timm's: the same numbers, for less time or in a form that can be exported."""
+"""Layers that take the place of timm's: the same numbers in float32, in less time or in a form that can be exported."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class BackboneConv(nn.Conv2d):
             dilation=(plain.dilation[0], plain.dilation[1]),
             groups=plain.groups,
             bias=plain.bias is not None,
+            padding_mode=plain.padding_mode,
         )
         self.weight, self.bias = plain.weight, plain.bias
         self.border: list[int] = []
@@ -84,8 +85,9 @@ class FrozenNormAct(nn.Module):
     def __init__(self, plain: nn.BatchNorm2d) -> None:
         super().__init__()
         self.eps = plain.eps
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            self.register_buffer(name, getattr(plain, name).detach())
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            given = getattr(plain, name)
+            self.register_buffer(name, torch.full((plain.num_features,), value) if given is None else given.detach())
         self.drop = getattr(plain, "drop", nn.Identity())
         self.act = getattr(plain, "act", nn.Identity())
 

