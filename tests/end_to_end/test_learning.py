@@ -12,7 +12,7 @@ from tests.commands import jobs
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("preset", "quality"), [("coco_overfit", 88), ("coco_overfit_val", 75), ("coco_overfit_lite0", 85)]
+    ("preset", "quality"), [("coco_overfit", 88), ("coco_overfit_val", 75), ("coco_overfit_lite0", 88)]
 )
 def test_real_coco_is_learned_by_heart(preset: str, quality: float, sample_data: Path, tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
