@@ -199,7 +199,7 @@ def entry_id(entry: Any, key: str) -> Any:
 def whole_number(value: Any) -> int | None:
     """3, 3.0 and "3" → 3, as long as 64 bits hold it; anything else → None."""
     if type(value) is int:
-        return value if -MAX_NUMBER <= value <= MAX_NUMBER else None
+        return value if abs(value) <= MAX_NUMBER else None
     if isinstance(value, str) and len(value) < 40:
         digits = value.strip()
         number = int(digits) if digits.isascii() and digits.isdigit() else None

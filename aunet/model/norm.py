@@ -44,10 +44,15 @@ class FrozenNorm(FrozenBatchNorm2d):
     running_mean: Tensor
     running_var: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
+    def factors(self, number_format: torch.dtype) -> tuple[Tensor, Tensor]:
+        """What a map is multiplied by and what is added, each Tensor[1, C, 1, 1]."""
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         bias = self.bias - self.running_mean * scale
-        return x * scale.to(x.dtype).reshape(1, -1, 1, 1) + bias.to(x.dtype).reshape(1, -1, 1, 1)
+        return scale.to(number_format).reshape(1, -1, 1, 1), bias.to(number_format).reshape(1, -1, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale, bias = self.factors(x.dtype)
+        return x * scale + bias
 
 
 def norm_layer(name: Literal["gn", "bn", "frozen_bn", "none"]) -> NormLayer | None:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aunet.model.norm import FrozenNorm
+
 
 def replace_layers(network: nn.Module, timm: Any, *, freeze_norms: bool) -> None:
     """Put the layers of this file in the place of those that they are for.
@@ -68,34 +70,25 @@ class BackboneConv(nn.Conv2d):
             return super().forward(input.float())
 
 
-class FrozenNormAct(nn.Module):
-    """A batch norm that stays as it is, and the activation that timm lets it have.
-
-    One pass over the map, in its number format. Timm multiplies, then adds, and autocast makes both float32.
+class FrozenNormAct(FrozenNorm):
+    """A batch norm that stays as it is, and the activation that timm lets it have: one pass over the map, in its number
+    format. Timm multiplies, then adds, and autocast makes both float32.
 
     Args:
         plain: the batch norm; its statistics and weights are used.
     """
 
-    weight: Tensor
-    bias: Tensor
-    running_mean: Tensor
-    running_var: Tensor
-
     def __init__(self, plain: nn.BatchNorm2d) -> None:
-        super().__init__()
-        self.eps = plain.eps
-        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+        super().__init__(plain.num_features, plain.eps)
+        for name, own in self.named_buffers():
             given = getattr(plain, name)
-            self.register_buffer(name, torch.full((plain.num_features,), value) if given is None else given.detach())
+            setattr(self, name, own if given is None else given.detach())
         self.drop = getattr(plain, "drop", nn.Identity())
         self.act = getattr(plain, "act", nn.Identity())
 
-    def forward(self, input: Tensor) -> Tensor:
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        bias = self.bias - self.running_mean * scale
-        scale, bias = (values.to(input.dtype).reshape(1, -1, 1, 1) for values in (scale, bias))
-        return self.act(self.drop(torch.addcmul(bias, input, scale)))
+    def forward(self, x: Tensor) -> Tensor:
+        scale, bias = self.factors(x.dtype)
+        return self.act(self.drop(torch.addcmul(bias, x, scale)))
 
 
 def _is_depthwise(convolution: nn.Conv2d) -> bool:
