@@ -23,8 +23,8 @@ RUN python3 -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r uv.txt \
     && /venv/bin/uv pip install --no-cache --python /venv/bin/python -c constraints.txt setuptools \
     && /venv/bin/uv pip install --no-cache --python /venv/bin/python -c constraints.txt --no-deps torch
-# T4 and RTX 20, A100, A10 and RTX 30, L4 and RTX 40, H100; PTX for later GPUs.
-ARG TORCH_CUDA_ARCH_LIST="7.5;8.0;8.6;8.9;9.0+PTX"
+# GPU architectures; empty: those of ops/aunet_ops/build.py.
+ARG TORCH_CUDA_ARCH_LIST=""
 COPY ops ops
 RUN AUNET_OPS_BUILD=require-cuda TORCH_CUDA_ARCH_LIST="${TORCH_CUDA_ARCH_LIST}" \
     /venv/bin/uv build --wheel --no-build-isolation --python /venv/bin/python ops -o /wheels

@@ -43,12 +43,14 @@ def submit(
         InputError: something would not arrive, or a variable that the target needs is missing.
         Unavailable: the target does not answer, or refuses.
     """
-    if target == "kubeflow":
-        return submit_pipeline(config, preset, verb, base, dry_run, wait)
-    job = submission(config, verb=verb, preset=preset, base=base, run=run)
     scheduled = target == "kuberay" and verb == "retrain"
     if now and not scheduled:
-        raise InputError("--now: only retrain on kuberay is a schedule; leave --now out")
+        raise InputError("--now: only retrain on kuberay can go at once instead of by its schedule; leave --now out")
+    if target == "kubeflow":
+        if run:
+            raise InputError(f"--run {run}: Kubeflow's pipeline trains a run of its own; leave --run out")
+        return submit_pipeline(config, preset, verb, base, dry_run, wait)
+    job = submission(config, verb=verb, preset=preset, base=base, run=run)
     if scheduled and not now:
         return _schedule(job, dry_run, wait)
     return _send(job, target, targets, dry_run, wait, again=verb == "retrain")

@@ -7,7 +7,7 @@ have not changed.
 
 Environment:
     AUNET_OPS_BUILD: auto (default), off, require (all but CUDA must build) or require-cuda (all must).
-    TORCH_CUDA_ARCH_LIST: GPU architectures, default "8.0;8.6;8.9;9.0+PTX".
+    TORCH_CUDA_ARCH_LIST: GPU architectures, default "7.5;8.0;8.6;8.9;9.0+PTX".
     CUDA_HOME, CXX: the CUDA toolkit and the C++ compiler.
 """
 
@@ -31,7 +31,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 KINDS = ("maps", "cpu", "cuda")
 BUILD_COMMAND = "python -m aunet_ops.build"
-DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
+DEFAULT_ARCHS = "7.5;8.0;8.6;8.9;9.0+PTX"
+"""T4 and RTX 20, A100, A10 and RTX 30, L4 and RTX 40, H100; PTX for later GPUs."""
 
 _TARGET_VERSION = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # torch 2.11
 _CXX_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-DNDEBUG", _TARGET_VERSION]
@@ -202,7 +203,7 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
     units = [(f"maps/{name}.cpp", []) for name in _MAPS_UNITS] if kind == "maps" else list(_UNITS[kind])
     if kind == "cpu" and platform.machine() in ("x86_64", "AMD64"):
         units += _X86_UNITS
-    include = [f"-isystem{torch_folder}/include", f"-isystem{torch_folder}/include/torch/csrc/api/include"]
+    include = ["-isystem", f"{torch_folder}/include", "-isystem", f"{torch_folder}/include/torch/csrc/api/include"]
     torch_libraries = [f"-L{torch_folder}/lib", "-ltorch_cpu", "-ltorch"]
     if kind == "maps":
         include, torch_libraries = [], []

@@ -41,7 +41,7 @@ class ClusterConfig:
     shm_gb: Gigabytes = 32
     """/dev/shm per node: Ray's object store and the loaders' batches."""
     small_cpus: Cores = 8
-    """Of the one node without GPUs on which a verb runs that trains nothing."""
+    """Of a node without GPUs, on which verbs run that neither train nor evaluate."""
     small_memory_gb: Gigabytes = 32
     head_cpus: Cores = 4
     """Of the head, which runs the driver and no work."""

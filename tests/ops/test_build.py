@@ -21,6 +21,18 @@ def test_the_compiled_cpu_kernel_serves():
     assert "\n" not in str(cpu) + str(cuda)
 
 
+def test_where_there_is_a_toolkit_the_cuda_kernel_was_compiled_and_loads():
+    """`auto` goes on without it where the compiler refuses: nothing else would tell."""
+    if os.environ.get("AUNET_OPS_BUILD") == "off":
+        pytest.skip("AUNET_OPS_BUILD=off")
+    try:
+        build.find_cuda_toolkit(torch.version.cuda)
+    except build.BuildError as reason:
+        pytest.skip(f"no CUDA toolkit: {reason}")
+    _, cuda = kernel_status()
+    assert cuda.compiled, str(cuda)
+
+
 def test_the_driver_imports_nothing_but_the_standard_library():
     script = "import runpy, sys; runpy.run_path(sys.argv[1]); print({'torch', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script, build.__file__], capture_output=True, text=True)

@@ -157,6 +157,8 @@ def test_kubeflow_is_sent_a_pipeline(memory: Memory) -> None:
     [
         ({"verb": "train", "target": "kuberay", "now": True}, "only retrain on kuberay"),
         ({"verb": "retrain", "target": "ray", "now": True}, "only retrain on kuberay"),
+        ({"verb": "retrain", "target": "kubeflow", "now": True}, "only retrain on kuberay"),
+        ({"verb": "tune", "target": "kubeflow", "run": "s3://b/runs/x"}, "--run s3://b/runs/x: .* leave --run out"),
         ({"verb": "retrain", "target": "kuberay", "wait": True}, "a schedule does not end"),
     ],
 )
