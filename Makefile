@@ -139,6 +139,7 @@ $(READY): pyproject.toml constraints.txt $(OPS_SOURCES) | $(UV) $(BIN)/aunet
 	$(INSTALL) --excludes <(echo aunet-ops) -r pyproject.toml --all-extras setuptools; \
 	echo "set-up: operator"; \
 	$(INSTALL) --no-build-isolation --no-deps -e ./ops; \
+	$(BIN)/python ops/aunet_ops/build.py; \
 	echo "set-up: done in $$SECONDS s"; } >&2
 	@touch $@
 
