@@ -23,6 +23,7 @@ from pipelines.settings.run_config import RunConfig, fingerprint, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import Outlook, PreparedData, Report, TrainedRun
 from pipelines.store.hashes import digest
+from pipelines.store.in_use import in_use
 from pipelines.store.layout import Store
 from pipelines.store.origin import Origin
 from pipelines.store.run_folder import RunFolder
@@ -79,7 +80,8 @@ def evaluate(
     if measure is None:
         parts = folder.parts(fingerprint(key, digest(run.model_uri), code_version()))
         theirs = champion.measured.outcomes if champion else None
-        measured = measure_split(config, run, prepared, parts=parts, champion=theirs)
+        with in_use(training.in_use_uri):  # `gc` leaves the parts of an earlier attempt alone
+            measured = measure_split(config, run, prepared, parts=parts, champion=theirs)
     else:
         measured = measure(config, run, prepared)
     metrics = measured.metrics

@@ -66,6 +66,8 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     store.check_claimed()
     oldest = time.time_ns() - older_than_hours * 3600e9
     pools, runs = store.without_links()
+    # Asked before the folders are listed: of whoever ends meanwhile, the manifest may come too late for the listing.
+    busy = {uri: writers(uri) for uri in (f.in_use_uri for f in (*pools, *runs))}
     orphans = {
         **{pool.in_use_uri: list(_prepared(pool)) for pool in pools},
         **{run.in_use_uri: [*_checkpoints(run), *_parts(run)] for run in runs},
@@ -73,8 +75,8 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     old = {marks: [orphan for orphan in some if _is_old(orphan, oldest)] for marks, some in orphans.items()}
     deleted: list[Orphan] = []
     for marks_uri, some in old.items():
-        if some and (busy := writers(marks_uri)):
-            print(f"{storage.parent(marks_uri)}: left alone, written by {busy[0]}", file=sys.stderr)
+        if some and (held := busy[marks_uri] or writers(marks_uri)):
+            print(f"{storage.parent(marks_uri)}: left alone, written by {held[0]}", file=sys.stderr)
             continue
         for uri, files in some:
             print(f"{'would delete' if dry_run else 'deleting'} {uri}", file=sys.stderr)
@@ -117,11 +119,19 @@ def _prepared(pool: PreparedPool) -> Iterator[Orphan]:
 def _checkpoints(run: RunFolder) -> Iterator[Orphan]:
     """Checkpoints that were never completed, or were found damaged."""
     for checkpoint in run.checkpoints.others():
-        yield checkpoint.uri, storage.list_files(checkpoint.uri, follow_links=False)
+        yield checkpoint.uri, _files(checkpoint.uri)
 
 
 def _parts(run: RunFolder) -> Iterator[Orphan]:
     """What evaluations have measured that never came to an end."""
     for report in run.reports():
         for parts in report.left_parts():
-            yield parts.uri, storage.list_files(parts.uri, follow_links=False)
+            yield parts.uri, _files(parts.uri)
+
+
+def _files(uri: str) -> list[storage.FileInfo]:
+    """What is in a folder; nothing where a training or an evaluation has deleted it meanwhile."""
+    try:
+        return storage.list_files(uri, follow_links=False)
+    except InputError:
+        return []

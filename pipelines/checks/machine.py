@@ -124,7 +124,10 @@ def _driver() -> str:
     if shutil.which("nvidia-smi") is None:
         return ""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return ", whose driver does not answer"
     versions = done.stdout.split() if done.returncode == 0 else []
     return f", driver {versions[0]}" if versions else ""
 

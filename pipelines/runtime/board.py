@@ -180,11 +180,11 @@ class BoardLink:
 
     def answer(self, step: int) -> bool:
         """Whether the run must end after the evaluation at that step; waits for the answer."""
-        while step not in self.orders.answers:
+        while (answer := self.orders.answers.get(step)) is None:  # the other thread may bring older orders back
             time.sleep(ANSWER_SECONDS)
             self.progress(step, "wait for an answer")
             self._call()
-        return self.orders.answers[step]
+        return answer
 
     def close(self) -> None:
         """End the signs of life."""

@@ -218,5 +218,12 @@ def _num_gpus() -> int:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
     if shutil.which("nvidia-smi") is None:
         return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False).stdout
+    command, seconds = ["nvidia-smi", "-L"], 20
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False).stdout
+    except subprocess.TimeoutExpired:
+        raise Unavailable(
+            f"`nvidia-smi -L` has not answered for {seconds} s: a GPU or its driver hangs; restart the machine, or set "
+            "CUDA_VISIBLE_DEVICES to the GPUs that work ('' for none)"
+        ) from None
     return listed.count("GPU ")

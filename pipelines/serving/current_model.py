@@ -72,10 +72,12 @@ class CurrentModel:
                 self.problem = ""
                 return False
             self.loaded = self._open()
-        except (InputError, Unavailable, OSError) as error:
-            if str(error) != self.problem:
-                print(f"serve · {self.model} · the old version stays: {error}", file=sys.stderr, flush=True)
-            self.problem = str(error)
+        except Exception as error:  # noqa: BLE001 - the thread looks again, also after a GPU that was too full for two
+            known = isinstance(error, (InputError, Unavailable, OSError))
+            problem = str(error) if known else f"{type(error).__name__}: {error}"
+            if problem != self.problem:
+                print(f"serve · {self.model} · the old version stays: {problem}", file=sys.stderr, flush=True)
+            self.problem = problem
             return False
         self.problem = ""
         print(f"serve · {self.model} · version {self.loaded.facts['version']} is served", file=sys.stderr, flush=True)

@@ -43,8 +43,12 @@ class History(Folder):
         Raises:
             InputError: a file is damaged.
         """
+        try:
+            written = list(self._read())
+        except InputError:  # a file that was listed is in the joined one by now, or damaged, which comes again
+            written = list(self._read())
         latest: dict[Any, _Event] = {}
-        for event in self._read():
+        for event in written:
             key = (event["kind"], event["step"]) if event["kind"] in FIGURES else json.dumps(event, sort_keys=True)
             latest.pop(key, None)
             latest[key] = event

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from aunet.errors import InputError, Refused
+from aunet.errors import InputError, Refused, Unavailable
 from pipelines.store import storage
 from pipelines.store.holding import CURE, Clock, Holding, Lost, iso, renewed
 
@@ -96,18 +96,19 @@ class Lease:
             Lost: it expired, or somebody else has taken it.
         """
         self.check()
-        self.record = replace(self.record, expires=self._now() + self.seconds)
-        self._write()
+        self._write(self._now() + self.seconds)
 
     def release(self) -> None:
-        """Release it, if it is still ours."""
-        with contextlib.suppress(Lost):
+        """Release it, if it is still ours; where the store does not answer, it expires by itself."""
+        with contextlib.suppress(Lost, OSError, Unavailable):
             self.check()
-            self.record = replace(self.record, expires=0.0)
-            self._write()
+            self._write(0.0)
 
-    def _write(self) -> None:
-        storage.write_bytes(_numbered(self.uri, self.number), self.record.to_bytes())
+    def _write(self, expires: float) -> None:
+        """Another expiry, which counts once it is in the store."""
+        record = replace(self.record, expires=expires)
+        storage.write_bytes(_numbered(self.uri, self.number), record.to_bytes())
+        self.record = record
 
 
 @contextlib.contextmanager

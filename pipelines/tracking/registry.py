@@ -14,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
@@ -253,9 +255,21 @@ def _local_copy(version: ModelVersion) -> str | None:
     with contextlib.suppress(InputError):
         if digest(version.model_uri) == sha256:
             return None
+    copy = Path(_copies(), _artifact_path(sha256))
+    if copy.is_dir():
+        with contextlib.suppress(InputError):
+            if digest(str(copy)) == sha256:
+                return str(copy)
+        shutil.rmtree(copy)
+    return client().download_artifacts(version.run_id, copy.name, str(copy.parent))
+
+
+@cache
+def _copies() -> str:
+    """Folder of this process, with one copy of every model that it has fetched."""
     folder = tempfile.mkdtemp(prefix="aunet-model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return client().download_artifacts(version.run_id, _artifact_path(sha256), folder)
+    return folder
 
 
 def _check_source(uri: str, version: ModelVersion, source: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pipelines.data.manifest import Manifest
@@ -31,14 +31,20 @@ def released(config: RunConfig, checkpoints: Sequence[Checkpoint], quality: Mapp
     return checkpoints[-1]
 
 
-def publish(config: RunConfig, prepared_uri: str, checkpoint: Checkpoint, model_uri: str) -> None:
+def publish(
+    config: RunConfig, prepared_uri: str, checkpoint: Checkpoint, model_uri: str, check: Callable[[], object]
+) -> None:
     """Write the model folder of a checkpoint; what a killed publication has left there is replaced.
+
+    Args:
+        check: raises where somebody else has taken the run over, whose model that may be.
 
     Raises:
         InputError: the checkpoint is damaged.
     """
     with tempfile.TemporaryDirectory() as folder:
         write_model(config, prepared_uri, checkpoint, Path(folder))
+        check()
         storage.delete(model_uri)
         upload_hashed(Path(folder), model_uri)
 

@@ -40,5 +40,8 @@ class SystemFigures:
             figures["gpu_0_memory_usage_megabytes"] = (total - free) / MEGABYTE
             figures["gpu_0_memory_usage_percentage"] = 100 * (total - free) / total
             if self.has_nvml:
-                figures["gpu_0_utilization_percentage"] = torch.cuda.utilization(self.gpu)
+                try:
+                    figures["gpu_0_utilization_percentage"] = torch.cuda.utilization(self.gpu)
+                except Exception:  # noqa: BLE001 - NVML's own errors, as of a MIG slice: no figure is worth the run
+                    self.has_nvml = False
         return {f"system/{name}": float(value) for name, value in figures.items()}

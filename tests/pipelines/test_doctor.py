@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import ray
@@ -141,6 +142,10 @@ def test_a_map_reader_that_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None
     assert finding.cure == "python -m aunet_ops.build"
 
 
+def hanging(command: list[str], **options: float) -> NoReturn:
+    raise subprocess.TimeoutExpired(command, options["timeout"])
+
+
 def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -151,6 +156,8 @@ def test_a_gpu_that_torch_cannot_use(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     program.chmod(0o755)
     finding = look("GPU")
     assert not finding.ok and "driver 450.12" in finding.detail and "update the driver" in finding.cure
+    monkeypatch.setattr("subprocess.run", hanging)
+    assert "whose driver does not answer" in look("GPU").detail
 
 
 def test_a_store_below_a_file_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -15,11 +16,12 @@ import pytest
 from aunet.errors import InputError
 from pipelines.data.preparation import Tasks
 from pipelines.data.shard_writer import ShardTask, write_shard
-from pipelines.gc import gc
+from pipelines.gc import Orphan, _prepared, gc
 from pipelines.preprocess import preprocess
 from pipelines.store import storage
+from pipelines.store.checkpoints import Checkpoint, Checkpoints
 from pipelines.store.in_use import in_use
-from pipelines.store.layout import Store
+from pipelines.store.layout import PreparedPool, Store
 from pipelines.store.run_folder import RunFolder
 from pipelines.verify import verify
 from tests.preparing import config_of, contents, preprocess_here
@@ -219,6 +221,36 @@ def test_what_somebody_writes_is_left_alone_whatever_its_age(
     assert "runs/one: left alone, written by " in errors
     assert contents(store) == before
     assert len(gc().deleted) == 3
+
+
+def test_who_ends_while_the_folders_are_listed_keeps_what_it_wrote(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(pool: PreparedPool) -> list[Orphan]:
+        found = list(_prepared(pool))
+        writing.close()
+        return found
+
+    age(store)
+    with contextlib.ExitStack() as writing:
+        writing.enter_context(in_use(Store.here().pool.in_use_uri))
+        monkeypatch.setattr("pipelines.gc._prepared", listed)
+        assert gc().deleted == () and not list(Path(Store.here().pool.in_use_uri).iterdir())
+
+
+def test_a_checkpoint_that_goes_while_the_folders_are_listed_is_no_mistake(
+    store: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(store)
+    others = Checkpoints.others
+
+    def pruned(self: Checkpoints) -> list[Checkpoint]:
+        found = list(others(self))
+        shutil.rmtree(found[0].uri)
+        return found
+
+    monkeypatch.setattr(Checkpoints, "others", pruned)
+    assert len(gc().deleted) == 2
 
 
 def test_preprocessing_marks_what_it_writes(raw: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+from typing import NoReturn
 
 import pytest
 
@@ -21,6 +23,19 @@ from pipelines.settings.run_config import FeedConfig, TrainConfig
 from tests.canaries import URIS, leaks
 
 TORCH, RAY = FeedConfig(workers=4), FeedConfig(kind="ray", workers=2)
+
+
+def hanging(command: list[str], **options: float) -> NoReturn:
+    raise subprocess.TimeoutExpired(command, options["timeout"])
+
+
+def test_a_driver_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CUDA_VISIBLE_DEVICES", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr("subprocess.run", hanging)
+    with pytest.raises(Unavailable, match=r"`nvidia-smi -L` has not answered for 20 s.*CUDA_VISIBLE_DEVICES"):
+        resources()
 
 
 def never(**options: object) -> None:

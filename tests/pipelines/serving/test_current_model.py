@@ -27,6 +27,7 @@ class Registry:
     def __init__(self) -> None:
         self.version: int | None = 1
         self.damaged: set[int] = set()
+        self.too_large: set[int] = set()
         self.is_down = False
         self.loaded: list[str] = []
 
@@ -42,6 +43,8 @@ class Registry:
 
     def load(self, folder: str, trust_exported: bool = False) -> Any:
         self.loaded.append(folder)
+        if self.version in self.too_large:
+            raise RuntimeError("CUDA out of memory")
         return SimpleNamespace(categories=CATEGORIES)
 
     def current(self) -> CurrentModel:
@@ -73,6 +76,16 @@ def test_a_damaged_version_is_not_served() -> None:
     assert not current.refresh() and current.loaded.facts["version"] == 1
     assert current.describe()["problem"] == "version 2: not what was registered"
     registry.damaged.clear()
+    assert current.refresh() and current.describe()["problem"] is None
+
+
+def test_whatever_stops_the_loading_the_next_version_is_served() -> None:
+    registry = Registry()
+    current = registry.current()
+    registry.version, registry.too_large = 2, {2}
+    assert not current.refresh() and current.loaded.facts["version"] == 1
+    assert current.describe()["problem"] == "RuntimeError: CUDA out of memory"
+    registry.version = 3
     assert current.refresh() and current.describe()["problem"] is None
 
 

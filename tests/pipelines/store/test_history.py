@@ -85,3 +85,19 @@ def test_other_files_are_left_alone(history: History) -> None:
     history.append([step(1)])
     storage.write_bytes(storage.join(history.segments_uri, "notes.txt"), b"no event")
     assert history.events() == [step(1)]
+
+
+def test_who_reads_while_the_events_are_joined_sees_them_all(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    segments, joined = History._segments, [False]
+
+    def listed(self: History) -> list[str]:
+        names = segments(self)
+        if not joined[0]:
+            joined[0] = True
+            History(history.uri).join()
+        return names
+
+    history.append([step(1)])
+    history.append([step(2)])
+    monkeypatch.setattr(History, "_segments", listed)
+    assert history.events() == [step(1), step(2)]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from aunet.errors import Unavailable
 from pipelines.store import storage
 from pipelines.store.lease import SETTLE_SECONDS, Held, Lease, Lost, acquire, hold
 from tests.commands import ROOT
@@ -172,6 +173,30 @@ def test_renewed_in_time_it_is_held_on(uri: str, clock: Clock) -> None:
         lease.renew()
     clock.time += 100
     assert attempt(uri, clock)
+
+
+def no_answer(*arguments: object) -> None:
+    raise Unavailable("the store does not answer")
+
+
+def test_an_expiry_that_is_not_in_the_store_does_not_count(
+    uri: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = acquire(uri, 100, now=clock, sleep=lambda _: None)
+    clock.time += 60
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_bytes", no_answer)
+        with pytest.raises(Unavailable):
+            lease.renew()
+    clock.time += 60
+    with pytest.raises(Lost, match="expired"):
+        lease.check()
+
+
+def test_a_store_that_does_not_answer_at_the_end_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "write_bytes", no_answer)
+    with pytest.raises(KeyError, match="the outcome"), hold(str(tmp_path / "lease"), 100):
+        raise KeyError("the outcome")
 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["expired", "taken"])

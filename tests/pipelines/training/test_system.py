@@ -22,6 +22,20 @@ def test_figures_of_a_machine() -> None:
     assert all(value <= 100 for name, value in figures.items() if name.endswith("percentage"))
 
 
+def test_a_gpu_without_a_figure_for_its_use_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+
+    def unsupported(gpu: torch.device) -> int:
+        asked.append(gpu)
+        raise RuntimeError("Not Supported")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda gpu: (1 << 30, 4 << 30))
+    monkeypatch.setattr(torch.cuda, "utilization", unsupported)
+    figures = SystemFigures(torch.device("cpu"))
+    figures.gpu, figures.has_nvml = torch.device("cuda", 0), True
+    assert "system/gpu_0_utilization_percentage" not in figures() | figures() and asked == [figures.gpu]
+
+
 @pytest.mark.gpu
 def test_figures_of_a_gpu() -> None:
     held = torch.zeros(64 * 2**20, dtype=torch.uint8, device="cuda")
