@@ -6,30 +6,25 @@ to it, as artifacts of its run.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import itertools
-import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 
 from aunet.errors import InputError
-from aunet.model_files import HASHES
 from aunet.names import NAME
 from pipelines.store import storage
 from pipelines.store.addresses import masked, shown
-from pipelines.store.hashes import check_listing, digest
+from pipelines.store.hashes import digest
 from pipelines.store.layout import Store
 from pipelines.store.ledger import Ledger
 from pipelines.tracking.address import REGISTERED, is_server, shown_uri
 from pipelines.tracking.database import answering, client, insisting, pages, unless_exists
+from pipelines.tracking.model_copies import fetched, upload
 
 MODEL_SHA256 = "model_sha256"
 """Tag of a version: the hash of its model folder, as `hashes.digest` computes it."""
@@ -146,7 +141,7 @@ def create_version(model_uri: str, name: str, run_id: str, tags: Mapping[str, st
         return version
     source, tags = model_uri, dict(tags)
     if is_server() and not storage.is_remote(model_uri):
-        source, tags[MODEL_FOLDER] = _upload(model_uri, run_id, tags[MODEL_SHA256]), model_uri
+        source, tags[MODEL_FOLDER] = upload(model_uri, run_id, tags[MODEL_SHA256]), model_uri
     return _version(client().create_model_version(name, source, run_id, tags=tags))
 
 
@@ -232,44 +227,15 @@ def _parsed(uri: str) -> tuple[str, str, bool]:
     return name, which, is_alias
 
 
-def _artifact_path(sha256: str) -> str:
-    """Where an uploaded model is among the artifacts of its run, which may have had another model before."""
-    return f"model-{sha256[:16]}"
-
-
-def _upload(model_uri: str, run_id: str, sha256: str) -> str:
-    """Copy a model folder to the server, the list of hashes last; returns where it is there."""
-    mlflow, path = client(), _artifact_path(sha256)
-    artifacts_uri = mlflow.get_run(run_id).info.artifact_uri
-    if not any(file.path.endswith(f"/{HASHES}") for file in mlflow.list_artifacts(run_id, path)):
-        for name in (*check_listing(model_uri), HASHES):
-            mlflow.log_artifact(run_id, storage.join(model_uri, name), path)
-    return f"{artifacts_uri}/{path}"
-
-
 def _local_copy(version: ModelVersion) -> str | None:
-    """A copy of an uploaded model, checked against its list; None: it was not uploaded, or its folder is here."""
+    """A copy of an uploaded model; None: it was not uploaded, or its folder is here."""
     sha256 = version.tags.get(MODEL_SHA256)
     if sha256 is None or MODEL_FOLDER not in version.tags:
         return None
     with contextlib.suppress(InputError):
         if digest(version.model_uri) == sha256:
             return None
-    copy = Path(_copies(), _artifact_path(sha256))
-    if copy.is_dir():
-        with contextlib.suppress(InputError):
-            if digest(str(copy)) == sha256:
-                return str(copy)
-        shutil.rmtree(copy)
-    return client().download_artifacts(version.run_id, copy.name, str(copy.parent))
-
-
-@cache
-def _copies() -> str:
-    """Folder of this process, with one copy of every model that it has fetched."""
-    folder = tempfile.mkdtemp(prefix="aunet-model-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return fetched(version.run_id, sha256)
 
 
 def _check_source(uri: str, version: ModelVersion, source: str) -> None:

@@ -1,23 +1,14 @@
 """Names of registered models; what the registry holds is tested with `register` and `retrain`."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from aunet.errors import InputError
-from pipelines.tracking import registry, runs as tracking
+from pipelines.tracking import runs as tracking
 from pipelines.tracking.address import is_registered
 from pipelines.tracking.database import PAGE, client
-from pipelines.tracking.registry import (
-    MODEL_FOLDER,
-    MODEL_SHA256,
-    ModelVersion,
-    alias_holder,
-    resolve_model,
-    version_of,
-    versions_of,
-)
+from pipelines.tracking.registry import alias_holder, resolve_model, version_of, versions_of
 from tests.canaries import URIS, leaks
 
 
@@ -89,27 +80,3 @@ def test_all_models_and_versions_are_seen(mlflow_store: Path) -> None:
         resolve_model("models:/z@champion")
     with pytest.raises(InputError, match=r"no registered model 'no' at .*; there are a0000, .*a0019, …$"):
         resolve_model("models:/no@champion")
-
-
-def test_a_process_has_one_copy_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    fetched: list[Path] = []
-    hashes = ["aa" * 32]
-
-    def download(run_id: str, path: str, folder: str) -> str:
-        fetched.append(Path(folder, path))
-        fetched[-1].mkdir()  # fails where an earlier copy is left
-        return str(fetched[-1])
-
-    def digest(uri: str) -> str:
-        if uri == "s3://gone/model":
-            raise InputError("no such folder")
-        return hashes[-1]
-
-    monkeypatch.setattr(registry, "client", lambda: SimpleNamespace(download_artifacts=download))
-    monkeypatch.setattr(registry, "digest", digest)
-    tags = {MODEL_SHA256: hashes[0], MODEL_FOLDER: "s3://gone/model"}
-    version = ModelVersion(name="m", number=1, model_uri="s3://gone/model", run_id="r", tags=tags)
-    copies = [registry._local_copy(version) for _ in range(3)]
-    assert copies == [str(fetched[0])] * 3 and len(fetched) == 1
-    hashes.append("bb" * 32)  # damaged meanwhile
-    assert registry._local_copy(version) == copies[0] and fetched == [Path(str(copies[0]))] * 2
