@@ -67,7 +67,7 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     oldest = time.time_ns() - older_than_hours * 3600e9
     pools, runs = store.without_links()
     # Asked before the folders are listed: of whoever ends meanwhile, the manifest may come too late for the listing.
-    busy = {uri: writers(uri) for uri in (f.in_use_uri for f in (*pools, *runs))}
+    busy = {folder.in_use_uri: writers(folder.in_use_uri) for folder in (*pools, *runs)}
     orphans = {
         **{pool.in_use_uri: list(_prepared(pool)) for pool in pools},
         **{run.in_use_uri: [*_checkpoints(run), *_parts(run)] for run in runs},
@@ -134,4 +134,6 @@ def _files(uri: str) -> list[storage.FileInfo]:
     try:
         return storage.list_files(uri, follow_links=False)
     except InputError:
+        if storage.exists(uri):
+            raise
         return []

@@ -6,7 +6,6 @@ import importlib.metadata
 import platform
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +14,9 @@ from typing import Any, NamedTuple
 
 from packaging.requirements import Requirement
 
+from aunet.errors import Unavailable
 from aunet_ops.segment_maps import reader_status
+from pipelines.runtime.nvidia_smi import nvidia_smi
 from pipelines.store import storage
 
 CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
@@ -113,7 +114,7 @@ def gpu() -> Finding:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
         return Finding(True, ", ".join(names) + _driver())
-    if shutil.which("nvidia-smi") and (driver := _driver()):
+    if driver := _driver():
         cure = "update the driver to one for that CUDA, or install a torch of the driver's CUDA"
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "a CPU build"
         return Finding(False, f"there is a GPU{driver}, but torch ({build}) cannot use it", cure)
@@ -121,14 +122,11 @@ def gpu() -> Finding:
 
 
 def _driver() -> str:
-    if shutil.which("nvidia-smi") is None:
-        return ""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    except subprocess.TimeoutExpired:
+        asked = nvidia_smi("--query-gpu=driver_version", "--format=csv,noheader")
+    except Unavailable:
         return ", whose driver does not answer"
-    versions = done.stdout.split() if done.returncode == 0 else []
+    versions = asked.stdout.split() if asked and asked.returncode == 0 else []
     return f", driver {versions[0]}" if versions else ""
 
 

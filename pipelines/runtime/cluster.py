@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from aunet.errors import InputError, Unavailable
+from pipelines.runtime.nvidia_smi import nvidia_smi
 from pipelines.runtime.starting import START_SECONDS, check_temporary_folder, is_slow, start_patiently
 from pipelines.settings.run_config import FeedConfig, TrainConfig
 
@@ -216,14 +215,5 @@ def _num_gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    command, seconds = ["nvidia-smi", "-L"], 20
-    try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False).stdout
-    except subprocess.TimeoutExpired:
-        raise Unavailable(
-            f"`nvidia-smi -L` has not answered for {seconds} s: a GPU or its driver hangs; restart the machine, or set "
-            "CUDA_VISIBLE_DEVICES to the GPUs that work ('' for none)"
-        ) from None
-    return listed.count("GPU ")
+    listed = nvidia_smi("-L")
+    return listed.stdout.count("GPU ") if listed else 0

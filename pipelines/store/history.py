@@ -43,10 +43,13 @@ class History(Folder):
         Raises:
             InputError: a file is damaged.
         """
+        names = self._segments()
         try:
-            written = list(self._read())
-        except InputError:  # a file that was listed is in the joined one by now, or damaged, which comes again
-            written = list(self._read())
+            written = list(self._read(names))
+        except InputError:
+            if self._segments()[: len(names)] == names:
+                raise
+            written = list(self._read([]))  # joined meanwhile: all are in one file, before the first is deleted
         latest: dict[Any, _Event] = {}
         for event in written:
             key = (event["kind"], event["step"]) if event["kind"] in FIGURES else json.dumps(event, sort_keys=True)
@@ -73,12 +76,20 @@ class History(Folder):
             storage.delete(self.segments_uri)
 
     def _segments(self) -> list[str]:
-        files = storage.list_files(self.segments_uri) if storage.exists(self.segments_uri) else []
+        if not storage.exists(self.segments_uri):
+            return []
+        try:
+            files = storage.list_files(self.segments_uri)
+        except InputError:
+            if storage.exists(self.segments_uri):
+                raise
+            return []  # joined meanwhile
         return sorted((f.path for f in files if SEGMENT.fullmatch(f.path)), key=lambda name: (len(name), name))
 
-    def _read(self) -> Iterator[_Event]:
-        names = [storage.join(self.segments_uri, name) for name in self._segments()]
-        for uri in [self.joined_uri] * storage.exists(self.joined_uri) + names:
+    def _read(self, names: Sequence[str]) -> Iterator[_Event]:
+        """The events of the joined file, if there is one, and of the segments `names`."""
+        uris = [storage.join(self.segments_uri, name) for name in names]
+        for uri in [self.joined_uri] * storage.exists(self.joined_uri) + uris:
             for number, line in enumerate(storage.read_bytes(uri).splitlines(), 1):
                 yield _event(line, f"{uri}, line {number}")
 

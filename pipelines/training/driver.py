@@ -256,6 +256,7 @@ class Driver:
                 self.signals.check(f"{self.folder.uri}: trained, and not all checkpoints are measured")
             checkpoint = released(self.config, checkpoints, record.quality)
             try:
+                self.lease.check()
                 publish(self.config, self.prepared.uri, checkpoint, self.folder.model_uri, self.lease.check)
                 return checkpoint
             except DamagedCheckpoint as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,25 @@ def test_who_reads_while_the_events_are_joined_sees_them_all(history: History, m
     history.append([step(2)])
     monkeypatch.setattr(History, "_segments", listed)
     assert history.events() == [step(1), step(2)]
+
+
+def test_who_reads_while_the_segments_are_deleted_sees_them_all(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other they go, each time that somebody looks."""
+    segments, looks = History._segments, iter(range(100))
+
+    def listed(self: History) -> list[str]:
+        names = segments(self)
+        if next(looks) and names:
+            storage.delete(storage.join(history.segments_uri, names[0]))
+        return names
+
+    history.append([step(1)])
+    history.append([step(2)])
+    history.append([step(3)])
+    joined = "".join(json.dumps(step(number)) + "\n" for number in (1, 2, 3))
+    storage.write_bytes(history.joined_uri, joined.encode())
+    next(looks)
+    monkeypatch.setattr(History, "_segments", listed)
+    assert history.events() == [step(1), step(2), step(3)]
