@@ -43,7 +43,7 @@ def document(out: Path) -> dict[str, Any]:
 
 
 def killed(folder: Path, out: Path, store: Path) -> None:
-    """Run the job, kill one of its workers after the first task, and its driver after the second."""
+    """Run the job, kill one of its workers after the first task, and its driver after the second; wait for the rest."""
     process = subprocess.Popen(
         [*command(*words(folder, out)), "--workers", "2"],
         cwd=ROOT,
@@ -58,12 +58,13 @@ def killed(folder: Path, out: Path, store: Path) -> None:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    _until(lambda: not _workers(store))  # Ray's processes outlive their driver, and may end their tasks
 
 
-def _until(condition: Any, process: subprocess.Popen[bytes]) -> None:
+def _until(condition: Any, process: subprocess.Popen[bytes] | None = None) -> None:
     deadline = time.monotonic() + 300
     while not condition():
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()[-3000:]
+        assert process is None or process.poll() is None, process.stderr and process.stderr.read().decode()[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

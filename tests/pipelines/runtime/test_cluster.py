@@ -32,6 +32,7 @@ def hanging(command: list[str], **options: float) -> NoReturn:
 def test_a_driver_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CUDA_VISIBLE_DEVICES", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # another test may have connected this process
     monkeypatch.setattr("shutil.which", lambda name: name)
     monkeypatch.setattr("subprocess.run", hanging)
     with pytest.raises(Unavailable, match=r"`nvidia-smi -L` has not answered for 20 s.*CUDA_VISIBLE_DEVICES"):
