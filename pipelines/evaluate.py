@@ -31,8 +31,8 @@ from pipelines.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from pipelines.measuring.evaluation import Evaluation
 
-REPORT_VERSION = 2
-"""Raised when reports of earlier versions lack something: they are made anew."""
+REPORT_VERSION = 3
+"""Raised when reports of earlier versions lack something, or measured it otherwise: they are made anew."""
 Measure = Callable[[RunConfig, TrainedRun, PreparedData], "Evaluation"]
 """Measures a run's model on the validation split."""
 

@@ -166,7 +166,7 @@ def _propose(
     """The RPN's loss, and its features."""
     rpn = model.rpn
     hidden, objectness, deltas = rpn.head(list(features.values()))
-    anchors = rpn.anchor_generator(images, list(features.values()))
+    anchors = rpn.anchor_generator(images, objectness)
     scores, regression = concat_box_prediction_layers(objectness, deltas)
     decoded = rpn.box_coder.decode(regression.detach(), anchors)
     matched = [box_iou(target["boxes"], own).max(0) for target, own in zip(targets, anchors, strict=True)]

@@ -12,10 +12,16 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The number format of autocast, or None for float32. `auto`: bf16 where the hardware computes in it."""
+    """The number format of autocast, or None for float32. `auto`: bf16 where the hardware computes in it.
+
+    A GPU before Ampere, such as T4, only emulates it, without its tensor cores.
+    """
     if precision == "fp32":
         return None
     if precision != "auto":
         return {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return torch.bfloat16 if native else None
+    if device.type == "cuda":
+        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        is_native = torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if is_native else None

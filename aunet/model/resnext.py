@@ -5,6 +5,7 @@ Its state dict has the names of a plain ResNeXt-152, whose weights it can load; 
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -38,7 +39,9 @@ class DeformableConv(DeformConv2d):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """In float32 at least, also under autocast: 16 bits are too coarse for offsets, and CPU kernels lack them."""
-        return super().forward(at_least_float32(x), at_least_float32(self.offset(x))).to(x.dtype)
+        exact = at_least_float32(x)
+        with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):
+            return super().forward(exact, self.offset(exact)).to(x.dtype)
 
 
 class NonLocal(nn.Module):

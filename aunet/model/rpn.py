@@ -53,7 +53,8 @@ class ProposalNetwork(RegionProposalNetwork):
         self, images: ImageList, features: dict[str, Tensor], targets: list[Target] | None = None
     ) -> Proposals:
         hidden, objectness, deltas = self.head(list(features.values()))
-        anchors = self.anchor_generator(images, list(features.values()))
+        # In the format of its maps, as torchvision makes them, anchors of bf16 would be off by up to 7 pixels.
+        anchors = self.anchor_generator(images, objectness)
         anchors_per_level = [o[0].numel() for o in objectness]
         scores, regression = concat_box_prediction_layers(objectness, deltas)
         decoded = self.box_coder.decode(regression.detach(), anchors).view(len(anchors), -1, 4)

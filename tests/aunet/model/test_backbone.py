@@ -144,6 +144,18 @@ def test_offsets_move_what_is_read() -> None:
     torch.testing.assert_close(layer(x)[..., 1:-1, 1:-2], plain(x)[..., 1:-1, 2:-1])
 
 
+def test_offsets_are_not_rounded_under_autocast() -> None:
+    """A step of 1/8 pixel, which is all that bf16 has from 16 pixels on, would show in a ramp."""
+    layer = DeformableConv(nn.Conv2d(1, 1, 1, bias=False))
+    assert layer.offset.bias is not None
+    nn.init.ones_(layer.weight)
+    nn.init.constant_(layer.offset.bias, 17.05)
+    ramp = torch.arange(40.0).expand(1, 1, 40, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        read = layer(ramp)
+    torch.testing.assert_close(read[0, 0, 0, :20], torch.arange(20.0) + 17.05, rtol=0, atol=1e-4)
+
+
 def test_both_learn_under_autocast() -> None:
     layers = nn.Sequential(DeformableConv(nn.Conv2d(8, 8, 3, padding=1, groups=2, bias=False)), NonLocal(8))
     x = torch.randn(2, 8, 6, 5)
