@@ -15,6 +15,7 @@ from aunet.config_json import from_json
 from aunet.documents import read_object
 from aunet.errors import InputError
 from aunet.model import AUNet, build_model
+from aunet.model.initialization import described
 from aunet.model_files import CONFIG, WEIGHTS
 
 MAX_CONFIG = 2**20
@@ -93,7 +94,7 @@ def _layers(config: AUNetConfig) -> int:
 
 def _weights_of(config: AUNetConfig, categories: Categories) -> _Weights:
     """Those of a network that is described and not built."""
-    with torch.device("meta"):
+    with described():
         network = build_model(config, categories, load_weights=False)
     return {name: (list(weight.shape), _DTYPES[weight.dtype]) for name, weight in network.state_dict().items()}
 

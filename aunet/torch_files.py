@@ -12,15 +12,16 @@ import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.export import ExportedProgram
-from torch.export.pt2_archive._package import load_pt2
 
 from aunet.documents import read_json, read_object
 from aunet.errors import InputError
 from aunet.names import printable
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 _ZIP = b"PK\x03\x04"
 _RECORDS = re.compile(
@@ -68,6 +69,8 @@ def read_program(path: Path) -> ExportedProgram:
     Raises:
         ValueError: it is damaged, or holds what `aunet.export` never writes; one line, without a cure.
     """
+    from torch.export.pt2_archive._package import load_pt2  # loads torch's compiler, which takes 4 s
+
     try:
         for complaint in _complaints(_open_archive(path)):
             raise ValueError(complaint)

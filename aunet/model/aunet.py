@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,9 +60,9 @@ class AUNet(nn.Module):
         self.background_backbone = background_backbone
         self.backbone, self.rpn, self.foreground, self.background = backbone, rpn, foreground, background
         self.mask_size, self.hard_pixels = mask_size, hard_pixels
-        mean, std = normalization
-        self.register_buffer("pixel_mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", 255 * torch.tensor(std).view(3, 1, 1), persistent=False)
+        for name, shares in zip(("pixel_mean", "pixel_std"), normalization, strict=True):
+            pixels = np.float32(255) * np.array(shares, np.float32)
+            self.register_buffer(name, torch.tensor(pixels).view(3, 1, 1), persistent=False)
 
     def forward(self, batch: Batch, *, guided: bool = True) -> Losses | Output:
         """In training mode the four losses of Eq. 7, else the predictions.

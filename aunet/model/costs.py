@@ -15,6 +15,7 @@ from aunet.config import AUNetConfig
 from aunet.model.aunet import AUNet
 from aunet.model.build import build_model
 from aunet.model.foreground import ForegroundBranch
+from aunet.model.initialization import described
 from aunet.model.levels import LEVELS
 
 NUM_PROPOSALS, NUM_DETECTIONS = 1000, 100
@@ -36,7 +37,7 @@ class Costs:
 
 def costs(config: AUNetConfig, categories: Categories, size: tuple[int, int]) -> Costs:
     """Count for one image of `size` (height, width), a multiple of 32, with 1000 proposals and 100 detections."""
-    with torch.device("meta"):
+    with described():
         model = build_model(config, categories, load_weights=False).eval()
         parameters = {name: sum(p.numel() for p in child.parameters()) for name, child in model.named_children()}
         trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -45,7 +46,7 @@ def costs(config: AUNetConfig, categories: Categories, size: tuple[int, int]) ->
 
 @torch.no_grad()
 def _flops(model: AUNet, size: tuple[int, int]) -> dict[str, int]:
-    """Call each child on inputs of the shapes it has in the network; run inside `torch.device("meta")`."""
+    """Call each child on inputs of the shapes it has in the network; run inside `described`."""
     counted: dict[str, int] = {}
 
     def count(name: str, module: Callable[..., Any], *inputs: Any) -> Any:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from aunet.config import TIMM, BackboneConfig
 from aunet.errors import InputError
+from aunet.model.initialization import described
 from aunet.model.levels import LEVELS
 from aunet.model.pretrained import FIELD, NAME, PACKAGE, import_timm, read_weights
 from aunet.model.timm_layers import replace_layers
@@ -87,7 +88,7 @@ def _settings(timm: Any, name: str) -> dict[str, Any]:
     """
     model_name = name.removeprefix(TIMM)
     settings: dict[str, Any] = {"features_only": True}
-    with torch.device("meta"):
+    with described():
         try:
             network = timm.create_model(model_name, **settings, strict_img_size=False)
             settings["strict_img_size"] = False
@@ -118,7 +119,7 @@ def _fitted(timm: Any, config: BackboneConfig, state: dict[str, Tensor]) -> dict
         InputError: it belongs to another network.
     """
     name = config.name.removeprefix(TIMM)
-    with torch.device("meta"):
+    with described():
         wanted = {n: w.shape for n, w in timm.create_model(name).state_dict().items()}
     is_packaged = (config.weights or "").startswith(PACKAGE)
     if is_packaged and [w.shape for w in state.values()] == list(wanted.values()):
