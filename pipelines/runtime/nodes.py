@@ -15,10 +15,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 def healthy_resources() -> dict[str, float]:
-    """CPUs and GPUs of the nodes that are alive and are not about to be taken away."""
+    """CPUs and GPUs of the nodes that are alive and are not about to be taken away, whoever holds them."""
+    return _sum({node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]})
+
+
+def free_resources() -> dict[str, float]:
+    """Those that nobody held a moment ago."""
+    return _sum(state.available_resources_per_node())
+
+
+def _sum(by_node: dict[str, dict[str, float]]) -> dict[str, float]:
     leaving = draining_nodes()
-    staying = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
-    return {kind: sum(node.get(kind, 0) for node in staying) for kind in ("CPU", "GPU")}
+    staying = [resources for node, resources in by_node.items() if node not in leaving]
+    return {kind: sum(resources.get(kind, 0) for resources in staying) for kind in ("CPU", "GPU")}
 
 
 def draining_nodes() -> set[str]:

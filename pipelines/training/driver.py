@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from pipelines.runtime.code_version import code_version
 from pipelines.runtime.events import Event
 from pipelines.runtime.growth import demand, halved, make_room, training_bundles
 from pipelines.runtime.interruption import Preempted, Signals, Stopped, caught_signals
-from pipelines.runtime.nodes import healthy_resources
+from pipelines.runtime.nodes import free_resources, healthy_resources
 from pipelines.runtime.progress import Console
 from pipelines.runtime.run_metrics import RunMetrics
 from pipelines.settings.overrides import flatten
@@ -41,6 +42,9 @@ from pipelines.training.record import RunRecord
 from pipelines.training.release import publish, released
 from pipelines.training.supervision import AttemptOutcome, Supervisor
 from pipelines.training.validation import Validations
+
+RELEASE_SECONDS = 15.0
+"""Until the cluster knows that an attempt that has ended holds nothing any more."""
 
 
 def train_run(
@@ -212,12 +216,20 @@ class Driver:
         return supervisor.watch(Attempt(assignment, board, workers))
 
     def _workers(self, supervisor: Supervisor) -> int:
-        """How many there is room for; where there is too little, an autoscaler is asked for more until there is."""
+        """How many there is room for beside what others hold, or the fewest, which wait for that.
+
+        Where the cluster has too little, an autoscaler is asked for more until it has.
+        """
         train, feed = self.config.train, self.config.feed
         if not (workers := possible_workers(train, feed, healthy_resources())):
             with demand(training_bundles(train, feed, train.min_workers)):
                 while not (workers := possible_workers(train, feed, healthy_resources())):
                     supervisor.wait()
+        released = time.monotonic() + RELEASE_SECONDS
+        while workers > train.min_workers and (free := possible_workers(train, feed, free_resources())) < workers:
+            if time.monotonic() > released:
+                return max(free, train.min_workers)
+            supervisor.wait()
         return workers
 
     def _judge(self, outcome: AttemptOutcome, record: RunRecord, failures: int) -> int:

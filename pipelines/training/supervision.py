@@ -15,7 +15,7 @@ from pipelines.runtime.board import Beat
 from pipelines.runtime.cluster import possible_workers
 from pipelines.runtime.events import Event
 from pipelines.runtime.interruption import Signals
-from pipelines.runtime.nodes import draining_nodes, end_process, free_orphans, give_back, healthy_resources
+from pipelines.runtime.nodes import draining_nodes, end_process, free_orphans, free_resources, give_back
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.lease import Lease
 from pipelines.store.run_folder import RunFolder
@@ -199,11 +199,16 @@ class Supervisor:
         train = self.config.train
         if self.num_workers >= train.max_workers or self.ending or not self.beats:
             return
-        room = possible_workers(train, self.config.feed, healthy_resources())
+        room = possible_workers(train, self.config.feed, self._resources())
         if room == self.room > self.num_workers:
             self.ending, self.interruption = "grown", f"there is room for {room} workers instead of {self.num_workers}"
             self.board.stop.remote()
         self.room = room
+
+    def _resources(self) -> dict[str, float]:
+        """What is free, and what the workers themselves hold; what others hold is no room."""
+        resources, kind = free_resources(), "GPU" if self.config.train.use_gpu else "CPU"
+        return {**resources, kind: resources[kind] + self.num_workers}
 
     def _end_where_hung(self, beats: list[tuple[Beat, float, float]]) -> None:
         seconds = self.config.train.hang_seconds

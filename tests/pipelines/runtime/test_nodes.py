@@ -87,3 +87,24 @@ def test_groups_that_ray_keeps_for_a_dead_job_are_freed(cluster: Nodes) -> None:
         first, second = map(int, looked.stdout.split())
         assert second == 0
         freed.append(first)
+
+
+def test_what_others_hold_is_not_free(ray_cluster: None) -> None:
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    from pipelines.runtime.nodes import free_resources, healthy_resources
+
+    def wait_for(free: float) -> None:
+        end = time.monotonic() + 60
+        while free_resources() != {"CPU": free, "GPU": 0}:
+            assert time.monotonic() < end, free_resources()
+            time.sleep(0.1)
+
+    wait_for(2)
+    held = placement_group([{"CPU": 1}])
+    ray.get(held.ready())
+    wait_for(1)
+    assert healthy_resources() == {"CPU": 2, "GPU": 0}
+    remove_placement_group(held)
+    wait_for(2)

@@ -1,4 +1,4 @@
-"""The driver while it waits for the last measurements; what it does in an attempt is in test_supervision.py."""
+"""The driver before an attempt, and while it waits for measurements; in an attempt: test_supervision.py."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipelines.store.artifacts import PreparedData
 from pipelines.store.history import History
 from pipelines.store.lease import acquire
 from pipelines.store.run_folder import RunFolder
+from pipelines.training import driver as module
 from pipelines.training.driver import Driver
 from pipelines.training.record import RunRecord
 
@@ -36,3 +37,23 @@ def test_a_signal_ends_the_wait_for_measurements(tmp_path: Path, name: str, erro
     last = SimpleNamespace(complete=lambda: [SimpleNamespace(step=driver.plan.num_steps)])
     with mock.patch.object(RunFolder, "checkpoints", last), pytest.raises(error):
         driver._release(RunRecord(History(folder.uri), []))
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [([8.0], 8), ([4.0], 4), ([1.0], 2), ([0.0, 5.0, 8.0], 8)],
+    ids=["all", "others hold half", "others hold nearly all", "the last attempt's are given back"],
+)
+def test_as_many_workers_as_others_leave_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: list[float], expected: int
+) -> None:
+    """More would wait for the others, and for ever where those stay."""
+    changes = {"train.num_workers": [2, 8], "train.batch_size": 8, "model.backbone.norm": "gn"}
+    config = override(presets.shapes_smoke(), changes)
+    monkeypatch.setattr(module, "healthy_resources", lambda: {"CPU": 8.0, "GPU": 0.0})
+    monkeypatch.setattr(module, "free_resources", lambda: {"CPU": free[0], "GPU": 0.0})
+    monkeypatch.setattr(module, "RELEASE_SECONDS", 0.1 if len(free) == 1 else 60.0)
+    supervisor = mock.Mock(wait=lambda: free.pop(0) if len(free) > 1 else None)
+    driver = waiting_driver(RunFolder(str(tmp_path / "run")), Signals())
+    driver.config = config
+    assert driver._workers(supervisor) == expected

@@ -52,7 +52,9 @@ class Watch:
     """A supervisor and all that it needs."""
 
     def __init__(self, folder: Path, **train: Any) -> None:
-        settings = {"data.shapes.num_train": 16, "train.batch_size": 4, "train.epochs": 10}
+        settings = {
+            "data.shapes.num_train": 16, "model.backbone.norm": "gn", "train.batch_size": 4, "train.epochs": 10,
+        }  # fmt: skip
         config = override(presets.shapes_smoke(), settings | {f"train.{name}": value for name, value in train.items()})
         self.run = RunFolder(str(folder / "runs/one"))
         self.shown: list[dict[str, Any]] = []
@@ -197,13 +199,16 @@ def test_a_node_that_is_about_to_go_has_everything_saved(
     assert watch.supervisor.interruption == "the node of rank 1 is about to be taken away"
 
 
+@pytest.mark.parametrize(("workers", "free", "ending"), [([2, 4], 2.0, "grown"), ([2, 4], 0.0, ""), (2, 2.0, "")])
 def test_more_room_is_used_after_a_second_look(
-    tmp_path: Path, ended: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ended: list[int], monkeypatch: pytest.MonkeyPatch, workers: Any, free: float, ending: str
 ) -> None:
+    """Of what others hold there is no room, and who asked for two workers has them."""
     monkeypatch.setattr(supervision, "GROWTH_SECONDS", 0.0)
-    monkeypatch.setattr(supervision, "healthy_resources", lambda: {"CPU": 4.0, "GPU": 0.0})
-    watch = Watch(tmp_path)
-    assert watch.watch(watch.beat(0, 7), watch.beat(0, 8)).ending == "", "it asked for two workers and has them"
+    monkeypatch.setattr(supervision, "free_resources", lambda: {"CPU": free, "GPU": 0.0})
+    watch = Watch(tmp_path, num_workers=workers)
+    assert watch.watch(*(watch.beat(0, step) for step in (7, 8, 9))).ending == ending
+    assert watch.supervisor.interruption == "there is room for 4 workers instead of 2" * bool(ending)
 
 
 def test_patience_ends_the_run(tmp_path: Path, ended: list[int]) -> None:
