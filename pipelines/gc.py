@@ -75,10 +75,10 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     old = {marks: [orphan for orphan in some if _is_old(orphan, oldest)] for marks, some in orphans.items()}
     deleted: list[Orphan] = []
     for marks_uri, some in old.items():
-        if some and (held := busy[marks_uri] or writers(marks_uri)):
-            print(f"{storage.parent(marks_uri)}: left alone, written by {held[0]}", file=sys.stderr)
-            continue
-        for uri, files in some:
+        for uri, files in some:  # receipts before shards: without one, a `preprocess` does not count on its shard
+            if held := busy[marks_uri] or writers(marks_uri):  # or somebody has begun since
+                print(f"{storage.parent(marks_uri)}: left alone, written by {held[0]}", file=sys.stderr)
+                break
             print(f"{'would delete' if dry_run else 'deleting'} {uri}", file=sys.stderr)
             if not dry_run:
                 storage.delete(uri)
@@ -113,7 +113,7 @@ def _prepared(pool: PreparedPool) -> Iterator[Orphan]:
     foreign = [file.path for uri, file in files.items() if uri not in kept and not pool.is_own(file.path)]
     if foreign:
         print(f"{pool.uri}: left alone, {len(foreign)} files of others, such as {foreign[0]}", file=sys.stderr)
-    yield from ((uri, [f]) for uri, f in files.items() if uri not in kept and pool.is_own(f.path))
+    yield from ((uri, [f]) for uri, f in sorted(files.items()) if uri not in kept and pool.is_own(f.path))
 
 
 def _checkpoints(run: RunFolder) -> Iterator[Orphan]:

@@ -238,6 +238,24 @@ def test_who_ends_while_the_folders_are_listed_keeps_what_it_wrote(
         assert gc().deleted == () and not list(Path(Store.here().pool.in_use_uri).iterdir())
 
 
+def test_who_begins_during_the_deletion_ends_it(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What goes first is a receipt: without it the one who begins does not count on the shard."""
+    age(store)
+    delete = storage.delete
+    with contextlib.ExitStack() as writing, monkeypatch.context() as patch:
+
+        def begun(uri: str) -> None:
+            delete(uri)
+            writing.enter_context(in_use(Store.here().pool.in_use_uri))
+
+        patch.setattr(storage, "delete", begun)
+        (deleted,) = gc().deleted
+        assert Path(deleted).parent.name == "receipts"
+        assert "prepared: left alone, written by " in capsys.readouterr().err
+
+
 def test_a_checkpoint_that_goes_while_the_folders_are_listed_is_no_mistake(
     store: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
