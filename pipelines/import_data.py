@@ -15,9 +15,10 @@ from aunet.errors import InputError
 from aunet.names import check_name, printable
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.formats import SourceOptions, open_source
-from pipelines.data.importing.parts import ImportSettings, splits_of
+from pipelines.data.importing.parts import ImportSettings
 from pipelines.data.importing.record import CHANGES, ImportItem
 from pipelines.data.importing.run import import_split
+from pipelines.data.importing.val_share import check_val_share, splits_of
 from pipelines.data.importing.write_guards import check_apart, check_outside
 from pipelines.lint.split import SplitUris, lint_split
 from pipelines.store.artifacts import VerbResult
@@ -89,7 +90,8 @@ def import_data(
         workers: processes; None: as many as there are CPUs.
 
     Raises:
-        InputError: the source cannot be read, an image cannot be imported, or `out` holds something else.
+        InputError: the source cannot be read, an image cannot be imported, `val_share` leaves a split empty, or `out`
+            holds something else.
     """
     names = _checked(split, val_share, workers)
     for source in (data, images, annotations, instances, pixel_maps, stuff_thing_maps):
@@ -118,6 +120,8 @@ def import_data(
         keep_void=keep_void,
         skip_broken=skip_broken,
     )
+    if val_share is not None:
+        check_val_share(reader.items(), val_share, keep_void=keep_void, skip_broken=skip_broken)
     changed: Counter[str] = Counter()
     splits: dict[str, int] = {}
     defects: list[dict[str, Any]] = []

@@ -102,7 +102,7 @@ def _check_picture(data: bytes | OSError) -> tuple[BrokenRules, Image.Image | No
     if looks is None and (failure := decoding_failure(picture, data)):
         rule, message = failure
         return [(f"image-{rule}", message), *broken], None
-    if (turned := orientation(picture)) not in (0, 1):
+    if (turned := orientation(picture)) in range(2, 9):
         broken.append(("image-rotated", f"EXIF orientation {turned}"))
     return broken, looks or picture
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,27 @@ def test_mistakes_are_answered_in_a_line(
     (tmp_path / "empty").mkdir()
     _, log = jobs_here(tmp_path, "import-data", *words, rc=2)
     assert message in log and "Traceback" not in log
+
+
+def test_a_share_that_leaves_a_split_empty_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    write_labelme(generated(tmp_path / "original", 4), tmp_path / "in", masks=True)
+
+    def imported(share: float) -> dict[str, int]:
+        return import_data(
+            "labelme", str(tmp_path / "out"), data=str(tmp_path / "in"), things=["all"], val_share=share, workers=1
+        ).splits
+
+    for share, empty in ((0.001, "val"), (0.999, "train")):
+        with pytest.raises(InputError) as caught:
+            imported(share)
+        message = rf"--val-share {share}: of 4 annotated images.* in {empty}; give --val-share (0\.\d+), or add images"
+        assert (match := re.fullmatch(message, str(caught.value))) and not (tmp_path / "out").exists()
+        assert min(imported(float(match[1])).values()) > 0
+        shutil.rmtree(tmp_path / "out")
+    for path in sorted((tmp_path / "in").rglob("*.json"))[1:]:
+        path.unlink()
+    with pytest.raises(InputError, match=r"of 1 annotated image, .* in (val|train); add images, or leave it out"):
+        imported(0.5)
 
 
 def test_what_lint_finds_in_the_result_is_told(tmp_path: Path) -> None:

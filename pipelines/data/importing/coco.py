@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from aunet.categories import Categories, Category, read_color, read_flag
+from aunet.categories import Categories, read_flag
 from aunet.data.cityscapes import image_id_of
 from aunet.data.coco_entries import entry_id, malformed, whole_number, wrong_keys
 from aunet.errors import InputError
 from aunet.names import printable
 from pipelines.data.importing.buckets import Buckets
 from pipelines.data.importing.category_choice import CategoryChoice
-from pipelines.data.importing.palette import read_palette
+from pipelines.data.importing.coco_categories import CURE, source_categories
+from pipelines.data.importing.cvat_coco import is_cvat_mask, means_crowds
 from pipelines.data.importing.record import Drawing, ImportItem, Region, Size, Uppermost
 from pipelines.data.importing.region_masks import coco_segmentation
 from pipelines.data.importing.value_maps import read_values
@@ -26,12 +27,11 @@ from pipelines.data.spill import Spilled
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
-OTHER = "other"
-"""COCO-Stuff's name of the pixels of things."""
 KEPT_KEYS = ("id", "category_id", "segmentation", "iscrowd", "ignore")
+CVAT_MASK = "cvat_mask"
+"""Key of an annotation that CVAT marks as a crowd, although it is an object."""
 UNLABELLED = {0: 0, 1: 255}
 """Offset of pixel maps → their value of void."""
-CURE = "correct it in the file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,9 @@ class CocoDrawer:
         if not entry.get("segmentation"):
             drawing.changed["shapes-without-area"] += 1
             return None
+        if CVAT_MASK in entry:
+            is_crowd = False
+            drawing.changed["crowds-that-are-objects"] += 1
         mask, is_cut = coco_segmentation(entry["segmentation"], drawing.size)
         drawing.changed["regions-clipped"] += is_cut
         drawing.changed["ignored-as-crowd"] += is_ignored and not is_crowd
@@ -121,7 +124,7 @@ class Coco:
         palette: names of the values of `maps`, such as COCO-Stuff's labels.txt.
 
     Raises:
-        InputError: a file cannot be read, or the maps' values have no names.
+        InputError: a file cannot be read, the maps' values have no names, or an id means two categories.
     """
 
     def __init__(
@@ -137,15 +140,17 @@ class Coco:
         self.images_uri, self.instances_uri, self.changed = images_uri, instances_uri, Counter[str]()
         self.stuff_uri = None if maps is not None else stuff_uri
         self.buckets: Buckets | None = None
+        self.crowds_are_meant = False
+        """Whether an annotation of the JSON shows that its crowds are crowds; known when the buckets are filled."""
         self.images = Listing(images_uri, Spilled)
         self.map_listing = None if maps is None else Listing(maps.uri)
         self.folders = (images_uri,) if maps is None else (images_uri, maps.uri)
-        things = _categories(instances_uri, are_things=True)
-        stuff = {n: c for n, c in _stuff(stuff_uri, maps, palette, choice).items() if n not in things}
-        used = things | {n: c for n, c in stuff.items() if c.name != OTHER}
-        categories = choice.chosen(_distinct(used, instances_uri))
-        own_id = {n: categories.by_name[c.name].id for n, c in used.items() if c.name in categories.by_name}
-        self.drawer = CocoDrawer(categories=categories, own_id=own_id, known_ids=frozenset(things | stuff), maps=maps)
+        source, known_ids = source_categories(
+            instances_uri, choice, stuff_uri=stuff_uri, maps_uri=None if maps is None else maps.uri, palette=palette
+        )
+        categories = choice.chosen(source)
+        own_id = {c.id: categories.by_name[c.name].id for c in source.entries if c.name in categories.by_name}
+        self.drawer = CocoDrawer(categories=categories, own_id=own_id, known_ids=known_ids, maps=maps)
 
     def items(self) -> Iterator[ImportItem]:
         """Every image of the JSON; in an order that depends on the ids alone."""
@@ -155,6 +160,9 @@ class Coco:
         for image_id, records in self.buckets.groups():
             images = [record for kind, record in records if kind == "image"]
             annotations = [record for kind, record in records if kind == "annotation"]
+            if self.crowds_are_meant:
+                for annotation in annotations:
+                    annotation.pop(CVAT_MASK, None)
             if not images:
                 self.changed["annotations-orphan"] += len(annotations)
             for image in images:
@@ -188,88 +196,36 @@ class Coco:
         uris = [uri for uri in (self.instances_uri, self.stuff_uri) if uri is not None]
         buckets = Buckets(sum(_num_bytes(uri) for uri in uris))
         for uri in uris:
-            buckets.fill(_records(uri, with_images=uri == self.instances_uri))
+            buckets.fill(self._records(uri))
         return buckets
+
+    def _records(self, uri: str) -> Iterator[tuple[Any, Any]]:
+        """(image id, ("image" or "annotation", entry)) of a JSON."""
+        numbers: Counter[str] = Counter()
+        has_images = uri == self.instances_uri
+        for key, entry in stream_json(uri, ("images", "annotations") if has_images else ("annotations",)):
+            where = f"{uri}: {key}[{numbers[key]}]"
+            numbers[key] += 1
+            image_id = entry_id(entry, "id" if key == "images" else "image_id")
+            wrong = [] if image_id is not None else ["id" if key == "images" else "image_id"]
+            if key == "images":
+                wrong += wrong_keys(entry, {"file_name": PurePosixPath, "height": int, "width": int})
+            problem = f"{where}: {malformed(wrong, entry)}; {CURE}" if wrong else ""
+            if problem and (key != "images" or image_id is None):
+                raise InputError(problem)
+            if problem:
+                yield image_id, ("image", {"file_name": printable(str(entry.get("file_name"))), "problem": problem})
+            elif key == "images":
+                size = {name: whole_number(entry[name]) for name in ("width", "height")}
+                yield image_id, ("image", {"file_name": entry["file_name"], **size})
+            else:
+                kept = {name: entry[name] for name in KEPT_KEYS if name in entry}
+                if has_images:
+                    self.crowds_are_meant = self.crowds_are_meant or means_crowds(entry)
+                    kept |= {CVAT_MASK: True} if is_cvat_mask(entry) else {}
+                yield image_id, ("annotation", kept)
 
 
 def _num_bytes(uri: str) -> int:
     with storage.open_file(uri) as file:
         return file.size()
-
-
-def _records(uri: str, *, with_images: bool) -> Iterator[tuple[Any, Any]]:
-    """(image id, ("image" or "annotation", entry)) of a JSON."""
-    numbers: Counter[str] = Counter()
-    for key, entry in stream_json(uri, ("images", "annotations") if with_images else ("annotations",)):
-        where = f"{uri}: {key}[{numbers[key]}]"
-        numbers[key] += 1
-        image_id = entry_id(entry, "id" if key == "images" else "image_id")
-        wrong = [] if image_id is not None else ["id" if key == "images" else "image_id"]
-        if key == "images":
-            wrong += wrong_keys(entry, {"file_name": PurePosixPath, "height": int, "width": int})
-        problem = f"{where}: {malformed(wrong, entry)}; {CURE}" if wrong else ""
-        if problem and (key != "images" or image_id is None):
-            raise InputError(problem)
-        if problem:
-            yield image_id, ("image", {"file_name": printable(str(entry.get("file_name"))), "problem": problem})
-        elif key == "images":
-            size = {name: whole_number(entry[name]) for name in ("width", "height")}
-            yield image_id, ("image", {"file_name": entry["file_name"], **size})
-        else:
-            yield image_id, ("annotation", {name: entry[name] for name in KEPT_KEYS if name in entry})
-
-
-def _categories(uri: str, *, are_things: bool) -> dict[int, Category]:
-    """The categories of a JSON by id.
-
-    Raises:
-        InputError: one lacks id or name, or an id is given twice.
-    """
-    categories: dict[int, Category] = {}
-    problems = []
-    for _, listed in stream_json(uri, values=("categories",)):
-        for number, entry in enumerate(listed if isinstance(listed, list) else [listed]):
-            category_id = entry_id(entry, "id")
-            if not isinstance(category_id, int) or wrong_keys(entry, {"name": str}):
-                problems.append(f"{uri}: categories[{number}]: {malformed(['id', 'name'], entry)}; {CURE}")
-            elif category_id in categories:
-                problems.append(f"{uri}: categories[{number}]: id {category_id} is given before; {CURE}")
-            else:
-                flag = read_flag(entry.get("isthing"))
-                is_thing, color = are_things if flag is None else flag, read_color(entry.get("color"))
-                categories[category_id] = Category(id=category_id, name=entry["name"], is_thing=is_thing, color=color)
-        break
-    if problems:
-        raise InputError(problems)
-    if not categories:
-        raise InputError(f"{uri}: no list 'categories' with entries; this is not the instances JSON of a data set")
-    return categories
-
-
-def _stuff(
-    stuff_uri: str | None, maps: PixelMaps | None, palette: str | None, choice: CategoryChoice
-) -> dict[int, Category]:
-    """The categories of COCO-Stuff by id, from the first source that is given.
-
-    Raises:
-        InputError: maps have values that nothing names.
-    """
-    if stuff_uri is not None:
-        return _categories(stuff_uri, are_things=False)
-    if palette is not None:
-        named = {entry.value: entry.name for entry in read_palette(palette) if not entry.is_void}
-        return {n: Category(id=n, name=name, is_thing=False) for n, name in named.items() if n is not None}
-    if maps is None:
-        return {}
-    if (listed := choice.from_file()) is not None:
-        return {category.id: category for category in listed.stuff}
-    cure = "give --stuff-json, --categories or --palette labels.txt as well"
-    raise InputError(f"{maps.uri}: what do its values mean? {cure}")
-
-
-def _distinct(source: Mapping[int, Category], uri: str) -> Categories:
-    """The categories, each name once."""
-    counts = Counter(category.name for category in source.values())
-    if repeated := [name for name, count in counts.items() if count > 1]:
-        raise InputError(f"{uri}: {printable(name)} is the name of two categories; {CURE}" for name in repeated)
-    return Categories(tuple(source.values()))

@@ -79,7 +79,7 @@ def _labelme(options: SourceOptions, choice: CategoryChoice, split: str) -> Read
 
 def _cvat(options: SourceOptions, choice: CategoryChoice, split: str) -> Reader:
     if options.data is not None and options.annotations is None:
-        return open_voc(options.data, choice, split, images=options.images, components=options.components)
+        return open_voc(options.data, choice, split, images=options.images, components=options.components, upright=True)
     if options.annotations is None or options.images is None or options.data is not None or options.components:
         raise InputError(
             "import-data cvat: give --images and --annotations annotations.xml (CVAT for images 1.1), or --data, the "

@@ -109,17 +109,23 @@ class LabelMe:
         self.folders = (folder_uri,)
         self.json_of: dict[str, str] = {}
         """Image → its JSON."""
-        self.problems: dict[str, str] = {}
-        """Image, or JSON without one → what is wrong."""
+        self.problems: dict[str, list[str]] = {}
+        """Image, or JSON whose image is not known → what is wrong."""
         labels: set[str] = set()
         for name in sorted(n for n in self.listing.names if n.lower().endswith(".json")):
+            broken = self._beside(name) or name
             try:
-                labels |= self._open(name)
+                document = self._document(name)
+                if document is None:
+                    self.changed["files-ignored"] += 1
+                    continue
+                broken = self._image_of(name, document)
+                labels |= self._labels(name, broken, document)
             except InputError as error:
-                self.problems[self._beside(name) or name] = "; ".join(error.problems)
+                self.problems.setdefault(broken, []).extend(error.problems)
         listed = choice.from_file()
         if listed is None and not labels and self.problems:
-            raise InputError(list(self.problems.values())[:20])
+            raise InputError([problem for problems in self.problems.values() for problem in problems][:20])
         self.drawer = LabelMeShapes(folder_uri, listed or choice.of_labels(sorted(labels), folder_uri))
 
     def items(self) -> Iterator[ImportItem]:
@@ -133,21 +139,22 @@ class LabelMe:
                 image_id=image_id_of(name),
                 entries=json_name,
                 sources=tuple(self.listing.files[n] for n in names if n in self.listing.files),
-                problem=self.problems.get(name, ""),
+                problem="; ".join(self.problems.get(name, ())),
             )
 
-    def _open(self, name: str) -> set[str]:
-        """The labels of a JSON, whose image is noted.
-
-        Raises:
-            InputError: it cannot be read, or its image does not exist.
-        """
+    def _document(self, name: str) -> dict[str, Any] | None:
+        """The content of a JSON; None where it is not LabelMe's."""
         uri = storage.join(self.uri, name)
         document = read_object(storage.read_bytes(uri), uri)
-        if "shapes" not in document:
-            self.changed["files-ignored"] += 1
-            return set()
-        image = self._image_of(name, document)
+        return document if "shapes" in document else None
+
+    def _labels(self, name: str, image: str, document: Mapping[str, Any]) -> set[str]:
+        """The labels of a JSON, which is noted as that of its image.
+
+        Raises:
+            InputError: the image has another one, or a label is not a name.
+        """
+        uri = storage.join(self.uri, name)
         if image in self.json_of:
             raise InputError(f"{uri}: {image} is annotated in {self.json_of[image]} too; keep one of the two")
         self.json_of[image] = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from aunet.categories import Categories
 from aunet.data.cityscapes import image_id_of
 from aunet.data.pictures import PICTURE_ENDINGS
 from aunet.errors import InputError
+from aunet.names import printable
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.palette import PaletteEntry, categories_of, read_palette, table_of
 from pipelines.data.importing.record import Drawing, ImportItem, Size, Uppermost
@@ -31,6 +33,11 @@ VOC_ENTRIES = [PaletteEntry(name="background", value=0)] + [
 VOC_VOID = 255
 VOC_VOID_COLOR = 224 + 256 * 224 + 65536 * 192
 """The outlines of objects, which belong to nothing, by place in VOC's palette and by colour."""
+SPLIT_LISTS = "ImageSets/Segmentation/"
+_SPLIT_LIST = re.compile(rf"{SPLIT_LISTS}[^/]+\.txt")
+SHOWN_LISTS = 20
+CVAT_LIST = "default.txt"
+"""CVAT's list where a task belongs to no split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,17 +185,25 @@ def open_masks(
 
 
 def open_voc(
-    root: str, choice: CategoryChoice, split: str, *, images: str | None = None, components: bool = False
+    root: str,
+    choice: CategoryChoice,
+    split: str,
+    *,
+    images: str | None = None,
+    components: bool = False,
+    upright: bool = False,
 ) -> Masks:
     """Pascal VOC's layout: JPEGImages, SegmentationClass, SegmentationObject, and with CVAT labelmap.txt.
 
-    Where `ImageSets/Segmentation/<split>.txt` exists, it names the images of the split.
+    `ImageSets/Segmentation/<split>.txt` names the images of the split; without any list but CVAT's `default.txt` it has
+    all of them.
 
     Args:
         images: folder of the images; None: JPEGImages.
+        upright: whether masks are drawn on images that an EXIF tag has turned.
 
     Raises:
-        InputError: a folder is missing, or the files do not fit.
+        InputError: a folder is missing, there are lists of other splits alone, or the files do not fit.
     """
     listing = Listing(root)
     folders = {name.split("/", 1)[0] for name in listing.names}
@@ -207,13 +222,28 @@ def open_voc(
         categories=categories,
         no_instance=(0, VOC_VOID, VOC_VOID_COLOR),
         components=components,
+        upright=upright,
     )
-    sets = f"ImageSets/Segmentation/{split}.txt"
-    chosen = None
-    if sets in listing.names:
-        text = storage.read_bytes(storage.join(root, sets)).decode(errors="replace")
-        chosen = {line.strip() for line in text.splitlines() if line.strip()}
-    return Masks(images or storage.join(root, "JPEGImages"), drawer, chosen)
+    return Masks(images or storage.join(root, "JPEGImages"), drawer, _images_of_split(listing, split))
+
+
+def _images_of_split(listing: Listing, split: str) -> set[str] | None:
+    """The images, without endings, that the list of a split names; None where nothing divides the images.
+
+    Raises:
+        InputError: there are lists, but none of this split.
+    """
+    lists = sorted(n.removeprefix(SPLIT_LISTS) for n in listing.names if _SPLIT_LIST.fullmatch(n))
+    if f"{split}.txt" not in lists:
+        if lists not in ([], [CVAT_LIST]):
+            shown = printable(", ".join(lists[:SHOWN_LISTS]))
+            raise InputError(
+                f"--split {split}: {listing.uri}/{SPLIT_LISTS} has {shown}, but no {split}.txt; give "
+                "--split with one of these names, or rename or add the list of this split"
+            )
+        return None
+    text = storage.read_bytes(storage.join(listing.uri, f"{SPLIT_LISTS}{split}.txt")).decode("utf-8-sig", "replace")
+    return {line.strip() for line in text.splitlines() if line.strip()}
 
 
 def _has_colors(semantic_uri: str, entries: list[PaletteEntry]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def read_palette(uri: str) -> list[PaletteEntry]:
         InputError: no such file, or every line that cannot be read.
     """
     data = storage.read_bytes(uri)
-    if data.lstrip()[:1] in (b"[", b"{"):
+    if data.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"[", b"{"):
         entries = [_from_json(entry, f"{uri}: entry {n}") for n, entry in enumerate(_listed(data, uri))]
     else:
         entries = _from_text(data, uri)

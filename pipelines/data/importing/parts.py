@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ from pipelines.store import storage
 from pipelines.store.panoptic_folder import PanopticFolder, put_file
 
 IMAGES_PER_PART = 64
-VERSION = 2
+VERSION = 3
 """Rises when the same source gives other maps or images than before, or has other keys."""
 JPEG_QUALITY = 95
 """Of an image that is stored again because of an EXIF tag."""
@@ -105,6 +104,7 @@ def _import_image(
     if picture is None:
         raise InputError(f"{item.image_uri}: {message}; {_CURES.get(rule, 'fetch the file again')}")
     turn = orientation(picture)
+    is_tagged = turn in range(2, 9)
     stored: Size = picture.size
     turned: Size = (stored[1], stored[0]) if turn in (5, 6, 7, 8) else stored
     expected = turned if drawer.upright else stored
@@ -122,11 +122,13 @@ def _import_image(
         if not settings.keep_void:
             return None
     link_uri = storage.join(task.folder.images_uri, item.file_name)
-    if turn == 1:
+    if not is_tagged:
         put_file(item.image_uri, link_uri, data, copy=settings.copy)
     else:
         is_turned = drawing.size == turned and (drawer.upright or turned != stored)
-        changed["images-turned" if is_turned else "images-untagged"] += 1
+        is_guess = turned == stored and not drawer.upright
+        rule = "images-orientation-guessed" if is_guess else "images-turned" if is_turned else "images-untagged"
+        changed[rule] += 1
         storage.write_bytes(link_uri, _without_tag(picture, data, item.image_uri, is_turned=is_turned))
     map_name = map_name_of(item.file_name)
     storage.write_bytes(storage.join(task.folder.maps_uri, map_name), encode_panoptic(painted.ids))
@@ -187,11 +189,3 @@ def _name_problem(item: ImportItem) -> str:
     except ValueError as error:
         return f"{error}; name a file below the folder of the images"
     return ""
-
-
-def splits_of(items: Iterable[ImportItem], share: float, *, val: bool) -> Iterator[ImportItem]:
-    """The items of one of two splits: `share` of all images are val's, which ones depends on their names alone."""
-    for item in items:
-        digest = hashlib.sha256(b"split " + item.file_name.encode(errors="replace")).digest()
-        if (int.from_bytes(digest[:8], "big") < share * 2**64) == val:
-            yield item

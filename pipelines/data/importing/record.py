@@ -28,6 +28,8 @@ CHANGES = {
     "images-broken": "images with an error, left out by --skip-broken",
     "images-turned": "images that an EXIF tag turned, stored upright (JPEG at quality 95)",
     "images-untagged": "images whose EXIF tag does not fit the annotation, stored without it (JPEG at quality 95)",
+    "images-orientation-guessed": "images whose size does not show whether the annotation obeys their EXIF tag, stored "
+    "without it as if not: a guess, so look at one of them (JPEG at quality 95)",
     "regions-hidden": "regions completely under others, dropped",
     "regions-empty": "regions that cover no pixel's centre, dropped",
     "regions-clipped": "outlines that leave the image, cut at its edge",
@@ -37,6 +39,7 @@ CHANGES = {
     "stuff-pixels-covered": "pixels of stuff under other regions",
     "crowd-stuff": "stuff marked as a crowd, made ordinary stuff",
     "ignored-as-crowd": "objects marked as to be ignored, kept as crowds",
+    "crowds-that-are-objects": "masks that CVAT's COCO 1.0 marks as crowds, made objects",
     "things-without-instance": "areas of a thing without instances, kept as one crowd of an image and category",
     "things-from-components": "objects made of connected areas",
     "pixels-without-category": "pixels of values or colours that no category has, void",

@@ -18,6 +18,8 @@ from pipelines.store import storage
 
 Values = NDArray[np.int64]
 """int64[H, W]."""
+UNANNOTATED = -2
+"""In place of a category id: pixels that belong to no region, not even to one that is void."""
 MANY_INSTANCES = 1 << 32
 """More than any value of an instance mask."""
 CONNECTED = ((0, 1), (1, -1), (1, 0), (1, 1))
@@ -33,7 +35,7 @@ class ValueTable:
     void: frozenset[int] = frozenset()
     """Values that mean void; others that have no category are void too, and counted."""
     nothing: frozenset[int] = frozenset()
-    """Values of pixels that nobody annotated: void, or the background where one is named."""
+    """Values of pixels that nobody annotated: void, or the background where one is named. None is in `category_of`."""
     is_color: bool = False
     """Whether pixels are colours; a palette is then looked up."""
 
@@ -99,10 +101,10 @@ def regions_of(
     category_ids = np.empty(len(values), dtype=np.int64)
     changed: Counter[str] = Counter()
     for number, value in enumerate(values.tolist()):
-        category_id = table.category_of.get(value)
-        if category_id is None and value not in table.void | table.nothing:
+        unnamed = UNANNOTATED if value in table.nothing else VOID_CATEGORY
+        category_ids[number] = table.category_of.get(value, unnamed)
+        if category_ids[number] == VOID_CATEGORY and value not in table.void:
             changed["pixels-without-category"] += int(pixels[number])
-        category_ids[number] = VOID_CATEGORY if category_id is None else category_id
     labels = category_ids[inverse]
     is_thing = np.isin(labels, [category.id for category in categories.things])
     numbers = np.zeros(semantic.shape, dtype=np.int64) if instances is None else np.where(is_thing, instances, 0)
@@ -114,18 +116,20 @@ def regions_of(
         without = np.zeros_like(without)
     known_labels, label_of = np.unique(labels, return_inverse=True)
     known_numbers, number_of = np.unique(numbers, return_inverse=True)
-    pairs, base = np.unique(label_of.ravel() * len(known_numbers) + number_of.ravel(), return_inverse=True)
-    result = RegionMap(base=(base.reshape(semantic.shape) + 1).astype(np.int32), changed=changed)
-    for pair in pairs.tolist():
+    pairs, pair_of = np.unique(label_of.ravel() * len(known_numbers) + number_of.ravel(), return_inverse=True)
+    regions: list[tuple[int, bool]] = []
+    region_of = np.zeros(len(pairs), dtype=np.int32)
+    for position, pair in enumerate(pairs.tolist()):
         category_id = int(known_labels[pair // len(known_numbers)])
+        if category_id == UNANNOTATED:
+            continue
         category = categories.by_id.get(category_id)
         number = int(known_numbers[pair % len(known_numbers)])
         is_crowd = category is not None and category.is_thing and number == 0
-        result.changed["things-without-instance"] += is_crowd
-        result.regions.append((category_id, is_crowd))
-    if table.nothing:
-        result.base[np.isin(semantic, list(table.nothing))] = 0
-    return result
+        changed["things-without-instance"] += is_crowd
+        regions.append((category_id, is_crowd))
+        region_of[position] = len(regions)
+    return RegionMap(base=region_of[pair_of].reshape(semantic.shape), regions=regions, changed=changed)
 
 
 def connected_areas(labels: Values) -> Values:

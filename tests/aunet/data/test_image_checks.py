@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ from PIL import Image
 from aunet.data.coco_json import ImageRecord
 from aunet.data.coco_panoptic import encode_panoptic
 from aunet.data.image_checks import check_image
+from aunet.data.pictures import ORIENTATION
 from aunet.segments import Segment
 from tests.pipelines.lint_plants import deep_rgb
 
 
-def encoded(picture: Image.Image, kind: str = "PNG") -> bytes:
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind)
+    picture.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -71,6 +73,15 @@ def test_a_map_of_another_size_is_not_measured() -> None:
 @pytest.mark.parametrize(("error", "end"), [(FileNotFoundError("missing"), "missing"), (OSError("5"), "unreadable")])
 def test_files_that_cannot_be_read(error: OSError, end: str) -> None:
     assert rules(*GOOD, image=error, panoptic=error) == [f"image-{end}", f"map-{end}"]
+
+
+@pytest.mark.parametrize("tag", [0, 1, 2, 8, 9, 300])
+def test_only_a_tag_that_turns_the_picture_is_wrong(tag: int) -> None:
+    """Some cameras write 0; readers take what is not in the standard for upright."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = tag
+    broken = rules(*GOOD, image=encoded(PICTURE, "JPEG", exif=exif), panoptic=encode_panoptic(IDS))
+    assert broken == ["image-rotated"] * (tag in (2, 8))
 
 
 def test_more_than_eight_bits() -> None:

@@ -70,6 +70,30 @@ def test_crowds_and_ignored_objects_stay_what_they_are(tmp_path: Path) -> None:
     assert segments(tmp_path) == [(18, 3, 1), (18, 4, 0), (18, 46, 1)]
 
 
+def test_masks_that_cvat_marks_as_crowds_are_objects(tmp_path: Path) -> None:
+    mask = {"size": [10, 10], "counts": [0, 50, 50]}
+    cvat: dict[str, Any] = {"attributes": {"occluded": False}}
+    brush = annotation(1, mask, iscrowd=1, **cvat)
+    write(tmp_path, brush, annotation(2, SMALL, 1, **cvat), annotation(3, [], 1, **cvat))
+    result = imported(tmp_path)
+    assert segments(tmp_path) == [(1, 4, 0), (18, 46, 0)]
+    assert result.changed == {"thing-pixels-covered": 4, "crowds-that-are-objects": 1, "shapes-without-area": 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        annotation(2, {"size": [10, 10], "counts": [96, 4]}, attributes={"occluded": True}),
+        annotation(2, [[6, 6, 8, 6, 8, 8, 6, 8]], iscrowd=1),
+    ],
+)
+def test_crowds_of_a_file_that_tells_them_apart_stay_crowds(other: dict[str, Any], tmp_path: Path) -> None:
+    crowd = annotation(1, {"size": [10, 10], "counts": [0, 50, 50]}, iscrowd=1, attributes={"occluded": False})
+    write(tmp_path, crowd, other)
+    assert imported(tmp_path).changed == {}
+    assert segments(tmp_path) == [(18, 4, other["iscrowd"]), (18, 50, 1)]
+
+
 def test_ids_of_categories_and_images_are_kept(tmp_path: Path) -> None:
     write(tmp_path, annotation(1, BIG), annotation(2, SMALL, 1, image_id=99))
     result = imported(tmp_path)
@@ -92,6 +116,30 @@ def test_things_of_an_export_that_says_nothing_else(tmp_path: Path) -> None:
 def test_a_thing_may_be_called_other(tmp_path: Path) -> None:
     write(tmp_path, annotation(1, SMALL), categories=[{"id": 18, "name": "other"}])
     assert imported(tmp_path).segments == 1
+
+
+def test_only_coco_stuffs_own_other_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, annotation(1, SMALL))
+    stuff = [{"id": 200, "name": "other"}, {"id": 183, "name": "rest"}]
+    areas = [annotation(2, BIG, 200), annotation(3, [[8, 0, 10, 0, 10, 8, 8, 8]], 183)]
+    put(tmp_path / "stuff.json", json.dumps({"annotations": areas, "categories": stuff}))
+    assert imported(tmp_path, stuff_json=str(tmp_path / "stuff.json")).changed == {"stuff-pixels-covered": 4}
+    assert segments(tmp_path) == [(18, 4, 0), (183, 16, 0), (200, 60, 0)]
+
+
+def test_an_id_of_two_lists_means_one_category(tmp_path: Path) -> None:
+    write(tmp_path, annotation(1, SMALL))
+    stuff = {"annotations": [annotation(2, BIG, 50)], "categories": [{"id": 50, "name": "lawn"}, *CATEGORIES]}
+    put(tmp_path / "stuff.json", json.dumps(stuff))
+    assert imported(tmp_path, stuff_json=str(tmp_path / "stuff.json")).changed == {"stuff-pixels-covered": 4}
+    assert segments(tmp_path) == [(18, 4, 0), (50, 60, 0)]
+    stuff = {"annotations": [annotation(2, BIG, 1)], "categories": [{"id": 1, "name": "lawn"}]}
+    put(tmp_path / "stuff.json", json.dumps(stuff))
+    message = (
+        r"stuff\.json: category id 1 is lawn, but in .*instances\.json it is person; renumber the categories of one"
+    )
+    with pytest.raises(InputError, match=message):
+        imported(tmp_path, stuff_json=str(tmp_path / "stuff.json"))
 
 
 def test_pixel_maps_need_names(tmp_path: Path) -> None:

@@ -187,6 +187,20 @@ def test_a_file_that_is_not_what_it_should_be(name: str, tmp_path: Path) -> None
         assert imported(tmp_path / "in").images == 2
 
 
+def test_a_broken_file_in_another_folder_costs_its_image(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        photo(folder / name)
+    labels(folder / "json/a.json", SQUARE, {**SQUARE, "label": 7}, imagePath="../a.jpg")
+    labels(folder / "json/b1.json", SQUARE, imagePath="../b.jpg")
+    labels(folder / "json/b2.json", SQUARE, imagePath="../b.jpg")
+    labels(folder / "json/c.json", SQUARE, imagePath="../c.jpg")
+    result = imported(folder, skip_broken=True)
+    assert set(maps(folder)) == {"c.png"} and result.changed == {"images-broken": 2}
+    left_out = {d["image"]: d["message"] for d in result.defects if d["rule"] == "import"}
+    assert set(left_out) == {"a.jpg", "b.jpg"} and "json/b1.json too; keep one" in left_out["b.jpg"]
+
+
 def test_a_photo_that_is_none(folder: Path) -> None:
     labels(folder / "a.json", SQUARE)
     (folder / "b.jpg").write_bytes(b"GIF89a")

@@ -134,6 +134,11 @@ def test_palettes_that_are_none(text: str, message: str, tmp_path: Path) -> None
         read_palette(str(tmp_path / "p"))
 
 
+def test_a_palette_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    put(tmp_path / "p", '\ufeff[{"name": "car", "value": 1}]')
+    assert read_palette(str(tmp_path / "p")) == [PaletteEntry(name="car", value=1)]
+
+
 def test_two_names_of_one_colour(tmp_path: Path) -> None:
     write(tmp_path)
     put(tmp_path / "palette.txt", "1 car\n1 road\n")
