@@ -20,7 +20,7 @@ from pipelines.data.sources import Source, read_source
 from pipelines.lint.census import Census
 from pipelines.lint.preset_text import preset_text
 from pipelines.lint.proposal import Budget, Setting, propose
-from pipelines.lint.raw_folder import MOST_CHOSEN, VAL_SHARE, RawSplitPaths, chosen_for_val, find_splits
+from pipelines.lint.raw_folder import MOST_CHOSEN, RawSplitPaths, chosen_for_val, find_splits
 from pipelines.settings.own_presets import FOLDER, own_presets, preset_path
 from pipelines.settings.recipes import lite0
 from pipelines.settings.run_config import DataConfig, SplitConfig
@@ -56,7 +56,8 @@ def new_preset(
     """Write the preset `name` for the data in a folder; a table of its settings goes to stderr.
 
     Args:
-        data: folder or URI in COCO panoptic format. Without a validation split, a fifth of its images becomes one.
+        data: folder or URI in COCO panoptic format. Without a validation split, about a fifth of its images
+            becomes one.
         gpus: that train; 0: CPUs.
         folder: where the file is written.
         pretrained: whether to start from a small backbone's weights; None: where their package is installed.
@@ -97,7 +98,7 @@ def new_preset(
         settings=tuple(settings),
         classes=tuple(census.rows(source.categories.entries)),
     )
-    _show(result, "" if val else _without_val(root))
+    _show(result, "" if val else _without_val(root, counts))
     return result
 
 
@@ -152,9 +153,10 @@ def _package() -> str:
     return (lite0().weights or "").removeprefix("pip:").replace("-", "_")
 
 
-def _without_val(root: str) -> str:
+def _without_val(root: str, counts: Mapping[str, int]) -> str:
     return (
-        f"{root} has no validation split: one image in {VAL_SHARE} is one, chosen by its name; the preset lists them. "
+        f"{root} has no validation split: {counts['val']} of its {sum(counts.values())} images, chosen by their names, "
+        "are one; the preset lists them, so images that are added later are in no split before it is written again. "
         "Pictures that resemble each other, as of one series, are better kept in one split: write two files then"
     )
 

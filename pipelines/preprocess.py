@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 import tempfile
 import uuid
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from aunet.data.shapes import KINDS, VERSION, write_scenes
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.data.preparation import RunTasks, in_parallel, write_shards
-from pipelines.data.sources import Source, read_source
+from pipelines.data.sources import Source, left_aside, read_source
 from pipelines.settings.run_config import DataConfig, RunConfig, ShapesConfig, SplitConfig, fingerprint
 from pipelines.store import storage
 from pipelines.store.artifacts import Outlook, PreparedData
@@ -56,6 +57,8 @@ def preprocess(config: RunConfig, *, run_tasks: RunTasks = in_parallel) -> Prepa
     if data.shapes is not None and not storage.exists(raw.complete_uri):
         _generate(data.shapes, raw)
     source = read_source(data, raw.uri)
+    if note := left_aside(source):
+        print(f"warning: {note}", file=sys.stderr)
     store = Store.here()
     store.claim()
     folder = store.pool.prepared(source.fingerprint)
@@ -103,14 +106,15 @@ def outlook(config: RunConfig) -> PreprocessOutlook:
         "categories": source.categories,
         "source_fingerprint": source.fingerprint,
     }
+    note = f"; warning: {text}" if (text := left_aside(source)) else ""
     folder = Store.here().pool.prepared(source.fingerprint)
     if not storage.exists(folder.manifest_uri):
-        why = f"{images} of {raw.uri} are not prepared yet"
+        why = f"{images} of {raw.uri} are not prepared yet{note}"
         return PreprocessOutlook(stage="preprocess", action="run", why=why, **known)
     manifest = Manifest.load(folder.uri)
     prepared = manifest.artifact(folder.uri)
     known["num_bytes"] = sum(shard.num_bytes for shard in manifest.splits["train"].shards)
-    why = f"{images} are prepared in {folder.uri}"
+    why = f"{images} are prepared in {folder.uri}{note}"
     return PreprocessOutlook(stage="preprocess", action="skip", why=why, prepared=prepared, **known)
 
 

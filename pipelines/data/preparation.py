@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import pickle
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -115,6 +116,8 @@ def write_shards(source: Source, data: DataConfig, folder: PreparedFolder, run_t
     problems = problems or [p for split in source.splits for p in _unlabelled(split, contents[split.name])]
     if problems:
         raise InputError(problems)
+    if note := _in_both_splits(results, keys):
+        print(f"warning: {note}", file=sys.stderr)
     splits = {}
     for split in source.splits:
         entries = (entry for key in keys[split.name] for entry in results[key].index)
@@ -131,6 +134,32 @@ def write_shards(source: Source, data: DataConfig, folder: PreparedFolder, run_t
 def _tasks(split: RawSplit, source: Source, data: DataConfig, pool: PreparedPool) -> Iterator[ShardTask]:
     for images in cut(split.images, data.rows_per_shard):
         yield ShardTask(pool=pool, root=source.root, config=split.config, categories=source.categories, images=images)
+
+
+def _in_both_splits(results: Mapping[str, ShardResult], keys: Mapping[str, Sequence[str]]) -> str:
+    """The note that the same picture files are in training and in validation; empty where there are none.
+
+    Args:
+        results: of the tasks.
+        keys: of each split's tasks.
+    """
+
+    def pictures(split: str) -> Iterator[tuple[str, str]]:
+        return ((e["image_sha256"], e["file_name"]) for key in keys[split] for e in results[key].index)
+
+    remaining: Spilled[str] = Spilled()
+    remaining.update(pictures("val"))
+    num_pictures, example = 0, ""
+    for sha256, file_name in pictures("train"):
+        if sha256 in remaining:
+            twin = remaining.pop(sha256)
+            num_pictures, example = num_pictures + 1, example or f"{file_name} of train and {twin} of val"
+    if not num_pictures:
+        return ""
+    return (
+        f"the same pictures in data.train and data.val: {num_pictures}, such as {example}; drop them from one of the "
+        "two, `lint-data` with --against-images lists them [leak-exact]"
+    )
 
 
 def _written_index(name: str, entries: Iterable[dict[str, Any]], num_rows: int, folder: PreparedFolder) -> ShardInfo:

@@ -36,6 +36,8 @@ READERS = 4
 """Images fetched ahead in every task."""
 RECEIPT_READERS = 32
 """Receipts read at once."""
+MAX_SHARD_BYTES = 256 * 2**20
+"""Of the files of a shard, the last one not counted. A task needs four to six times that in memory."""
 INDEX_TYPES = {
     "image_id": {int},
     "height": {int},
@@ -229,18 +231,24 @@ def _segments(check: ImageCheck) -> list[dict[str, Any]]:
 
 
 def cut(images: Iterable[RawImage], rows_per_shard: int) -> Iterator[tuple[RawImage, ...]]:
-    """Cut a split into batches of `rows_per_shard` // 2 to `rows_per_shard` images, one for each shard.
+    """Cut a split into batches, one for each shard, of `rows_per_shard` // 2 to `rows_per_shard` images, or fewer where
+    their files have `MAX_SHARD_BYTES` // 2 bytes.
 
     The ids of the images, not their positions, decide where a batch ends: images that are added or removed change the
-    batches around them, and the remaining split is cut as before.
+    batches around them, and the remaining split is cut as before. At `MAX_SHARD_BYTES` every batch ends.
     """
-    least = max(1, rows_per_shard // 2)
+    least, least_bytes = max(1, rows_per_shard // 2), MAX_SHARD_BYTES // 2
     batch: list[RawImage] = []
+    num_bytes = 0
     for image in images:
         batch.append(image)
-        mark = hashlib.sha256(str(image.record.image_id).encode()).digest()
-        if len(batch) >= rows_per_shard or (len(batch) >= least and int.from_bytes(mark[:8]) % least == 0):
+        num_bytes += image.num_bytes
+        mark = int.from_bytes(hashlib.sha256(str(image.record.image_id).encode()).digest()[:8], "big")
+        is_full = len(batch) >= rows_per_shard or num_bytes >= MAX_SHARD_BYTES
+        is_marked = len(batch) >= least and mark % least == 0
+        is_heavy_and_marked = num_bytes >= least_bytes and mark % least_bytes < image.num_bytes
+        if is_full or is_marked or is_heavy_and_marked:
             yield tuple(batch)
-            batch = []
+            batch, num_bytes = [], 0
     if batch:
         yield tuple(batch)

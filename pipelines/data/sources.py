@@ -38,6 +38,8 @@ class RawImage:
     """Its entries of the instances JSON; None: the split has no such file."""
     signature: bytes
     """SHA-256 over its annotations and the names, sizes and times of its files."""
+    num_bytes: int
+    """Of its two files."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +52,8 @@ class RawSplit:
     """Not in memory: read one after the other."""
     num_entries: int
     """Images of the source, the unusable ones too."""
+    num_listed: int
+    """Images of the annotation file, those too that `image_ids` leaves out."""
     defects: tuple[Defect, ...]
     """Errors that cost an image."""
 
@@ -121,6 +125,24 @@ def over_budget(
     ]
 
 
+def left_aside(source: Source) -> str:
+    """The note that images are in neither of two splits that choose theirs from one JSON; empty where there are none.
+
+    Such splits are those of a preset from before the images were added. Two splits of the same images, which a network
+    is to learn by heart, are meant to have no others.
+    """
+    train, val = (split.config for split in source.splits)
+    chosen = [set(config.image_ids) for config in (train, val)]
+    num_images = source.splits[0].num_listed - len(chosen[0] | chosen[1])
+    is_cut = train.panoptic_json and train.panoptic_json == val.panoptic_json and all(chosen) and chosen[0] != chosen[1]
+    if not is_cut or num_images <= 0:
+        return ""
+    return (
+        f"images of {storage.join(source.root, train.panoptic_json)} that are in neither data.train.image_ids nor "
+        f"data.val.image_ids and are not used: {num_images}; add their ids, or write the preset again with `new-preset`"
+    )
+
+
 def _line(defect: Defect) -> str:
     return f"{defect.message} [{defect.rule}]; {defect.cure}"
 
@@ -144,7 +166,7 @@ def _read_split(
         records, categories, instances, defects, num_entries = _read_coco(config, root)
     if not num_entries:
         raise InputError(f"{source_uri}: no images; a data set needs at least one")
-    chosen = dict.fromkeys(config.image_ids)
+    num_listed, chosen = num_entries, dict.fromkeys(config.image_ids)
     known = {d.image for d in defects}
     if unknown := [i for i in chosen if i not in records and i not in known]:
         raise InputError(
@@ -170,10 +192,18 @@ def _read_split(
         entries = None if instances is None else tuple(instances[record.image_id])
         files = images.files[record.file_name], maps.files[record.panoptic_name]
         signature = _signature(record, entries, [(f.path, f.size, f.modified if times else 0) for f in files])
-        usable.append(RawImage(record=record, instances=entries, signature=signature))
+        num_bytes = sum(file.size for file in files)
+        usable.append(RawImage(record=record, instances=entries, signature=signature, num_bytes=num_bytes))
         digest.update(signature)
     digest.update(json.dumps([categories.to_json(), [d.to_json() for d in errors]]).encode())
-    split = RawSplit(name=name, config=config, images=usable, num_entries=num_entries, defects=tuple(errors))
+    split = RawSplit(
+        name=name,
+        config=config,
+        images=usable,
+        num_entries=num_entries,
+        num_listed=num_listed,
+        defects=tuple(errors),
+    )
     return split, categories
 
 

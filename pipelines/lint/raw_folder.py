@@ -13,7 +13,9 @@ from pipelines.store import storage
 _JSON = re.compile(r"panoptic_([^/]+)\.json")
 ANNOTATIONS = "annotations"
 VAL_SHARE = 5
-"""Where a folder has no validation split, one image in so many becomes one."""
+"""Where a folder has no validation split, about one image in so many becomes one."""
+WHOLE = 2**64
+"""Positions of names, of which the lowest are those of the validation split."""
 MOST_CHOSEN = 1000
 """Images up to which a preset lists those of its splits."""
 FORMAT = (
@@ -65,9 +67,19 @@ def _paths(root: str, name: str) -> RawSplitPaths:
 
 
 def chosen_for_val(file_names: Sequence[str]) -> set[str]:
-    """The files of a validation split that is cut from one split: always the same ones, whatever else is added.
+    """The files of a validation split that is cut from one split: about a fifth of them, those of `--val-share 0.2`.
 
-    A fifth, by the hash of each name, at least one and never all.
+    A hash of its name alone decides on each file, so files that are added move none; only where all would come into
+    one split, the last of them by this hash, or the first, is in the other.
+
+    Args:
+        file_names: two or more.
     """
-    ordered = sorted(file_names, key=lambda name: (hashlib.sha256(name.encode()).hexdigest(), name))
-    return set(ordered[: max(1, len(ordered) // VAL_SHARE)])
+    ordered = sorted(file_names, key=_position)
+    count = sum(_position(name) < WHOLE / VAL_SHARE for name in ordered)
+    return set(ordered[: min(max(count, 1), len(ordered) - 1)])
+
+
+def _position(file_name: str) -> int:
+    """0 … `WHOLE` - 1, by a hash of the name, the one of `import-data --val-share`."""
+    return int.from_bytes(hashlib.sha256(b"split " + file_name.encode(errors="replace")).digest()[:8], "big")

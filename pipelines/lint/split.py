@@ -1,23 +1,31 @@
-"""One split of raw data, read as a whole and checked against every rule."""
+"""One split of raw data, read as a whole and checked against every rule.
+
+What the panoptic JSON says is in a temporary file. In memory are the names of all files and the fingerprints of all
+pictures, which are compared with each other.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
 
-from aunet.data.coco_json import ImageRecord, PanopticAnnotations, read_panoptic_json
+from aunet.data.coco_entries import LISTS
+from aunet.data.coco_json import ImageRecord, PanopticAnnotations, read_panoptic_lists
 from aunet.data.defects import Defect, quarantine
 from aunet.data.image_checks import ImageCheck, check_image
 from aunet.data.instance_checks import check_instances_json
 from aunet.data.leakage import Print, find_leaks, find_repeated
 from aunet.data.pictures import PICTURE_ENDINGS
 from aunet.errors import InputError
+from pipelines.data.json_stream import stream_lists
+from pipelines.data.spill import Spilled
 from pipelines.lint.classes import Tally, class_defects
 from pipelines.store import storage
 from pipelines.store.listing import Listing
@@ -54,7 +62,8 @@ class SplitLint:
     @property
     def num_quarantined(self) -> int:
         """Entries of `images` that a strict reader leaves out; the others have no error."""
-        return self.annotations.num_images - len(set(self.annotations.records) - set(quarantine(self.defects)))
+        records = self.annotations.records
+        return self.annotations.num_images - len(records) + sum(i in records for i in quarantine(self.defects))
 
 
 def lint_split(uris: SplitUris, others: list[Print] | None = None) -> SplitLint:
@@ -67,14 +76,13 @@ def lint_split(uris: SplitUris, others: list[Print] | None = None) -> SplitLint:
     Raises:
         InputError: a file or folder of `uris` does not exist; all of them at once.
     """
-    images, maps, content = _opened(uris)
+    images, maps, lists, instances = _opened(uris)
     json_name = _file_name(uris.panoptic_json)
-    annotations = read_panoptic_json(content["--panoptic-json"], json_name, strict=False)
-    defects = list(annotations.defects)
+    annotations = read_panoptic_lists(lists, json_name, Spilled)
+    defects, records = list(annotations.defects), annotations.records.values()
     if uris.instances_json is not None:
-        defects += check_instances_json(content["--instances-json"], _file_name(uris.instances_json), annotations)
-    content.clear()
-    records = list(annotations.images)
+        defects += check_instances_json(instances, _file_name(uris.instances_json), annotations)
+    del instances
     defects += _unused(images, {record.file_name for record in records})
     defects += _unused(maps, {record.panoptic_name for record in records})
 
@@ -104,13 +112,13 @@ def other_prints(images: str, panoptic_json: str | None = None) -> list[Print]:
     """
     try:
         listing = Listing(images)
-        content = None if panoptic_json is None else storage.read_bytes(panoptic_json)
+        lists = None if panoptic_json is None else _lists(panoptic_json)
     except InputError as error:
         raise InputError(f"--against {problem}" for problem in error.problems) from None
-    if panoptic_json is None or content is None:
+    if panoptic_json is None or lists is None:
         chosen = sorted(name for name in listing.names if name.lower().endswith(PICTURE_ENDINGS))
     else:
-        records = read_panoptic_json(content, panoptic_json, strict=False).images
+        records = read_panoptic_lists(lists, panoptic_json, Spilled).records.values()
         chosen = [record.file_name for record in records if record.file_name in listing.names]
 
     def fingerprint(name: str) -> Print:
@@ -121,16 +129,17 @@ def other_prints(images: str, panoptic_json: str | None = None) -> list[Print]:
     return list(in_threads(fingerprint, chosen, "images of the other split"))
 
 
-def in_threads(work: Callable[[A], B], items: list[A], title: str) -> Iterator[B]:
+def in_threads(work: Callable[[A], B], items: Collection[A], title: str) -> Iterator[B]:
     """`work` of every item, in their order, by a few threads; on a terminal, a bar shows the progress."""
+    remaining = iter(items)
     console = Console(stderr=True)
     with (
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
         ThreadPoolExecutor(min(32, 4 * (os.cpu_count() or 1))) as threads,
     ):
         bar = progress.add_task(title, total=len(items))
-        for first in range(0, len(items), BATCH):
-            for result in threads.map(work, items[first : first + BATCH]):
+        while batch := list(islice(remaining, BATCH)):
+            for result in threads.map(work, batch):
                 progress.advance(bar)
                 yield result
 
@@ -139,27 +148,28 @@ def _print(checked: ImageCheck, uri: str, image_id: Any = None) -> Print:
     return Print(image=image_id, uri=uri, sha256=checked.sha256, difference_hash=checked.difference_hash)
 
 
-def _opened(uris: SplitUris) -> tuple[Listing, Listing, dict[str, bytes]]:
-    """Both folders, and option → content of the JSON files."""
-    listings: list[Listing] = []
-    content: dict[str, bytes] = {}
+def _opened(uris: SplitUris) -> tuple[Listing, Listing, Iterator[tuple[str, Iterator[Any]]], bytes]:
+    """Both folders, the lists of the panoptic JSON, and the content of the instances JSON, b"" where there is none."""
+    opened: list[Any] = []
     problems: list[str] = []
-    for option, uri in (
-        ("--images", uris.images),
-        ("--panoptic-dir", uris.panoptic_dir),
-        ("--panoptic-json", uris.panoptic_json),
-        ("--instances-json", uris.instances_json),
+    for option, uri, open_one in (
+        ("--images", uris.images, Listing),
+        ("--panoptic-dir", uris.panoptic_dir, Listing),
+        ("--panoptic-json", uris.panoptic_json, _lists),
+        ("--instances-json", uris.instances_json, storage.read_bytes),
     ):
         try:
-            if option in ("--images", "--panoptic-dir"):
-                listings.append(Listing(uri or ""))
-            elif uri is not None:
-                content[option] = storage.read_bytes(uri)
+            opened.append(b"" if uri is None else open_one(uri))
         except InputError as error:
             problems += [f"{option} {problem}" for problem in error.problems]
     if problems:
         raise InputError(problems)
-    return listings[0], listings[1], content
+    images, maps, lists, instances = opened
+    return images, maps, lists, instances
+
+
+def _lists(panoptic_json: str) -> Iterator[tuple[str, Iterator[Any]]]:
+    return stream_lists(panoptic_json, LISTS["panoptic"], _file_name(panoptic_json))
 
 
 def _unused(listing: Listing, used: set[str]) -> Iterator[Defect]:

@@ -84,7 +84,7 @@ class DataConfig:
     shapes: ShapesConfig | None = None
     """Generate the data instead of reading `root`."""
     rows_per_shard: Number = 256
-    """Most images in a shard; most shards hold between half of this and all of it."""
+    """Most images in a shard; most shards hold between half of this and all of it, those of large images fewer."""
     max_bad_fraction: Annotated[float, Range(at_least=0, below=1)] = 0.0
     """Largest share of a split's images that may be left out because they are defective."""
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from aunet.data.shapes import write_scenes
 from aunet.errors import InputError
 from jobs.__main__ import main
 from pipelines.new_preset import NewPreset, new_preset
+from pipelines.preprocess import outlook
 from pipelines.settings.own_presets import own_presets
 from tests.commands import jobs_here
 from tests.preparing import preprocess_here
@@ -23,6 +25,11 @@ def folder(tmp_path: Path) -> Path:
     """Where presets are written."""
     (tmp_path / "presets").mkdir()
     return tmp_path / "presets"
+
+
+def copied_if_new(source: str, target: str) -> None:
+    if not Path(target).exists():
+        shutil.copy(source, target)
 
 
 def changed(path: Path, change: Any) -> None:
@@ -57,19 +64,55 @@ def test_what_was_written_is_never_overwritten(raw: Path, folder: Path) -> None:
     assert (folder / "preset_mine.py").read_bytes() == before
 
 
-def test_without_a_validation_split_one_image_in_five_becomes_one(
-    raw: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("AUNET_STORE", str(tmp_path / "store"))
+@pytest.fixture
+def one_split(raw: Path) -> Path:
+    """A folder without a validation split."""
     for path in (raw / "val", raw / "annotations/panoptic_val"):
         shutil.rmtree(path)
     (raw / "annotations/panoptic_val.json").unlink()
-    result = new_preset("mine", str(raw), folder=folder)
+    return raw
+
+
+def test_without_a_validation_split_one_is_cut(
+    one_split: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUNET_STORE", str(tmp_path / "store"))
+    result = new_preset("mine", str(one_split), folder=folder)
     config = own_presets(folder)["mine"]()
     train, val = config.data.train, config.data.val
-    assert result.images == {"train": 4, "val": 1} == preprocess_here(config).num_images
+    assert result.images == {"train": 3, "val": 2} == preprocess_here(config).num_images
     assert not set(train.image_ids) & set(val.image_ids) and len(train.image_ids) + len(val.image_ids) == 5
-    assert "has no validation split: one image in 5 is one, chosen by its name" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "has no validation split: 2 of its 5 images, chosen by their names, are one" in printed
+    assert "warning" not in printed
+
+
+def test_images_that_come_later_are_named_until_the_preset_is_written_again(
+    one_split: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUNET_STORE", str(tmp_path / "store"))
+    new_preset("mine", str(one_split), folder=folder)
+    config = own_presets(folder)["mine"]()
+    before = preprocess_here(config)
+    write_scenes(tmp_path / "more", num_train=8, num_val=1, height=64, width=80)  # the first five are the same
+    for path in ("train", "annotations/panoptic_train"):
+        shutil.copytree(tmp_path / "more" / path, one_split / path, dirs_exist_ok=True, copy_function=copied_if_new)
+    shutil.copy(tmp_path / "more/annotations/panoptic_train.json", one_split / "annotations")
+    capsys.readouterr()
+    assert preprocess_here(config) == before, "nothing that it reads has changed"
+    note = (
+        f"warning: images of {one_split}/annotations/panoptic_train.json that are in neither data.train.image_ids nor "
+        "data.val.image_ids and are not used: 3; add their ids, or write the preset again with `new-preset`"
+    )
+    assert capsys.readouterr().err.splitlines() == [note]
+    assert outlook(config).why.endswith(f"; {note}")
+    new_preset("again", str(one_split), folder=folder)
+    again = own_presets(folder)["again"]()
+    assert set(again.data.val.image_ids) >= set(config.data.val.image_ids)
+    assert set(again.data.train.image_ids) >= set(config.data.train.image_ids)
+    capsys.readouterr()
+    assert preprocess_here(again).num_images["train"] + len(again.data.val.image_ids) == 8
+    assert capsys.readouterr().err == ""
 
 
 def test_measures_that_the_json_lacks_are_taken_from_the_maps(raw: Path, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from aunet.data.coco_json import ImageRecord
 from aunet.data.defects import Defect
 from aunet.errors import InputError
 from pipelines.data.manifest import ShardInfo
-from pipelines.data.shard_writer import ShardResult, cut, read_receipts
+from pipelines.data.shard_writer import MAX_SHARD_BYTES, ShardResult, cut, read_receipts
 from pipelines.data.sources import RawImage
 from pipelines.store import storage
 from pipelines.store.layout import PreparedPool
@@ -27,11 +28,17 @@ ENTRY = {
     "image_sha256": "6",
     "difference_hash": None,
 }
+SIZES = [131, 213, 168, 179, 256, 256, 256, 235, 256, 256, 137, 256, 157, 244]
+"""Of the shards of images 0 … 2999: others would be written anew where data grow."""
 
 
-def image(number: int) -> RawImage:
+def image(number: int, num_bytes: int = 200_000) -> RawImage:
     record = ImageRecord(image_id=number, file_name="", height=1, width=1, panoptic_name="", segments=())
-    return RawImage(record=record, instances=None, signature=b"")
+    return RawImage(record=record, instances=None, signature=b"", num_bytes=num_bytes)
+
+
+def ids_of(batches: Iterable[tuple[RawImage, ...]]) -> list[tuple[int, ...]]:
+    return [tuple(image.record.image_id for image in batch) for batch in batches]
 
 
 @given(ids=st.lists(st.integers(0, 10**9), min_size=1, max_size=300, unique=True), rows_per_shard=st.integers(1, 20))
@@ -46,8 +53,34 @@ def test_every_image_is_in_one_batch_of_the_right_size(ids: list[int], rows_per_
 def test_a_change_is_felt_only_around_it(position: int, new: int, remove: bool) -> None:
     before = list(range(2000))
     after = before[:position] + ([] if remove else [new]) + before[position + remove :]
-    batches = [{tuple(i.record.image_id for i in p) for p in cut(map(image, ids), 16)} for ids in (before, after)]
+    batches = [set(ids_of(cut(map(image, ids), 16))) for ids in (before, after)]
     assert len(batches[0] - batches[1]) <= 12, "of some 160"
+
+
+def test_small_images_are_cut_as_they_always_were() -> None:
+    batches = ids_of(cut(map(image, range(3000)), 256))
+    assert [len(batch) for batch in batches] == SIZES
+    half = MAX_SHARD_BYTES // 2 // 256
+    assert batches == ids_of(cut((image(n, half - 1) for n in range(3000)), 256))
+
+
+@given(ids=st.lists(st.integers(0, 10**9), min_size=1, max_size=300, unique=True), data=st.data())
+def test_no_batch_has_more_bytes_than_a_task_can_hold(ids: list[int], data: st.DataObject) -> None:
+    sizes = st.sampled_from([1, 10**5, 10**7, 5 * 10**7, 10**9])
+    images = [image(number, data.draw(sizes)) for number in ids]
+    batches = list(cut(images, 256))
+    assert [image for batch in batches for image in batch] == images
+    assert all(sum(image.num_bytes for image in batch[:-1]) < MAX_SHARD_BYTES for batch in batches)
+    full = [batch for batch in batches[:-1] if len(batch) < 128]
+    assert all(sum(image.num_bytes for image in batch) >= MAX_SHARD_BYTES // 2 for batch in full)
+
+
+@given(position=st.integers(0, 2000), new=st.integers(10**6, 10**9), remove=st.booleans())
+def test_a_change_is_felt_only_around_it_where_images_are_large(position: int, new: int, remove: bool) -> None:
+    before = list(range(2000))
+    after = before[:position] + ([] if remove else [new]) + before[position + remove :]
+    batches = [set(ids_of(cut((image(i, 10**7) for i in ids), 256))) for ids in (before, after)]
+    assert 70 < len(batches[0]) < 150 and len(batches[0] - batches[1]) <= 12
 
 
 def test_a_receipt_survives_its_file() -> None:

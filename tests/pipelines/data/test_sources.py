@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aunet.errors import InputError
-from pipelines.data.sources import _settings, read_source
+from pipelines.data.sources import _settings, left_aside, read_source
 from pipelines.settings.run_config import DataConfig, SplitConfig
 
 SPLITS = {
@@ -139,6 +139,24 @@ def test_a_missing_and_a_damaged_json(raw: Path) -> None:
 def test_image_ids_that_are_not_in_the_data(raw: Path) -> None:
     (problem,) = refused(data_of(raw, train=replace(SPLITS["train"], image_ids=(1, 55))))
     assert "data.train.image_ids: 55 is not in" in problem and "use ids of its images, such as 1" in problem
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "number"),
+    [((1, 2), (4,), 2), ((1, 2, 3), (4, 5), 0), ((1, 2), (1, 2), 0), ((1, 2), (), 0), ((1, 2), (2, 3), 2)],
+)
+def test_images_that_neither_of_two_splits_of_one_json_has(
+    raw: Path, train: tuple[int, ...], val: tuple[int, ...], number: int
+) -> None:
+    data = data_of(raw, train=replace(SPLITS["train"], image_ids=train), val=replace(SPLITS["train"], image_ids=val))
+    note = left_aside(read_source(data, str(raw)))
+    assert (f"are not used: {number}; add their ids" in note) == bool(note) == bool(number)
+
+
+def test_images_that_splits_of_two_files_leave_out_are_meant(raw: Path) -> None:
+    chosen = {"train": (1, 2), "val": (1,)}
+    data = data_of(raw, **{name: replace(SPLITS[name], image_ids=ids) for name, ids in chosen.items()})
+    assert left_aside(read_source(data, str(raw))) == ""
 
 
 def test_other_categories_in_val(raw: Path) -> None:

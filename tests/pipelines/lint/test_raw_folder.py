@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, strategies as st
 
 from aunet.errors import InputError
-from pipelines.lint.raw_folder import RawSplitPaths, chosen_for_val, find_splits
+from pipelines.data.importing.record import ImportItem
+from pipelines.data.importing.val_share import splits_of
+from pipelines.lint.raw_folder import VAL_SHARE, RawSplitPaths, chosen_for_val, find_splits
 
 
 def make(root: Path, names: list[str], images: list[str]) -> str:
@@ -53,9 +56,23 @@ def test_what_is_no_such_folder_is_told_with_a_cure(tmp_path: Path) -> None:
             find_splits(root)
 
 
-def test_a_validation_split_stays_what_it_is() -> None:
-    names = [f"{n}.jpg" for n in range(100)]
-    chosen = chosen_for_val(names)
-    assert len(chosen) == 20 and chosen == chosen_for_val(names[::-1])
-    assert len(chosen & chosen_for_val([*names, "new.jpg"])) >= 19
-    assert [len(chosen_for_val(names[:count])) for count in (2, 3, 9, 10)] == [1, 1, 1, 2]
+@given(st.sets(st.text(max_size=8), min_size=40, max_size=60), st.sets(st.text(max_size=8), max_size=60))
+def test_images_that_are_added_move_none(names: set[str], added: set[str]) -> None:
+    chosen = chosen_for_val(sorted(names))
+    assert chosen == chosen_for_val(sorted(names, reverse=True))
+    if 1 < len(chosen) < len(names) - 1:
+        assert chosen_for_val(sorted(names | added)) & names == chosen
+
+
+def test_a_fifth_is_chosen_and_never_all_or_none() -> None:
+    names = [f"{n}.jpg" for n in range(1000)]
+    assert len(chosen_for_val(names)) == pytest.approx(200, abs=40)
+    pairs = [names[first : first + 2] for first in range(0, 1000, 2)]
+    assert {len(chosen_for_val(pair)) for pair in pairs} == {1}
+    assert {len(chosen_for_val(names[first : first + 3])) for first in range(900)} == {1, 2}
+
+
+def test_the_chosen_are_those_of_a_share_of_an_import() -> None:
+    items = [ImportItem(image_uri="", file_name=f"{n}.jpg", image_id=n) for n in range(500)]
+    chosen = {item.file_name for item in splits_of(items, 1 / VAL_SHARE, val=True)}
+    assert chosen_for_val([item.file_name for item in items]) == chosen

@@ -15,7 +15,13 @@ from PIL import Image
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.data.shards import ShardReader
-from pipelines.measuring.gating.frozen import NUM_GOLDEN, check_frozen, golden_images, moved_into_training
+from pipelines.measuring.gating.frozen import (
+    NUM_GOLDEN,
+    check_apart,
+    check_frozen,
+    golden_images,
+    moved_into_training,
+)
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.artifacts import PreparedData
 from tests.preparing import config_of, preprocess_here
@@ -42,6 +48,12 @@ def add_to_training(raw: Path, picture: bytes, suffix: str) -> None:
     document["images"].append({**image, "id": number, "file_name": name})
     document["annotations"].append({**annotation, "image_id": number, "file_name": f"moved{number}.png"})
     path.write_text(json.dumps(document))
+
+
+def saved_again(picture: bytes, quality: int = 80) -> bytes:
+    again = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").save(again, "JPEG", quality=quality)
+    return again.getvalue()
 
 
 def test_what_is_unchanged_is_accepted(config: RunConfig) -> None:
@@ -83,13 +95,32 @@ def test_a_frozen_image_that_moved_into_training_is_noticed(config: RunConfig, r
 
 def test_a_frozen_image_that_was_saved_again_is_noticed(config: RunConfig, raw: Path) -> None:
     frozen = preprocess_here(config)
-    again = io.BytesIO()
-    Image.open(io.BytesIO(golden_images(frozen.uri)[0])).convert("RGB").save(again, "JPEG", quality=80)
-    add_to_training(raw, again.getvalue(), ".jpg")
+    add_to_training(raw, saved_again(golden_images(frozen.uri)[0]), ".jpg")
     prepared = preprocess_here(config)
     (words,) = moved_into_training(frozen.uri, prepared.uri, near=True)
     assert "looks like moved.jpg (" in words and "of 64 bits differ)" in words
     assert moved_into_training(frozen.uri, prepared.uri, near=False) == []
+
+
+def test_a_training_image_of_the_first_night_may_be_relabelled(config: RunConfig, raw: Path) -> None:
+    """It is a near duplicate of a frozen image, which was accepted when the set was frozen."""
+    picture = min((raw / "val").iterdir())
+    add_to_training(raw, saved_again(picture.read_bytes()), ".jpg")
+    frozen = preprocess_here(config)
+    path = raw / "annotations/panoptic_train.json"
+    document = json.loads(path.read_text())
+    kinds = {category["id"]: category["isthing"] for category in document["categories"]}
+    segment = document["annotations"][-1]["segments_info"][0]
+    segment["category_id"] = next(
+        k for k in kinds if k != segment["category_id"] and kinds[k] == kinds[segment["category_id"]]
+    )
+    path.write_text(json.dumps(document))
+    relabelled = preprocess_here(config)
+    assert relabelled.fingerprint != frozen.fingerprint
+    assert moved_into_training(frozen.uri, relabelled.uri, near=True) == []
+    add_to_training(raw, saved_again(picture.read_bytes(), quality=70), ".jpeg")
+    with pytest.raises(InputError, match=r"looks like moved.jpeg .*; take it out of the training data, or freeze anew"):
+        check_apart(frozen.uri, preprocess_here(config).uri, near=True)
 
 
 def test_other_new_images_are_welcome(config: RunConfig, raw: Path, pristine: Path) -> None:
