@@ -89,7 +89,7 @@ def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None
     config = replace(config, version=version or code_version())
     seconds = config.retrain.lease_seconds
     try:
-        with hold(folder.lease_uri, seconds, on_lost=_thread.interrupt_main) as lease:
+        with hold(folder.lease_uri, seconds, on_lost=_thread.interrupt_main, patient=True) as lease:
             return _tick(config, folder, lease, stages)
     except Held as held:
         return _nothing(config, Tick(action="nothing", reason=f"another tick holds the lease: {held.record}"))

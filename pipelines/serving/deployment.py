@@ -45,6 +45,14 @@ class Labeller:
         """Answer a request."""
         return await self.endpoint(request)
 
+    async def check_health(self) -> None:
+        """Asked by Ray Serve, which replaces a replica that fails this several times in a row.
+
+        Raises:
+            RuntimeError: the last images could not be labelled.
+        """
+        self.endpoint.check_health()
+
     async def label(self, data: bytes) -> LabelledImage:
         """Label an encoded image, in one batch with others that wait.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +20,8 @@ from pipelines.serving.labelling import LabelledImage
 from pipelines.serving.settings import ServerSettings
 
 PNG = "image/png"
+MAX_FAILURES = 3
+"""So many images in a row that could not be labelled make a replica unhealthy, as after an error of its GPU."""
 
 
 class Endpoint:
@@ -37,6 +41,8 @@ class Endpoint:
         self.settings, self.label, self.describe = settings, label, describe
         self.num_accepted = 0
         """Images that wait or are worked on."""
+        self.num_failures = 0
+        """Images since the last one that was labelled which could not be, though they are images."""
         self.routes = {
             "/panoptic": ("POST", self._panoptic),
             "/model": ("GET", self._model),
@@ -52,8 +58,23 @@ class Endpoint:
             return _problem(405, f"{request.method}: use {method}", {"allow": method})
         return await answer(request)
 
+    def check_health(self) -> None:
+        """Find out whether images are labelled here.
+
+        Raises:
+            RuntimeError: the last ones were not.
+        """
+        if self.num_failures >= MAX_FAILURES:
+            text = f"{self.settings.model}: the last {self.num_failures} images could not be labelled"
+            raise RuntimeError(f"{text}; see the errors above in this log, and start the process again")
+
     async def _health(self, _: Request) -> Response:
-        return JSONResponse({"status": "ok", "accepted": self.num_accepted, "queue": self.settings.queue})
+        facts = {"accepted": self.num_accepted, "queue": self.settings.queue}
+        try:
+            self.check_health()
+        except RuntimeError as error:
+            return JSONResponse({"status": "failing", **facts, "error": str(error)}, 503)
+        return JSONResponse({"status": "ok", **facts})
 
     async def _model(self, _: Request) -> Response:
         return JSONResponse(self.describe())
@@ -66,14 +87,30 @@ class Endpoint:
         try:
             data = await read_body(request, self.settings.max_bytes, self.settings.body_seconds)
             await asyncio.to_thread(check_picture, data, self.settings.max_pixels)
-            labelled = await self.label(data)
+            labelled = await self._labelled(data)
             return await asyncio.to_thread(_answer, labelled, request.headers.get("accept", ""))
         except BodyProblem as problem:
             return _problem(problem.status, problem.text)
         except InputError as error:
             return _problem(400, str(error))
+        except Exception as error:  # noqa: BLE001 - an answer as any other; what went wrong belongs into the log
+            print(f"serve · {self.settings.model} · a request failed", file=sys.stderr)
+            traceback.print_exception(error)
+            return _problem(500, f"{type(error).__name__}: not labelled; send it again, and see the server's log")
         finally:
             self.num_accepted -= 1
+
+    async def _labelled(self, data: bytes) -> LabelledImage:
+        """Label an image, and count the failures that are not its own."""
+        try:
+            labelled = await self.label(data)
+        except InputError:
+            raise
+        except Exception:
+            self.num_failures += 1
+            raise
+        self.num_failures = 0
+        return labelled
 
 
 def check_picture(data: bytes, max_pixels: int) -> None:

@@ -69,11 +69,16 @@ class Holding:
         """Whether it is not expired, and its process is not known to have ended."""
         return self.expires > now and not self._is_orphaned()
 
-    def _is_orphaned(self) -> bool:
-        """Whether it belongs to a process of this machine that is no more."""
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether its process, dead or alive, is one that can be seen from here."""
         *machine, pid, _ = self.process.split("/") if self.process else ("", "")
         *here, _, _ = _process(os.getpid()).split("/") if self.process else ("", "")
-        return bool(machine) and machine == here and pid.isdecimal() and _process(int(pid)) != self.process
+        return bool(machine) and machine == here and pid.isdecimal()
+
+    def _is_orphaned(self) -> bool:
+        """Whether it belongs to a process of this machine that is no more."""
+        return self.is_of_this_machine and _process(int(self.process.split("/")[-2])) != self.process
 
     def to_bytes(self) -> bytes:
         """As JSON."""

@@ -118,6 +118,11 @@ class StudyFolder(Folder):
     """One search for λ1–λ4."""
 
     @property
+    def lease_uri(self) -> str:
+        """Folder of the lease of the process that searches."""
+        return join(self.uri, "lease")
+
+    @property
     def record_uri(self) -> str:
         """Folder of the search's events, one file each."""
         return join(self.uri, "record")

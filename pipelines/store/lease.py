@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,6 +25,9 @@ from pipelines.store.holding import CURE, Clock, Holding, Lost, iso, renewed
 
 SETTLE_SECONDS = 2.0
 """Wait before reading back from a remote store: some (Swift) let two create one file at one moment; the later stays."""
+
+POLL_SECONDS = 5.0
+"""Between two looks at the lease of somebody who may have died."""
 
 NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,}")
 """As it is written: other names are not the lease's."""
@@ -118,6 +122,7 @@ def hold(
     *,
     on_lost: Callable[[], object] | None = None,
     late: bool = False,
+    patient: bool = False,
     now: Clock = time.time,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Iterator[Lease]:
@@ -129,13 +134,20 @@ def hold(
         on_lost: called in that thread when the lease is lost, to stop what the block does.
         late: whether it may be renewed after its expiry, as after an outage of the store, if nobody has taken it; only
             where everything that is committed passes `check` or the fence.
+        patient: wait for a holder on another machine until it renews the lease, which shows that it lives, or the lease
+            expires: a job that is started again after its machine was lost would else find its own dead attempt.
 
     Raises:
         Held: somebody else holds it.
         InputError: a file of the lease is damaged.
         Lost: instead of whatever ended the block, when the lease was lost in the meantime.
     """
-    lease = acquire(uri, seconds, late=late, now=now, sleep=sleep)
+    try:
+        lease = acquire(uri, seconds, late=late, now=now, sleep=sleep)
+    except Held as held:
+        if not (patient and _expires(uri, held.record, now, sleep)):
+            raise
+        lease = acquire(uri, seconds, late=late, now=now, sleep=sleep)
     try:
         with renewed(lease, on_lost):
             yield lease
@@ -179,6 +191,18 @@ def acquire(
         if old < number:
             storage.delete(_numbered(uri, old))
     return Lease(uri, number, mine, seconds, now, late)
+
+
+def _expires(uri: str, held: Holding, now: Clock, sleep: Callable[[float], object]) -> bool:
+    """Whether a holding expires as it is; returns as soon as it is renewed, released or taken."""
+    if held.is_of_this_machine:  # and lives: it would not count otherwise
+        return False
+    print(f"{uri}: held by {held}; waiting for it to be renewed, or to expire", file=sys.stderr)
+    while now() < held.expires:
+        sleep(min(POLL_SECONDS, max(held.expires - now(), 0.01)))
+        if _newest(storage.absolute(uri))[1] != held:
+            return False
+    return True
 
 
 def _newest(uri: str) -> tuple[int, Holding | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import statistics
 import sys
@@ -24,6 +25,7 @@ from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, TunedWeights
 from pipelines.store.layout import StudyFolder
+from pipelines.store.lease import Held, hold
 from pipelines.study.record import SearchRecord, Trial, best_of
 from pipelines.study.sampler import SeededByNumber
 from pipelines.study.search import concurrency, known_points, trial_config, validation_slice
@@ -32,16 +34,27 @@ from pipelines.study.study import Study
 from pipelines.study.trials import DRIVER, run_trial, train_again
 from pipelines.tracking import runs as tracking
 
+LEASE_SECONDS = 120.0
+"""After which a search whose machine was lost can be continued on another."""
+
 
 def run_study(config: RunConfig, prepared: PreparedData, folder: StudyFolder) -> TunedWeights:
     """Search, confirm, publish; from where an earlier call was killed.
 
     Raises:
-        Refused: the cluster cannot hold a trial, or not as many at a time as asked for.
+        Refused: the cluster cannot hold a trial, or not as many at a time as asked for; or another process searches.
         InputError: the loss of every trial diverged.
     """
     connect()
     slots = _slots(config)
+    try:
+        with hold(folder.lease_uri, LEASE_SECONDS, on_lost=_thread.interrupt_main, patient=True):
+            return _run(config, prepared, folder, slots)
+    except Held as held:
+        raise Refused(f"another `tune` is working on the same study ({held}); let it finish") from None
+
+
+def _run(config: RunConfig, prepared: PreparedData, folder: StudyFolder, slots: int) -> TunedWeights:
     record = SearchRecord(folder.record_uri)
     storage.write_bytes(folder.config_uri, json.dumps(to_json(config), indent=1).encode())
     slice_hash, _ = validation_slice(prepared.uri, config.tune.val_images)
@@ -157,7 +170,8 @@ def _confirm(study: Study, compared: dict[str, LossWeights]) -> dict[str, Any]:
     Returns:
         By name the weights, and mean and standard deviation of PQ; empty when no seeds are asked for.
     """
-    seeds = range(study.config.tune.confirm_seeds)
+    first = study.config.train.seed + 1  # with its own the winner would be the very run that was chosen for its PQ
+    seeds = range(first, first + study.config.tune.confirm_seeds)
     waiting = [(name, seed) for seed in seeds for name in compared]
     running: dict[Any, tuple[str, int]] = {}
     quality: dict[tuple[str, int], float] = {}

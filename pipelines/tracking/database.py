@@ -36,6 +36,8 @@ from pipelines.tracking.address import VARIABLE, connection_uri, shown_uri, sqli
 
 PAGE = 100
 """Entries of one answer of MLflow to a search."""
+REQUEST = 1000
+"""Figures that MLflow accepts in one request."""
 CONFLICT_WAITS = (0.05, 0.2, 0.5)
 """Seconds before what MLflow could not write is written again."""
 

@@ -63,16 +63,18 @@ def version_description(
 
 
 def class_figures(per_class: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """`PQ/<class>` of every class that occurs, under names that MLflow accepts."""
-    return {f"PQ/{_metric_name(str(row['name']))}": row["PQ"] for row in per_class if _count(row)}
+    """`PQ/<class>` of every class that occurs; a name that MLflow does not accept is changed and has the class's id."""
+    return {f"PQ/{_metric_name(row)}": row["PQ"] for row in per_class if _count(row)}
 
 
 def _count(row: Mapping[str, Any]) -> int:
     return row["tp"] + row["fn"] + row["fp"]
 
 
-def _metric_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_. -]", "_", name)[:200]
+def _metric_name(row: Mapping[str, Any]) -> str:
+    name = str(row["name"])
+    accepted = re.sub(r"[^A-Za-z0-9_. -]", "_", name)[:200]
+    return accepted if accepted == name else f"{accepted} {row['category_id']}"
 
 
 def _table(names: Sequence[str], rows: Any) -> list[str]:

@@ -23,7 +23,7 @@ from aunet.names import printable
 from pipelines.store import storage
 from pipelines.store.layout import Store
 from pipelines.tracking.address import EXPERIMENT, is_server, shown_uri
-from pipelines.tracking.database import answering, client, pages, unless_exists
+from pipelines.tracking.database import REQUEST, answering, client, pages, unless_exists
 from pipelines.tracking.delivery import answer_within
 
 PATIENCE = 15.0
@@ -130,7 +130,9 @@ def log_evaluation(run_id: str, metrics: Mapping[str, float], step: int = 0) -> 
     """
     run, now = client().get_run(run_id), int(time.time() * 1000)
     lacking = {name: float(value) for name, value in metrics.items() if not _has(run, name, float(value), step)}
-    client().log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in lacking.items()])
+    figures = [Metric(name, value, now, step) for name, value in lacking.items()]
+    for first in range(0, len(figures), REQUEST):
+        client().log_batch(run_id, metrics=figures[first : first + REQUEST])
 
 
 @answering()

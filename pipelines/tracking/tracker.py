@@ -18,15 +18,13 @@ from mlflow.entities import Metric, Run
 from aunet.errors import InputError
 from pipelines.store.history import FIGURES
 from pipelines.tracking.address import shown_uri
-from pipelines.tracking.database import answering, client
+from pipelines.tracking.database import REQUEST, answering, client
 from pipelines.tracking.delivery import RETRY_SECONDS, Delivery
 
 Event = Mapping[str, Any]
 """What happened in a run: `kind`, `step`, `at` (seconds since 1970) and figures."""
 COUNTERS = ("step", "steps", "eta_s", "at")
 """Numbers of an event that are not figures."""
-REQUEST = 1000
-"""Figures that MLflow accepts in one request."""
 CLOSING_SECONDS = 30.0
 """How long the end of a training may wait for MLflow."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ from aunet.errors import InputError
 from pipelines.evaluate import evaluate
 from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig
-from pipelines.store import lease
+from pipelines.store import lease, storage
 from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun
+from pipelines.store.holding import Holding
 from pipelines.tracking import database, registry
 from tests.nights import Nights, artifacts
 from tests.preparing import preprocess_here
@@ -135,6 +138,14 @@ def test_while_a_tick_runs_another_does_nothing(nights: Nights) -> None:
     assert result.action == "nothing" and result.key is None
     assert result.reason.startswith(f"another tick holds the lease: {held.record.holder} since 20")
     assert nights.trained == []
+
+
+def test_a_tick_that_is_started_again_outlives_its_lost_machine(nights: Nights) -> None:
+    """As a RayJob's second try does, minutes before the lease expires."""
+    holding = dataclasses.replace(Holding.begin(1.5, time.time()), process="another-boot/pid:[4026531836]/7/70")
+    uri = str(nights.store / "retrain/camvid_small/lease/000001.json")
+    storage.write_bytes(uri, holding.to_bytes())
+    assert nights.tick().action == "trained"
 
 
 def test_a_tick_that_was_overtaken_commits_nothing(nights: Nights) -> None:

@@ -17,6 +17,7 @@ from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.artifacts import TunedWeights
 from pipelines.store.layout import Store
+from pipelines.store.lease import hold
 from pipelines.study.search import study_id
 from pipelines.tune import tune
 
@@ -37,6 +38,18 @@ def test_a_refused_study_leaves_nothing_behind(ray_cluster: None) -> None:
         tune(config, prepared)
     names = [path.name for path in Path(os.environ["AUNET_STORE"]).iterdir()]
     assert sorted(names) == ["aunet-store.json", "prepared", "raw"]
+
+
+def test_of_two_at_once_one_searches(ray_cluster: None) -> None:
+    config = tiny()
+    prepared = preprocess(config)
+    folder = Store.here().study(study_id(config, prepared))
+    with (
+        hold(folder.lease_uri, 60),
+        pytest.raises(Refused, match="another `tune` is working on the same study"),
+    ):
+        tune(config, prepared)
+    assert not storage.exists(folder.record_uri) and not storage.exists(folder.mlflow_id_uri)
 
 
 def test_a_finished_study_is_returned_at_once(ray_cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:

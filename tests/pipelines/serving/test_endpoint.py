@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from aunet.data.coco_panoptic import decode_panoptic
-from pipelines.serving.endpoint import Endpoint
+from aunet.errors import InputError
+from pipelines.serving.endpoint import MAX_FAILURES, Endpoint
 from pipelines.serving.labelling import LabelledImage
 from pipelines.serving.settings import ServerSettings
 from tests.cityscapes import png
@@ -135,6 +136,43 @@ def test_a_failure_gives_its_room_in_the_queue_back() -> None:
         raise RuntimeError("broken")
 
     app = Endpoint(ServerSettings(model="m"), broken, dict)
-    with pytest.raises(RuntimeError, match="broken"):
-        ask(app, "POST", "/panoptic", [IMAGE])
+    assert ask(app, "POST", "/panoptic", [IMAGE]).status == 500
     assert app.num_accepted == 0
+
+
+def test_a_failure_is_answered_as_json_and_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    async def broken(_: bytes) -> LabelledImage:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    answer = ask(Endpoint(ServerSettings(model="m"), broken, dict), "POST", "/panoptic", [IMAGE])
+    assert answer.status == 500 and answer.json()["error"].startswith("RuntimeError: not labelled; send it again")
+    log = capsys.readouterr().err
+    assert log.count("Traceback") == 1 and "in broken" in log and "illegal memory access" in log
+
+
+def test_failures_in_a_row_are_no_health_until_an_image_is_labelled() -> None:
+    problem: Exception | None = RuntimeError("CUDA error")
+
+    async def label(_: bytes) -> LabelledImage:
+        if problem:
+            raise problem
+        return LabelledImage(IDS, SEGMENTS, MODEL)
+
+    app = Endpoint(ServerSettings(model="m"), label, dict)
+
+    def health_after(number: int) -> int:
+        for _ in range(number):
+            ask(app, "POST", "/panoptic", [IMAGE])
+        return ask(app, "GET", "/health").status
+
+    assert (health_after(MAX_FAILURES - 1), health_after(1)) == (200, 503)
+    answer = ask(app, "GET", "/health").json()
+    assert answer["status"] == "failing" and "the last 3 images could not be labelled" in answer["error"]
+    with pytest.raises(RuntimeError, match="the last 3 images"):
+        app.check_health()
+    problem = InputError("not an image")  # which says nothing of the network
+    assert health_after(1) == 503
+    problem = None
+    assert health_after(1) == 200
+    problem = InputError("not an image")
+    assert health_after(MAX_FAILURES) == 200

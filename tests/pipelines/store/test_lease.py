@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -12,11 +13,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aunet.errors import Unavailable
 from pipelines.store import storage
+from pipelines.store.holding import Holding
 from pipelines.store.lease import SETTLE_SECONDS, Held, Lease, Lost, acquire, hold
 from tests.commands import ROOT
 
@@ -152,6 +155,44 @@ def test_a_killed_holder_is_succeeded(tmp_path: Path, here: bool) -> None:
         with pytest.raises(Held, match=f"/{holder.pid} since"):
             acquire(uri, 100, now=lambda: expires - 0.01)
     acquire(uri, 100, now=lambda: expires if not here else expires - 2).check()
+
+
+def elsewhere(uri: str, clock: Clock, **changes: Any) -> Holding:
+    """The lease of a process of another machine, which may have been lost."""
+    holding = Holding.begin(100, clock())
+    fields = {"holder": "lost/7", "process": "another-boot/pid:[4026531836]/7/70", **changes}
+    holding = dataclasses.replace(holding, **fields)
+    storage.write_bytes(storage.join(uri, "000001.json"), holding.to_bytes())
+    return holding
+
+
+def test_who_is_patient_outlives_a_machine_that_was_lost(uri: str, clock: Clock) -> None:
+    elsewhere(uri, clock)
+
+    def sleep(seconds: float) -> None:
+        clock.time += seconds
+
+    with pytest.raises(Held), hold(uri, 100, now=clock, sleep=sleep):
+        pytest.fail("it waited for nothing")
+    with hold(uri, 100, now=clock, sleep=sleep, patient=True) as lease:
+        assert lease.record.since >= 1_700_000_100.0
+
+
+def test_who_is_patient_leaves_those_alone_that_live(uri: str, clock: Clock) -> None:
+    """One that renews its lease, and one of this machine, for which nobody waits."""
+    holding = elsewhere(uri, clock)
+
+    def renewed(seconds: float) -> None:
+        clock.time += seconds
+        later = dataclasses.replace(holding, expires=clock() + 100)
+        storage.write_bytes(storage.join(uri, "000001.json"), later.to_bytes())
+
+    with pytest.raises(Held), hold(uri, 100, now=clock, sleep=renewed, patient=True):
+        pytest.fail("two hold it")
+    assert clock() < 1_700_000_010.0
+    elsewhere(uri, clock, process=Holding.begin(100, clock()).process)
+    with pytest.raises(Held), hold(uri, 100, now=clock, sleep=lambda _: pytest.fail("waits"), patient=True):
+        pytest.fail("two hold it")
 
 
 def test_a_holder_renews_its_lease_while_it_works(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pipelines.tracking.notes import MAX_DESCRIPTION, class_figures, run_note, v
 METRICS = {"PQ": 41.26, "SQ": 70.0, "RQ": 50.0, "PQ_th": 30.0, "AP": 12.0, "mIoU": 55.5}
 
 
-def row(name: str, count: int = 3) -> dict[str, Any]:
-    return {"name": name, "isthing": 1, "PQ": 50.0, "SQ": 60.0, "RQ": 70.0, "tp": count, "fp": 0, "fn": 0}
+def row(name: str, count: int = 3, category_id: int = 7) -> dict[str, Any]:
+    figures = {"PQ": 50.0, "SQ": 60.0, "RQ": 70.0, "tp": count, "fp": 0, "fn": 0}
+    return {"category_id": category_id, "name": name, "isthing": 1, **figures}
 
 
 def test_a_version_shows_its_figures_and_how_to_load_it() -> None:
@@ -43,5 +44,6 @@ def test_a_hostile_name_is_text() -> None:
 
 
 def test_figures_of_classes_have_names_that_mlflow_accepts() -> None:
-    figures = class_figures([row("wall-brick"), row("ä/ö|ü"), row("never", 0)])
-    assert figures == {"PQ/wall-brick": 50.0, "PQ/_____": 50.0}
+    """Those that it does not accept stay distinct."""
+    figures = class_figures([row("wall-brick"), row("道路", 3, 1), row("天空", 3, 2), row("never", 0)])
+    assert figures == {"PQ/wall-brick": 50.0, "PQ/__ 1": 50.0, "PQ/__ 2": 50.0}

@@ -196,3 +196,9 @@ def test_a_damaged_tag_of_tables_is_one_line(content: str, mlflow_store: Path) -
     tracking.set_tag(run, "mlflow.loggedArtifacts", content)
     with pytest.raises(InputError, match=rf"tag mlflow\.loggedArtifacts of MLflow run {run}"):
         tracking.log_table(run, "per_class.json", [{"name": "disc"}])
+
+
+def test_an_evaluation_may_have_more_figures_than_mlflow_takes_at_once(mlflow_store: Path) -> None:
+    run = tracking.start_run("x", {})
+    tracking.log_evaluation(run, {f"PQ/{number}": 1.0 for number in range(1203)}, step=10)
+    assert len(tracking.client().get_run(run).data.metrics) == 1203
