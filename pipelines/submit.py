@@ -13,6 +13,9 @@ from pipelines.targets.commands import check_words, command_submission
 from pipelines.targets.schedule import name_of, render_schedule
 from pipelines.targets.submission import State, Submission, Submitted, submission
 
+LOOKING_ANEW = ("preprocess", "retrain")
+"""Verbs for which there may be new data, under the same settings, and so the same id."""
+
 
 def submit(
     config: RunConfig,
@@ -29,8 +32,7 @@ def submit(
 ) -> Submitted:
     """Send a job, once: what runs or has succeeded already is not sent again, what failed or was stopped is.
 
-    Only `retrain` is sent again when it has succeeded, for every tick is a new job. On Kubernetes it becomes a
-    schedule, unless `now`.
+    `LOOKING_ANEW` are sent again when they have succeeded. On Kubernetes `retrain` becomes a schedule, unless `now`.
 
     Args:
         base: the preset's own configuration, unchanged; the job receives the differences.
@@ -53,7 +55,7 @@ def submit(
     job = submission(config, verb=verb, preset=preset, base=base, run=run)
     if scheduled and not now:
         return _schedule(job, dry_run, wait)
-    return _send(job, target, targets, dry_run, wait, again=verb == "retrain")
+    return _send(job, target, targets, dry_run, wait, again=verb in LOOKING_ANEW)
 
 
 def submit_command(

@@ -170,10 +170,11 @@ class KubeflowJobs:
                 run = self.client.run_pipeline(experiment, name, **common)
                 return self._submitted(name, "PENDING", run.run_id, sent=True)
             name = f"retrain-{config.name}"
-            for old in self._recurring(name):  # the one of these settings replaces the one before
-                self.client.delete_recurring_run(old.recurring_run_id)
+            before = list(self._recurring(name))
             cron, once = f"0 {config.cluster.schedule}", {"no_catchup": True, "max_concurrency": 1}
             made = self.client.create_recurring_run(experiment, name, cron_expression=cron, **once, **common)
+            for old in before:  # which it replaces, once it is there
+                self.client.delete_recurring_run(old.recurring_run_id)
             return self._submitted(name, "SCHEDULED", made.recurring_run_id, sent=True)
 
     def state(self, id: str) -> State | None:

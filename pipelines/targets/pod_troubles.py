@@ -18,6 +18,8 @@ FINAL = {
     "CrashLoopBackOff": "look at the pod's log: kubectl logs",
 }
 """Reasons for which a container waits, and what helps; none goes away by itself."""
+PLACEMENT_PATIENCE = 10
+"""Of a pod without a node: those of the job before keep theirs for two minutes after their end, see `ray_cluster`."""
 SCHEDULE = "use smaller --cluster.… sizes, free some room, or add nodes that fit"
 REFUSED = {
     "FailedCreate": "raise the quota, or correct what it names",
@@ -49,6 +51,8 @@ class Trouble:
     """What happened to what, where an event says so: it may be over. Empty: things stand so now."""
     moment: str = ""
     """When the event came last."""
+    patience: int = 1
+    """How many times as long as others it is given to pass."""
 
 
 def trouble_of(
@@ -87,8 +91,12 @@ def _of_scheduling(pods: Iterable[Mapping[str, Any]], events: Sequence[Mapping[s
                 gone = max((_moment(event) for event in own if event.get("reason") in NOT_COMING), default="")
                 if coming and coming >= gone:
                     yield Trouble(f"pod {_name(pod)}: waits for a node that is on its way", is_final=False)
+                elif node := pod["status"].get("nominatedNodeName"):
+                    line = f"pod {_name(pod)}: waits for pods of lower priority to leave {node}"
+                    yield Trouble(line, is_final=False)
                 else:
-                    yield Trouble(f"pod {_name(pod)}: Unschedulable: {_line(condition.get('message'))}; {SCHEDULE}")
+                    line = f"pod {_name(pod)}: Unschedulable: {_line(condition.get('message'))}; {SCHEDULE}"
+                    yield Trouble(line, patience=PLACEMENT_PATIENCE)
 
 
 def _of_events(events: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> Iterator[Trouble]:

@@ -49,7 +49,7 @@ class Patience:
     Kubernetes keeps events for an hour, and so what they say may be over: one counts as long as it comes again.
 
     Args:
-        seconds: for which a trouble must last.
+        seconds: for which a trouble must last, times its own patience.
         clock: seconds that only grow.
     """
 
@@ -57,16 +57,16 @@ class Patience:
         self.seconds, self.clock = seconds, clock
         self.shown = ""
         self.first: dict[tuple[str, str], float] = {}
-        """When an event was first met, and when it was first met with its moment; the states of pods are ("", "")."""
+        """When an event was first met, and when it was first met with its moment; the states of pods are one event."""
 
     def judge(self, trouble: Trouble | None) -> Trouble | None:
         """The trouble, where it has lasted; None: go on waiting."""
         now = self.clock()
         if trouble is not None and trouble.is_final:
-            began = self.first.setdefault((trouble.event, ""), now)
+            began = self.first.setdefault((trouble.event, f"for {trouble.patience}"), now)
             came = self.first.setdefault((trouble.event, trouble.moment), now)
             if not trouble.event or now - came < QUIET_SECONDS:
-                return trouble if now - began >= self.seconds else None
+                return trouble if now - began >= self.seconds * trouble.patience else None
         else:
             self.first.clear()
         line = trouble.line if trouble else ""

@@ -78,6 +78,7 @@ def ask(memory: Memory, **options: Any) -> JobState:
         ("STOPPED", "train", True),
         ("RUNNING", "retrain", False),
         ("SUCCEEDED", "retrain", True),
+        ("SUCCEEDED", "preprocess", True),
         ("FAILED", "retrain", True),
     ],
 )

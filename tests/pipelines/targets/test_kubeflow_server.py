@@ -115,14 +115,18 @@ class PipelinesServer(BaseHTTPRequestHandler):
             self.runs.append({"run_id": f"r{len(self.runs)}", "state": "PENDING", **json.loads(body)})
             self.answer(self.runs[-1])
         elif path.endswith("/recurringruns"):
-            self.recurring.append({"recurring_run_id": "q1", "status": "ENABLED", **json.loads(body)})
-            self.answer(self.recurring[-1])
+            if "99" in str(json.loads(body)["trigger"]):
+                self.send_error(400)
+                return
+            made = {"recurring_run_id": f"q{len(self.asked)}", "status": "ENABLED", **json.loads(body)}
+            self.recurring.append(made)
+            self.answer(made)
         else:
             self.answer({"experiment_id": "e1"})
 
     def do_DELETE(self) -> None:
         self.note()
-        self.recurring.clear()
+        self.recurring[:] = [run for run in self.recurring if not self.path.endswith(run["recurring_run_id"])]
         self.answer({})
 
     def note(self) -> None:
@@ -225,6 +229,17 @@ def test_a_schedule_is_one_recurring_run(server: type[PipelinesServer], monkeypa
     assert recurring["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
     assert recurring["max_concurrency"] == 1 and recurring["no_catchup"] is True
     assert job(id="retrain-coco_r50", target="kubeflow").state.status == "SCHEDULED"
+
+
+def test_a_schedule_that_is_refused_leaves_the_one_before(
+    server: type[PipelinesServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
+    send(verb="retrain")
+    with pytest.raises(Unavailable):
+        send(coco({"data.root": "s3://datasets/coco", "cluster.schedule": "99 3 * * *"}), verb="retrain")
+    (recurring,) = server.recurring
+    assert recurring["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
 
 
 @pytest.mark.parametrize("endpoint", ["ftp://host", f"https://me:{CANARY}@host", "http://host:x"])

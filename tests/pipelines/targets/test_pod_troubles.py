@@ -166,3 +166,10 @@ def test_an_event_hides_nothing_that_stands_now() -> None:
     moved = [pod(image="r@sha256:1"), pod("y", image="r@sha256:2")]
     trouble = trouble_of({}, moved, [WORKER])
     assert trouble is not None and "the tag was moved" in trouble.line
+
+
+def test_a_pod_that_drives_others_away_is_waited_for() -> None:
+    waiting = unscheduled()
+    waiting["status"]["nominatedNodeName"] = "gpu-7"
+    trouble = trouble_of({"metadata": {"name": "x"}}, [waiting], [])
+    assert trouble is not None and not trouble.is_final and "lower priority to leave gpu-7" in trouble.line

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import pytest
 
 from aunet.errors import InputError, Unavailable
-from pipelines.targets.pod_troubles import Trouble
+from pipelines.targets.pod_troubles import PLACEMENT_PATIENCE, Trouble
+from pipelines.targets.ray_cluster import GRACE_SECONDS
 from pipelines.targets.waiting import MAX_FAILED_POLLS, QUIET_SECONDS, TROUBLE_SECONDS, Patience, Polls
 
 
@@ -34,6 +35,15 @@ def repeated(times: list[float], name: str = "x", since: int = 0) -> list[tuple[
 def test_what_stands_so_for_long_is_believed() -> None:
     pull = [Trouble("ErrImagePull"), Trouble("ImagePullBackOff")]
     assert ends((5.0 * number, pull[number % 2]) for number in range(20)) == TROUBLE_SECONDS
+
+
+def test_a_pod_without_a_node_is_given_more_time() -> None:
+    """The job before keeps its nodes for two minutes; what comes afterwards is judged by itself."""
+    unplaced = Trouble("Unschedulable", patience=PLACEMENT_PATIENCE)
+    looks = [(5.0 * number, unplaced) for number in range(200)]
+    assert ends(looks) == PLACEMENT_PATIENCE * TROUBLE_SECONDS > 2 * GRACE_SECONDS
+    then = [(200.0 + 5 * number, Trouble("ErrImagePull")) for number in range(20)]
+    assert ends([*looks[:40], *then]) == 200.0 + TROUBLE_SECONDS
 
 
 def test_what_happened_once_ends_no_job(capsys: pytest.CaptureFixture[str]) -> None:
