@@ -13,19 +13,18 @@ from aunet.data.pictures import MAX_PIXELS
 from aunet.errors import InputError, check
 from pipelines.runtime.cluster import connect, ray_address, resources
 from pipelines.runtime.code_version import code_version
+from pipelines.runtime.growth import can_grow
 from pipelines.runtime.interruption import caught_signals
 from pipelines.serving.body_limit import proxy_environment
 from pipelines.serving.current_model import CurrentModel
 from pipelines.serving.deployment import IMPORT_PATH, NAME
-from pipelines.serving.running import served
+from pipelines.serving.running import POLL_SECONDS, check_room, served
 from pipelines.serving.settings import ServerSettings
 from pipelines.settings.cluster_config import ClusterConfig
 from pipelines.store.artifacts import VerbResult
 from pipelines.targets.by_name import send_service
 from pipelines.targets.rayservice import ModelService
 from pipelines.targets.submission import Submitted, travelling
-
-POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +73,8 @@ def serve(
         until: asked now and then whether to end; None: only signals end it.
 
     Raises:
-        InputError: there is no such model, it is damaged, a number is out of range, or the port is taken.
+        InputError: there is no such model, it is damaged, a number is out of range, the port is taken, or the cluster
+            is too small and does not grow.
         Unavailable: KubeRay's API server does not answer, or refuses.
     """
     cluster = cluster or ClusterConfig()
@@ -103,12 +103,21 @@ def serve(
     CurrentModel(model, trust_exported=trust_exported)  # in this process, where its problems reach who calls
     os.environ |= proxy_environment(max_bytes)
     connect(num_cpus=max(os.cpu_count() or 1, replicas * cpus))
+    if not can_grow():
+        check_room(settings, resources())
     address, started = f"{host}:{port}", time.monotonic()
-    with caught_signals() as signals, served(settings, host, port):
-        print(f"serve · {model} · http://{address}", file=sys.stderr, flush=True)
-        while not (signals.name or (until and until())):
-            time.sleep(POLL_SECONDS)
-        print(f"serve · {signals.name or 'told to end'} · answering what was accepted", file=sys.stderr, flush=True)
+    with caught_signals() as signals:
+
+        def is_told() -> bool:
+            return bool(signals.name or (until and until()))
+
+        with served(settings, host, port, is_told) as answers:
+            if answers:
+                print(f"serve · {model} · http://{address}", file=sys.stderr, flush=True)
+            while not is_told():
+                time.sleep(POLL_SECONDS)
+            last = "answering what was accepted" if answers else "before the replicas had started"
+            print(f"serve · {signals.name or 'told to end'} · {last}", file=sys.stderr, flush=True)
     return ServedModel(model=model, address=address, seconds=round(time.monotonic() - started, 1))
 
 
