@@ -13,12 +13,13 @@ from ray import serve
 from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from aunet.errors import InputError, Unavailable
-from pipelines.runtime.growth import SAY_SECONDS
 from pipelines.serving.deployment import NAME, application
 from pipelines.serving.settings import ServerSettings
 
 POLL_SECONDS = 0.2
 """Between two looks at whether the replicas have started, or whether to end."""
+SAY_SECONDS = 30.0
+"""Between two lines that say what is waited for."""
 
 
 def check_room(settings: ServerSettings, available: Mapping[str, float]) -> None:
@@ -101,8 +102,8 @@ def wait_until_running(
         if (now := time.monotonic()) - spoken >= say_seconds:
             spoken = now
             reasons = [seen.message, *(deployment.message for deployment in seen.deployments.values())]
-            said = " ".join(" ".join(reasons).split())[:300]
-            tail = f": {said}" if said else ""
+            why = " ".join(" ".join(reasons).split())[:300]
+            tail = f": {why}" if why else ""
             print(f"serve · waits for {what}, {now - began:.0f} s so far{tail}", file=sys.stderr, flush=True)
         time.sleep(POLL_SECONDS)
     return False

@@ -24,8 +24,8 @@ from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, TunedWeights
-from pipelines.store.layout import StudyFolder
 from pipelines.store.lease import Held, hold
+from pipelines.store.study_folder import StudyFolder
 from pipelines.study.record import SearchRecord, Trial, best_of
 from pipelines.study.sampler import SeededByNumber
 from pipelines.study.search import concurrency, known_points, trial_config, validation_slice

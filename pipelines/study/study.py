@@ -10,8 +10,8 @@ from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store import storage
 from pipelines.store.addresses import holds_credentials
 from pipelines.store.artifacts import PreparedData
-from pipelines.store.layout import StudyFolder
 from pipelines.store.run_folder import RunFolder
+from pipelines.store.study_folder import StudyFolder
 from pipelines.study.search import trial_config
 from pipelines.tracking.address import tracking_uri
 from pipelines.training.identity import run_folder
