@@ -89,10 +89,11 @@ class Operator(Api):
                     return 400, {"message": f"strict decoding error: unknown field {unknown[0]!r}"}
                 if wrong := mistakes(body, schema):
                     return 422, {"message": f"{body['kind']} is invalid: {wrong[0]}"}
-                body["metadata"] |= {"uid": f"u{len(self.asked)}", "creationTimestamp": "2026-01-01T00:00:00Z"}
-            if method == "DELETE" and url.startswith(RAYJOBS) and (job := self.objects.get(url.partition("?")[0])):
+                body["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+            job, answer = self.objects.get(url.partition("?")[0]), super().answer(method, url, body)
+            if method == "DELETE" and url.startswith(RAYJOBS) and job and answer[0] == 200:
                 self._delete_cluster(job)
-            return super().answer(method, url, body)
+            return answer
 
     def end(self) -> None:
         self.has_ended = True
@@ -141,8 +142,7 @@ class Operator(Api):
         if state == "" and self.failure == "validation":
             status |= {"jobDeploymentStatus": "ValidationFailed", "reason": "ValidationFailed", "message": "bad spec"}
         elif state == "":
-            number = len(self.clusters)
-            name = f"{job['metadata']['name']}-{number}"
+            name = f"{job['metadata']['name']}-{len(self.clusters)}"
             status |= {"jobId": f"{name}-id", "rayClusterName": name, "started": self.now}
             status |= {"jobDeploymentStatus": "Initializing", "jobStatus": ""}
             self._create_pods(job, name)

@@ -52,6 +52,7 @@ class Api:
             object_path = f"{path}/{body['metadata']['name']}"
             if object_path in self.objects:
                 return 409, {"message": f"{object_path} already exists"}
+            body["metadata"]["uid"] = f"u{len(self.asked)}"
             self.admit(body)
             self.objects[object_path] = body
             return 201, body
@@ -62,6 +63,9 @@ class Api:
         if path not in self.objects:
             return 404, {"message": f"{path} not found"}
         if method == "DELETE":
+            uid = self.objects[path]["metadata"]["uid"]
+            if (body or {}).get("preconditions", {"uid": uid})["uid"] != uid:
+                return 409, {"message": f"the UID in the precondition is not {uid}"}
             self.objects[path]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         if "deletionTimestamp" in self.objects[path]["metadata"]:
             self.lingering -= 1

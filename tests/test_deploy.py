@@ -102,6 +102,9 @@ def test_the_names_are_those_that_jobs_ask_for(monkeypatch: pytest.MonkeyPatch) 
 def admits(flavor: dict[str, Any], pod: dict[str, Any], keys: set[str]) -> bool:
     """Whether Kueue may give a pod a flavor. As its flavorassigner, of affinities only what names a label of one."""
     labels = flavor["spec"]["nodeLabels"]
+    tolerated = {toleration["key"] for toleration in pod.get("tolerations", [])}
+    if not {taint["key"] for taint in flavor["spec"].get("nodeTaints", [])} <= tolerated:
+        return False
     required = pod.get("affinity", {}).get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution", {})
     fits = {"In": lambda value, values: value in values, "NotIn": lambda value, values: value not in values}
     terms = [
@@ -153,7 +156,7 @@ def test_the_queue_has_room_for_every_pod_of_a_job(spot: bool, monkeypatch: pyte
         chosen.append(next(name for name in quotas if admits(flavors[name], template["spec"], keys)))
         for resource, amount in template["spec"]["containers"][0]["resources"]["requests"].items():
             used[chosen[-1]][resource] += number * quantity(amount)
-    assert chosen[1:] == ["on-demand", "gpu-spot" if spot else "on-demand"]
+    assert chosen == ["on-demand", "on-demand", "gpu-spot" if spot else "on-demand"]
     assert all(used[name][resource] <= quotas[name][resource] for name in quotas for resource in quotas[name])
 
 

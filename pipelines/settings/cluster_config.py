@@ -14,7 +14,17 @@ Cores = Annotated[int, Range(at_least=1, at_most=10_000)]
 KUBERNETES_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DOMAIN_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}")
-CRON_FIELD = re.compile(r"[\d*/,A-Za-z-]+")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+WEEKDAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+CRON = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day", 1, 31, ()),
+    ("month", 1, 12, MONTHS),
+    ("weekday", 0, 6, WEEKDAYS),
+)
+"""Fields of a schedule: first and last value, names of all. To Kubernetes and Kubeflow Sunday is 0 and never 7."""
+CRON_RANGE = re.compile(r"(?:\*|([0-9A-Za-z]{1,3})(?:-([0-9A-Za-z]{1,3}))?)(?:/([0-9]{1,3}))?")
 LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,252}")
@@ -90,12 +100,20 @@ class ClusterConfig:
             value = getattr(self, field)
             cure = "give the name of an image, such as registry.example.com/aunet:1.0.0"
             check(not value or IMAGE.fullmatch(value) is not None, f"cluster.{field}", value, cure)
-        fields = self.schedule.split(" ")
-        is_cron = len(fields) == 5 and all(CRON_FIELD.fullmatch(field) for field in fields)
-        check(is_cron, "cluster.schedule", self.schedule, 'give five cron fields, such as "0 3 * * *"')
+        self._check_schedule()
         for field, value_form in (("node_selector", LABEL_VALUE), ("labels", LABEL_VALUE), ("annotations", None)):
             self._check_pairs(field, LABEL_KEY, value_form)
         self._check_pairs("env", VARIABLE, None)
+
+    def _check_schedule(self) -> None:
+        fields = self.schedule.split(" ")
+        check(len(fields) == len(CRON), "cluster.schedule", self.schedule, 'give five cron fields, such as "0 3 * * *"')
+        for field, (name, first, last, names) in zip(fields, CRON, strict=True):
+            fits = all(_is_cron_range(range_text, first, last, names) for range_text in field.split(","))
+            cure = (
+                f"its {name} is {field!r}; use *, or {first} to {last}, as numbers, ranges 1-3, steps */2 and lists 1,4"
+            )
+            check(fits, "cluster.schedule", self.schedule, cure)
 
     def _check_pairs(self, field: str, key_form: re.Pattern[str], value_form: re.Pattern[str] | None) -> None:
         for pair in getattr(self, field):
@@ -103,6 +121,16 @@ class ClusterConfig:
             fits = bool(equals) and key_form.fullmatch(key) is not None
             fits = fits and (value_form is None or value_form.fullmatch(value) is not None)
             check(fits, f"cluster.{field}", pair, "write KEY=VALUE with a key and a value that Kubernetes accepts")
+
+
+def _is_cron_range(text: str, first: int, last: int, names: tuple[str, ...]) -> bool:
+    """Whether a cron field may have this among its commas."""
+    match = CRON_RANGE.fullmatch(text)
+    if match is None or (match[3] and not int(match[3])):
+        return False
+    values = {name: first + number for number, name in enumerate(names)}
+    ends = [values.get(end.upper(), int(end) if end.isdecimal() else -1) for end in match.groups()[:2] if end]
+    return all(first <= end <= last for end in ends) and ends == sorted(ends)
 
 
 def pairs(texts: Pairs) -> dict[str, str]:

@@ -18,10 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from ray.job_submission import JobSubmissionClient
-
 from aunet.errors import InputError, Unavailable
 from pipelines.runtime.job_logs import collect_logs
+from pipelines.targets.job_client import JobClient
 from pipelines.targets.job_end import PERMANENT, JobEnd, write_end, write_logs
 from pipelines.targets.submission import check_code
 from pipelines.targets.variables import GIVEN, JOB
@@ -117,7 +116,7 @@ def stop_this_job() -> None:
     try:
         config = json.loads(os.environ["RAY_JOB_CONFIG_JSON_ENV_VAR"])
         server = os.environ.get("RAY_API_SERVER_ADDRESS", DASHBOARD)
-        JobSubmissionClient(server).stop_job(config["metadata"]["job_submission_id"])
+        JobClient(server).stop_job(config["metadata"]["job_submission_id"])
     except Exception as error:  # noqa: BLE001 - whatever is wrong, the exit code is left
         print(f"this job could not be stopped, so it may be started again: {error}", file=sys.stderr)
         return

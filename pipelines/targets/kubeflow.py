@@ -29,6 +29,7 @@ from pipelines.targets.kubeflow_pipeline import build_pipeline, build_tick, comp
 from pipelines.targets.patching import with_patch_text
 from pipelines.targets.steps import PARAMETERS, ROOT, parameter_values
 from pipelines.targets.submission import JOB, State, Submitted, submission
+from pipelines.targets.timeouts import limit
 from pipelines.targets.waiting import Polls
 
 ENDPOINT = "KF_PIPELINES_ENDPOINT"
@@ -132,6 +133,14 @@ def run_here(
         build(config, preset, {})(**arguments, target="local")
 
 
+class Client(kfp.Client):
+    """One that waits for no silent server. It asks for the server's health first, and has no setting for this."""
+
+    def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
+        limit(self._healthz_api.api_client)  # which is that of all requests
+        return super().get_kfp_healthz(sleep_duration)
+
+
 class KubeflowJobs:
     """Runs of Kubeflow Pipelines at KF_PIPELINES_ENDPOINT, by their names.
 
@@ -149,7 +158,7 @@ class KubeflowJobs:
         warnings.filterwarnings("ignore", module=r"kfp\.client")
         with self._answering():
             token = os.environ.get(TOKEN) or None
-            self.client: Any = kfp.Client(host=self.endpoint, existing_token=token)
+            self.client: Any = Client(host=self.endpoint, existing_token=token)
             self.namespace = namespace if self.client.get_kfp_healthz().multi_user else None
 
     def send_pipeline(self, name: str, verb: str, text: str, arguments: dict[str, Any], config: RunConfig) -> Submitted:

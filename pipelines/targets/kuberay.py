@@ -58,20 +58,22 @@ class KubeRayJobs:
         return State("SCHEDULED", f"CronJob {schedule.metadata.name}: {times}")
 
     def send(self, submission: Submission) -> None:
-        """Create the RayJob; one that has ended is deleted first."""
+        """Create the RayJob; one that has ended is deleted first, one that has not is left to whoever sent it."""
         body = valid_rayjob(submission)
         with answering():
             api = api_of(client.CustomObjectsApi)
             old = self._get(submission.id)
+            if old is not None and not state_of(old).ended:
+                return
             if old is not None:
-                self._delete(submission.id)
-                self._wait_until_gone(submission.id)
+                self._delete(old)
+                self._wait_until_gone(old)
             with unless(409):  # another submission of the same job was faster
                 kept: Any = api.create_namespaced_custom_object(
                     **RAYJOBS, namespace=self.namespace, body=body, field_validation="Strict"
                 )
                 if "authOptions" not in kept.get("spec", {}).get("rayClusterSpec", {}):
-                    self._delete(submission.id)
+                    self._delete(kept)
                     raise Unavailable(PRUNED)
 
     def follow(self, id: str) -> State:
@@ -113,17 +115,21 @@ class KubeRayJobs:
         suspended = {"spec": {"suspend": True}}
         with answering():
             if (rayjob := self._get(id)) is not None and QUEUE in rayjob["metadata"].get("labels", {}):
-                self._delete(id)
+                self._delete(rayjob)
             elif rayjob is not None:
                 api = api_of(client.CustomObjectsApi)
                 api.patch_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, name=id, body=suspended)
             elif (schedule := self._schedule(id)) is not None:
                 api_of(client.BatchV1Api).patch_namespaced_cron_job(schedule.metadata.name, self.namespace, suspended)
 
-    def _delete(self, id: str) -> None:
-        api_of(client.CustomObjectsApi).delete_namespaced_custom_object(
-            **RAYJOBS, namespace=self.namespace, name=id, propagation_policy="Foreground"
-        )
+    def _delete(self, rayjob: dict[str, Any]) -> None:
+        """Delete this very RayJob: it may be gone by now, or another in its place."""
+        name, uid = rayjob["metadata"]["name"], rayjob["metadata"]["uid"]
+        # Of a request with a body, Kubernetes reads no options elsewhere.
+        options = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        with unless(404, 409):
+            api = api_of(client.CustomObjectsApi)
+            api.delete_namespaced_custom_object(**RAYJOBS, namespace=self.namespace, name=name, body=options)
 
     def _state_of(self, rayjob: dict[str, Any]) -> State:
         """The state, with its cause: the end that the job left in the store, or why its pods do not run."""
@@ -184,9 +190,10 @@ class KubeRayJobs:
                     return job
         return None
 
-    def _wait_until_gone(self, id: str) -> None:
+    def _wait_until_gone(self, rayjob: dict[str, Any]) -> None:
+        id, uid = rayjob["metadata"]["name"], rayjob["metadata"]["uid"]
         end = time.monotonic() + DELETE_SECONDS
-        while self._get(id) is not None:
+        while (left := self._get(id)) is not None and left["metadata"]["uid"] == uid:
             if time.monotonic() > end:
                 raise Unavailable(f"{id}: the ended RayJob is still being deleted; check its finalizers, then retry")
             time.sleep(min(self.poll_seconds, 2.0))

@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError
 from aunet.documents import read_object
 from aunet.errors import InputError, Unavailable
 from pipelines.store.addresses import check_server, masked
+from pipelines.targets.timeouts import limit
 
 T = TypeVar("T")
 
@@ -51,7 +52,9 @@ def api_of(kind: type[T]) -> T:
             _check_files(named or config.KUBE_CONFIG_DEFAULT_LOCATION)
             config.load_kube_config(named)
         check_server("the server in KUBECONFIG", str(client.Configuration.get_default_copy().host))
-        return kind()
+        group: Any = kind()
+        limit(group.api_client)
+        return group
     except InputError:
         raise
     except config.ConfigException as error:

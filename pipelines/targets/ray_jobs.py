@@ -24,6 +24,7 @@ from aunet.errors import InputError, Unavailable
 from pipelines.runtime.cluster import is_job_server
 from pipelines.store import storage
 from pipelines.store.addresses import check_server, holds_credentials, masked, shown
+from pipelines.targets.job_client import JobClient
 from pipelines.targets.submission import ENTRY, State, Submission
 from pipelines.targets.variables import JOB
 from pipelines.targets.waiting import Polls
@@ -34,6 +35,8 @@ EXCLUDES = ["/*", "!/.", "!/aunet", "!/pipelines", "!/jobs", "__pycache__"]
 """Of the checkout only the code travels; the operator and the libraries are in the cluster's image."""
 POLL_SECONDS = 2.0
 """Between two looks at a job that is waited for."""
+QUIET_SECONDS = 300.0
+"""After which a log without a new line is opened again: its connection may be dead."""
 START_SECONDS = 30.0
 """In which a cluster that has just been started lists its nodes."""
 
@@ -46,7 +49,7 @@ class RayJobs:
 
     def __init__(
         self,
-        connect: Callable[[str], JobSubmissionClient] = JobSubmissionClient,
+        connect: Callable[[str], JobSubmissionClient] = JobClient,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self.address = _address()
@@ -172,9 +175,13 @@ def _check_reachable(submission: Submission) -> None:
 
 
 async def _tail(client: JobSubmissionClient, id: str, shown: list[int]) -> None:
-    """Write the log to stderr, from its character `shown[0]` on, which moves with it."""
-    position = 0
-    async for text in client.tail_job_logs(id):
+    """Write the log to stderr, from its character `shown[0]` on, which moves with it.
+
+    Raises:
+        TimeoutError: nothing has come for `QUIET_SECONDS`.
+    """
+    position, log = 0, aiter(client.tail_job_logs(id))
+    while (text := await asyncio.wait_for(anext(log, None), QUIET_SECONDS)) is not None:
         sys.stderr.write(text[max(0, shown[0] - position) :])
         sys.stderr.flush()
         position += len(text)

@@ -39,12 +39,12 @@ def test_the_main_job_was_a_job_and_left_no_token(main_job: MainJob) -> None:
     assert main_job.token.encode() not in everything
 
 
-def test_a_job_is_sent_once(store: Path, reach: dict[str, str]) -> None:
+def test_a_job_looks_at_the_data_anew(store: Path, reach: dict[str, str]) -> None:
     result, _ = jobs(store, *PREPROCESS, "--wait", more=reach)
     assert (result["status"], result["exit_code"], result["sent"]) == ("SUCCEEDED", 0, True)
     again, printed = jobs(store, *PREPROCESS, "--wait", more=reach)
-    assert again == {**result, "sent": False}
-    assert "is SUCCEEDED already, nothing sent" in printed
+    assert again == result
+    assert "was SUCCEEDED, sent again" in printed
 
     state, printed = jobs(store, "job", "--id", result["submission_id"], "--target", "ray", "--logs", more=reach)
     assert (state["status"], state["job_exit_code"]) == ("SUCCEEDED", 0)
@@ -59,7 +59,7 @@ def test_a_failed_job_keeps_its_exit_code_and_can_be_sent_again(store: Path, rea
     assert again["submission_id"] == first["submission_id"]
 
 
-def test_a_job_can_be_stopped(store: Path, reach: dict[str, str]) -> None:
+def test_a_job_is_sent_once_and_can_be_stopped(store: Path, reach: dict[str, str]) -> None:
     words = ["submit", "train", "shapes_smoke", *TINY_RUN, "--train.epochs", "400", "--target", "ray"]
     sent, _ = jobs(store, *words, more=reach)
     asked = ["job", "--id", sent["submission_id"], "--target", "ray"]
@@ -71,6 +71,9 @@ def test_a_job_can_be_stopped(store: Path, reach: dict[str, str]) -> None:
         return status
 
     assert wait_for("RUNNING", "FAILED") == "RUNNING"
+    again, printed = jobs(store, *words, more=reach)
+    assert (again["submission_id"], again["status"], again["sent"]) == (sent["submission_id"], "RUNNING", False)
+    assert "is RUNNING already, nothing sent" in printed
     jobs(store, *asked, "--stop", more=reach)
     assert wait_for("STOPPED", "FAILED", "SUCCEEDED") == "STOPPED"
 

@@ -115,7 +115,7 @@ class PipelinesServer(BaseHTTPRequestHandler):
             self.runs.append({"run_id": f"r{len(self.runs)}", "state": "PENDING", **json.loads(body)})
             self.answer(self.runs[-1])
         elif path.endswith("/recurringruns"):
-            if "99" in str(json.loads(body)["trigger"]):
+            if "0 3 31 2 *" in str(json.loads(body)["trigger"]):  # which never comes
                 self.send_error(400)
                 return
             made = {"recurring_run_id": f"q{len(self.asked)}", "status": "ENABLED", **json.loads(body)}
@@ -237,7 +237,7 @@ def test_a_schedule_that_is_refused_leaves_the_one_before(
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
     send(verb="retrain")
     with pytest.raises(Unavailable):
-        send(coco({"data.root": "s3://datasets/coco", "cluster.schedule": "99 3 * * *"}), verb="retrain")
+        send(coco({"data.root": "s3://datasets/coco", "cluster.schedule": "0 3 31 2 *"}), verb="retrain")
     (recurring,) = server.recurring
     assert recurring["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * *"
 
