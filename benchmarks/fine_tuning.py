@@ -12,10 +12,7 @@ differences, and writes results/fine_tuning.json.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
-import os
 import shutil
 import sys
 from dataclasses import replace
@@ -26,9 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from aunet.data.coco_panoptic import decode_panoptic, encode_panoptic
-from benchmarks.machine import RESULTS, cpu_name
-from benchmarks.paired import difference, differences, summary
-from benchmarks.table1 import COMPARED, METRICS, do_share, reported, run_all, small
+from benchmarks.paired import summary
+from benchmarks.side_by_side import COMPARED, METRICS, measured, parser, small, use_store, write_document
 from pipelines.settings.recipes import coco_split, sample_folder
 from pipelines.settings.run_config import DataConfig, RunConfig
 
@@ -96,45 +92,27 @@ def row_config(row: str, seed: int, data: Path, model: str, epochs: int) -> RunC
 
 def main() -> None:
     """Train what is missing, then print and write the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--model", required=True, type=lambda text: str(Path(text).resolve()), help="where to start")
-    parser.add_argument("--images", type=int, default=120, help="training images of the new data set")
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="runs side by side, one core each")
-    parser.add_argument("--summary", action="store_true", help="only print the comparison of the runs that there are")
-    parser.add_argument("--share", type=int, default=None, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    store: Path = arguments.store.resolve()
-    os.environ |= {"AUNET_STORE": str(store), "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow-{arguments.share}.db"}
-    data = store / f"camvid_merged_{arguments.images}"
+    understood = parser(__doc__)
+    understood.add_argument(
+        "--model", required=True, type=lambda text: str(Path(text).resolve()), help="where to start"
+    )
+    understood.add_argument("--images", type=int, default=120, help="training images of the new data set")
+    understood.add_argument("--epochs", type=int, default=8)
+    arguments = understood.parse_args()
+    data = use_store(arguments) / f"camvid_merged_{arguments.images}"
     if not data.exists():
         begun = data.with_suffix(".begun")
         write_merged(Path(sample_folder("camvid_panoptic")), begun, arguments.images)
         begun.rename(data)
-    configs = {
+    runs = {
         (row, seed): row_config(row, seed, data, arguments.model, arguments.epochs)
         for seed in arguments.seeds
         for row in ROWS
     }
-    if arguments.share is not None:
-        do_share([*configs.values()][arguments.share :: arguments.at_once])
-        return
-    if not arguments.summary:
-        run_all([sys.executable, *sys.argv], arguments.at_once)
-    lines = [{"row": row, "seed": seed, **run} for (row, seed), c in configs.items() if (run := reported(c))]
+    lines = measured(runs, arguments)
     print(summary(lines, ROWS, METRICS, COMPARED, references=("anew",)))
-    gain = {m: difference(values) for m in COMPARED if (values := differences(lines, "fine_tuned", "anew", m))}
-    document = {
-        "date": datetime.date.today().isoformat(),
-        "device": cpu_name(),
-        "images": arguments.images,
-        "epochs": arguments.epochs,
-        "differences": gain,
-        "runs": lines,
-    }
-    (RESULTS / "fine_tuning.json").write_text(json.dumps(document, indent=1) + "\n")
+    sizes = {"images": arguments.images, "epochs": arguments.epochs}
+    write_document("fine_tuning.json", lines, ROWS, ("anew",), **sizes)
 
 
 if __name__ == "__main__":

@@ -7,55 +7,29 @@ As in the paper, all rows start from one trained backbone and everything else fr
 ImageNet's weights (extra `samples`); with `camvid_small` from the backbone of an `e2e` network that is first trained on
 the same images (without attention, so it favours no row). Runs on scenes, `shapes_ambiguous`, start from nothing.
 
-Every run is a run of the pipeline in the store: what already exists is not done again, so the command resumes where it
-was stopped, seed by seed. `--summary` prints what there is. The table has the means, and the paired differences from
-`e2e` and from `gain` with 95 % intervals; results/table1_BASE.json has every figure.
+The command resumes where it was stopped, seed by seed; `--summary` prints what there is. The table has the means, and
+the paired differences from `e2e` and from `gain` with 95 % intervals; results/table1_BASE.json has every figure.
 """
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import hashlib
-import json
-import os
 import statistics
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import RESULTS, cpu_name
-from benchmarks.paired import REFERENCES, difference, differences, summary
-from pipelines import presets
-from pipelines.evaluate import evaluate
+from benchmarks.paired import REFERENCES, summary
+from benchmarks.side_by_side import COMPARED, METRICS, measured, parser, small, use_store, write_document
 from pipelines.preprocess import preprocess
 from pipelines.settings.run_config import RunConfig
 from pipelines.settings.variants import CONTROLS, TABLE_1, table_1_row
 from pipelines.store import storage
 from pipelines.train import train
-from pipelines.training.identity import run_folder
 
-METRICS = ("PQ", "PQ_th", "PQ_st", "AP", "mIoU")
-COMPARED = ("PQ", "PQ_st", "mIoU")
 BASES = ("camvid_lite0", "camvid_small", "shapes_ambiguous")
-
-
-def small(base: str, epochs: int, num_workers: int, **train_changes: object) -> RunConfig:
-    """A preset of CamVid, its images at 0.8 of their size, or one of generated scenes at its own."""
-    config: RunConfig = getattr(presets, base)()
-    train = replace(config.train, epochs=epochs, num_workers=num_workers, **train_changes)
-    if not base.startswith("camvid"):
-        return replace(config, train=train)
-    return replace(
-        config,
-        augment=replace(presets.camvid_small().augment, short_sides=(288,), max_size=384, crop=(160, 208)),
-        fusion=replace(config.fusion, stuff_area=512),
-        train=train,
-    )
 
 
 def trained_backbone(store: Path) -> Path:
@@ -87,76 +61,21 @@ def row_config(base: str, row: str, seed: int, weights: Path | None) -> RunConfi
 
 def main() -> None:
     """Train what is missing, then print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--base", choices=BASES, default=BASES[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="+", choices=[*TABLE_1, *CONTROLS], default=[*TABLE_1, *CONTROLS])
-    parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="runs side by side, one core each")
-    parser.add_argument("--summary", action="store_true", help="only print the table of the runs that there are")
-    parser.add_argument("--share", type=int, default=None, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    store: Path = arguments.store.resolve()
-    os.environ |= {"AUNET_STORE": str(store), "MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow-{arguments.share}.db"}
-    store.mkdir(parents=True, exist_ok=True)
-    weights = trained_backbone(store) if arguments.base == "camvid_small" else None
-    configs = {
-        (row, seed): row_config(arguments.base, row, seed, weights)
-        for seed in arguments.seeds
-        for row in arguments.rows
-    }
-    if arguments.share is not None:
-        do_share([*configs.values()][arguments.share :: arguments.at_once])
-        return
-    if not arguments.summary:
-        run_all([sys.executable, *sys.argv], arguments.at_once)
-    lines = [{"row": row, "seed": seed, **run} for (row, seed), c in configs.items() if (run := reported(c))]
-    print(summary(lines, arguments.rows, METRICS, COMPARED))
+    understood = parser(__doc__)
+    understood.add_argument("--base", choices=BASES, default=BASES[0])
+    understood.add_argument("--rows", nargs="+", choices=[*TABLE_1, *CONTROLS], default=[*TABLE_1, *CONTROLS])
+    arguments = understood.parse_args()
+    store, base, rows = use_store(arguments), arguments.base, arguments.rows
+    weights = trained_backbone(store) if base == "camvid_small" else None
+    runs = {(row, seed): row_config(base, row, seed, weights) for seed in arguments.seeds for row in rows}
+    lines = measured(runs, arguments)
+    print(summary(lines, rows, METRICS, COMPARED))
     print("\nmean M' on things / stuff")
-    attention = {row: contrast([line["attention"] for line in lines if line["row"] == row]) for row in arguments.rows}
+    attention = {row: contrast([line["attention"] for line in lines if line["row"] == row]) for row in rows}
     for row, maps in attention.items():
         print(f"{row:10}", *(f"{name} {m['things']:.3f} / {m['stuff']:.3f}" for name, m in maps.items()), sep="   ")
-    name = "table1.json" if arguments.base == "camvid_small" else f"table1_{arguments.base}.json"
-    document = {
-        "date": datetime.date.today().isoformat(),
-        "device": cpu_name(),
-        "base": arguments.base,
-        "differences": {
-            f"{row} - {other}": {
-                m: difference(values) for m in COMPARED if (values := differences(lines, row, other, m))
-            }
-            for row in arguments.rows
-            for other in REFERENCES
-            if row != other
-        },
-        "attention": attention,
-        "runs": lines,
-    }
-    (RESULTS / name).write_text(json.dumps(document, indent=1) + "\n")
-
-
-def do_share(configs: list[RunConfig]) -> None:
-    """Do the runs of one process."""
-    for config in configs:
-        prepared = preprocess(config)
-        evaluate(config, train(config, prepared), prepared)
-
-
-def run_all(command: list[str], at_once: int) -> None:
-    """Do all runs, in so many processes of this file."""
-    processes = [subprocess.Popen([*command, "--share", str(n)], stdout=sys.stderr) for n in range(at_once)]
-    codes = [process.wait() for process in processes]
-    if any(codes):
-        sys.exit("a run failed; see above. The same command continues with the others.")
-
-
-def reported(config: RunConfig) -> dict[str, Any] | None:
-    """The figures of a run, and M' on things and stuff of each of its attention maps; None: it is not measured yet."""
-    run = run_folder(config, preprocess(config))
-    if run.trained() is None or run.report().report() is None:
-        return None
-    report = json.loads(storage.read_bytes(run.report().document_uri))
-    return {name: round(report[name], 3) for name in METRICS} | {"attention": report["attention"], "run": run.name}
+    name = "table1.json" if base == "camvid_small" else f"table1_{base}.json"
+    write_document(name, lines, rows, REFERENCES, base=base, attention=attention)
 
 
 def contrast(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
