@@ -8,7 +8,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
-INSTALL := $(UV) pip install --quiet --python $(BIN)/python -c constraints.txt
+# Compiled once, here: where PYTHONDONTWRITEBYTECODE is set, as in many CI images, every process would do it again.
+INSTALL := $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt
+COMPILE := $(BIN)/python -m compileall -q aunet pipelines jobs ops/aunet_ops tests
 READY := .venv/.ready
 DOCS_READY := .venv/.docs-ready
 HOOKS_READY := .venv/.hooks-ready
@@ -36,9 +38,11 @@ weights: $(READY)  ## the demo's model, trained if it is not yet, in build/weigh
 	@echo "weights: build/weights"
 
 test: $(READY)  ## the test suite, in two processes (TEST_ARGS="tests/aunet -k fusion" narrows it)
+	@$(COMPILE)
 	@$(BIN)/python -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 test-slow: $(READY)  ## the tests that train for minutes; AUNET_SAMPLE_DATA names the folder of real images
+	@$(COMPILE)
 	@$(BIN)/python -m pytest -q -m slow $(TEST_ARGS)
 
 test-browser: $(READY) $(BROWSER_READY)  ## the report in headless Chromium: keyboard, gallery, accessibility
