@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipelines.presets import PRESETS
+from pipelines.settings.overrides import differences
 from pipelines.settings.run_config import RunConfig
 
 
@@ -77,6 +78,14 @@ class RunOptions(PresetOptions):
 
     run: str | None = None
     """URI of the run; if omitted, the run that this configuration names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(RunOptions):
+    """A preset and one of its runs, or a run of another preset, measured on the data of this one."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "changes": differences(self.config, PRESETS[self.preset]())}
 
 
 @dataclass(frozen=True, kw_only=True)

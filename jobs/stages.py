@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from pipelines import evaluate as evaluation, train as training, tune as search
+from pipelines.measuring.released import as_released
 from pipelines.preprocess import preprocess
 from pipelines.presets import PRESETS
+from pipelines.settings.overrides import override
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.artifacts import RegisteredModel, Report, TrainedRun, TunedWeights
+from pipelines.store.origin import Origin
 from pipelines.store.run_folder import RunFolder
 from pipelines.tracking.address import check_tracking
 from pipelines.training.advice import foreign_name
@@ -22,18 +27,32 @@ def train(config: RunConfig) -> TrainedRun:
     return training.train(config, preprocess(config))
 
 
-def evaluate(config: RunConfig, run: str | None = None) -> Report:
-    """Measure the run at the URI `run`, by default the configuration's own, on the configuration's data."""
+def evaluate(config: RunConfig, run: str | None = None, changes: Mapping[str, Any] | None = None) -> Report:
+    """Measure the run at the URI `run`, by default the configuration's own, on the configuration's data.
+
+    A run that is named is measured with the input size and the fusion of its own model, and on data that are not its
+    own apart from its report.
+
+    Args:
+        changes: of `augment` and `fusion`, by dotted names, to measure a named run with nevertheless.
+    """
     check_tracking()
-    trained = training.find_run(RunFolder(storage.absolute(run))) if run else None
+    if not run:
+        prepared = preprocess(config)
+        return evaluation.evaluate(config, training.find_run(run_folder(config, prepared)), prepared)
+    folder = RunFolder(storage.absolute(run))
+    trained = training.find_run(folder)
     prepared = preprocess(config)
-    return evaluation.evaluate(config, trained or training.find_run(run_folder(config, prepared)), prepared)
+    wanted = {name: value for name, value in (changes or {}).items() if name.startswith(("augment.", "fusion."))}
+    own_data = Origin.of(folder.history).data_fingerprint
+    is_foreign = own_data not in ("", prepared.fingerprint)
+    return evaluation.evaluate(override(as_released(config, folder), wanted), trained, prepared, apart=is_foreign)
 
 
 def register(config: RunConfig, run: str | None = None) -> RegisteredModel:
     """Register the model of the run at the URI `run`, which needs no data, by default the configuration's own."""
     check_tracking()
-    for text in foreign_name(config, PRESETS.get(config.name)):
+    for text in foreign_name(config, PRESETS):
         print(f"warning: {text}", file=sys.stderr)
     from pipelines import register as registration  # imports MLflow, which takes seconds and no other stage here needs
 

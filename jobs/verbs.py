@@ -11,6 +11,7 @@ from jobs.compare_options import CompareOptions
 from jobs.importing_options import ImportDataOptions
 from jobs.ledger_options import LedgerOptions, PromoteOptions, RollbackOptions
 from jobs.options import (
+    EvaluateOptions,
     ExportOptions,
     GcOptions,
     JobOptions,
@@ -73,7 +74,7 @@ VERBS = {
     for verb in (
         Verb("preprocess", "raw images and annotations → prepared shards and their manifest", PresetOptions),
         Verb("train", "prepared data → run with checkpoints", PresetOptions, STAGES),
-        Verb("evaluate", "run → report: PQ, SQ, RQ, AP, mIoU, per class", RunOptions, STAGES),
+        Verb("evaluate", "run → report: PQ, SQ, RQ, AP, mIoU, per class", EvaluateOptions, STAGES),
         Verb("report", "the report of a run, in the terminal: verdict, classes, two pictures, its page", ReportOptions),
         Verb(
             "compare",

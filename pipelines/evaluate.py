@@ -16,7 +16,9 @@ from pipelines.data.manifest import Manifest
 from pipelines.measuring.data_card import data_card
 from pipelines.measuring.measured import Measured, read_measured, reports_with_outcomes
 from pipelines.measuring.outcome_table import to_parquet
+from pipelines.measuring.released import inference_settings
 from pipelines.pages.report import ReportDocument, render_report
+from pipelines.pages.report_head import NO_CHAMPION
 from pipelines.runtime.code_version import code_version
 from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
@@ -39,10 +41,13 @@ Measure = Callable[[RunConfig, TrainedRun, PreparedData], "Evaluation"]
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The model that the registry's alias names, on the same validation images."""
+    """The model that the registry's alias names, as it was measured on the same validation images."""
 
-    name: str
-    measured: Measured
+    name: str = ""
+    measured: Measured | None = None
+    """None: it is not compared with."""
+    uncompared: str = NO_CHAMPION
+    """Why not."""
 
 
 def evaluate(
@@ -79,13 +84,14 @@ def evaluate(
     champion = _champion(config, run, manifest)
     if measure is None:
         parts = folder.parts(fingerprint(key, digest(run.model_uri), code_version()))
-        theirs = champion.measured.outcomes if champion else None
+        theirs = champion.measured.outcomes if champion.measured else None
         with in_use(training.in_use_uri):  # `gc` leaves the parts of an earlier attempt alone
             measured = measure_split(config, run, prepared, parts=parts, champion=theirs)
     else:
         measured = measure(config, run, prepared)
     metrics = measured.metrics
-    storage.delete(folder.document_uri)  # of an earlier report, which would stand beside the new outcomes
+    for earlier in (folder.document_uri, folder.overlays_uri, folder.attention_uri):
+        storage.delete(earlier)  # of a report made otherwise, which would stand beside the new outcomes
     for name, picture in measured.pictures.items():
         storage.write_bytes(storage.join(folder.uri, name), picture)
     outcomes = to_parquet(measured.outcomes, measured.tags, measured.categories)
@@ -116,9 +122,11 @@ def evaluate(
         "prepared_uri": prepared.uri,
         "data_fingerprint": prepared.fingerprint,
         "val_fingerprint": validation,
+        "settings": inference_settings(config.augment, config.fusion),
         "images": len(measured.outcomes.images),
-        "champion": champion.name if comparison and champion else None,
+        "champion": champion.name if comparison else None,
         "comparison": comparison.to_json() if comparison else None,
+        "uncompared": None if comparison else champion.uncompared,
     }
     folder.write(report, document)
     for parts in folder.left_parts():
@@ -127,12 +135,12 @@ def evaluate(
 
 
 def find_report(run: TrainedRun) -> Report:
-    """The report beside a run.
+    """The report beside a run; where there is none, its last one on other data.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    return RunFolder(run.uri).report().existing_report()
+    return RunFolder(run.uri).main_report().existing_report()
 
 
 def outlook(config: RunConfig, run: TrainedRun | None, prepared: PreparedData | None) -> Outlook:
@@ -155,28 +163,31 @@ def report_key(config: RunConfig, run: TrainedRun, validation: str) -> str:
     return fingerprint(run.fingerprint, validation, config.fusion, config.augment, REPORT_VERSION)
 
 
-def _champion(config: RunConfig, run: TrainedRun, manifest: Manifest) -> Champion | None:
-    """The model to compare with, as it was measured on this split; None: there is none, or not yet on this split."""
+def _champion(config: RunConfig, run: TrainedRun, manifest: Manifest) -> Champion:
+    """The model to compare with, as it was measured on this split, or why there is none."""
     try:
         head = Store.here().ledger(config.register.model_name, config.register.alias).head()
-        if head is None or head.model_uri == run.model_uri:
-            return None
+        if head is None:
+            return Champion()
+        name = f"models:/{config.register.model_name}@{config.register.alias} (version {head.version})"
+        if head.model_uri == run.model_uri:
+            return Champion(name, uncompared=f"this model is {name}")
         reports = reports_with_outcomes(RunFolder(storage.parent(head.model_uri)))
         folder = reports.get(manifest.split_fingerprint("val"))
         measured = read_measured(folder) if folder else None
-        if measured is None or difference(measured.categories.entries, manifest.categories.entries):
-            return None
-        name = f"models:/{config.register.model_name}@{config.register.alias} (version {head.version})"
-        return Champion(name, measured)
+        if measured and difference(measured.categories.entries, manifest.categories.entries):
+            return Champion(name, uncompared=f"not compared with {name}, which knows other categories")
+        return Champion(name, measured, f"not compared with {name}, which was not measured on these images")
     except InputError as error:  # the report of this model does not depend on it
         print(f"evaluate · not compared with the champion: {error}", file=sys.stderr)
-        return None
+        return Champion(uncompared="not compared with the champion, whose report is damaged")
 
 
-def _compare(measured: Evaluation, champion: Champion | None) -> Comparison | None:
-    if champion is None or not np.array_equal(measured.outcomes.images, champion.measured.outcomes.images):
+def _compare(measured: Evaluation, champion: Champion) -> Comparison | None:
+    other = champion.measured
+    if other is None or not np.array_equal(measured.outcomes.images, other.outcomes.images):
         return None
-    ours, theirs = (one.outcomes.counts(measured.categories) for one in (measured, champion.measured))
+    ours, theirs = (one.outcomes.counts(measured.categories) for one in (measured, other))
     return compare(ours, theirs, measured.categories)
 
 
@@ -186,7 +197,7 @@ def _page(
     prepared: PreparedData,
     measured: Evaluation,
     comparison: Comparison | None,
-    champion: Champion | None,
+    champion: Champion,
 ) -> bytes:
     history = RunFolder(run.uri).history
     facts = {
@@ -208,7 +219,8 @@ def _page(
         events=history.events(),
         config=to_json(config),
         comparison=comparison,
-        champion=champion.name if comparison and champion else "",
+        champion=champion.name if comparison else "",
+        uncompared=champion.uncompared,
         data=data_card(prepared.uri),
         lineage=_lineage(Origin.of(history), run, prepared),
         command=f"python -m jobs reproduce {run.uri}",

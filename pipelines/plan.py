@@ -117,7 +117,7 @@ def plan(
     prediction = None if is_over or data.categories is None else _predict(config, data.categories, gpu, refused)
     refused += filter(None, [other_categories(config.register, data.categories)])
     new_images = data.num_images if training.action == "run" else 0
-    warnings = [*advice(config, new_images), *foreign_name(config, PRESETS.get(config.name))]
+    warnings = [*advice(config, new_images), *foreign_name(config, PRESETS)]
     notes = [*_describe(config, measured, prediction), *_machines(config, available)]
     notes += map("warning: {}".format, warnings)
     hours = _hours(config, left, measured, prediction)

@@ -87,9 +87,9 @@ def predict(
         submission_kind: of the server: `coco` (test-dev, with `image_info`) or `cityscapes`.
         load: gives the predictor of a model folder.
 
-    Everything appears at once, when all images are labelled; an error leaves `out` as it was. With `workers` the PNGs
-    appear as they are made and the JSON last; the same call goes on where a killed one stopped. Images that cannot be
-    read are reported at the end, when all others have been written.
+    Everything appears at once, when all images are labelled; an error leaves `out` as it was. With `workers` an
+    earlier JSON is deleted before the first PNG appears, and the new one comes last; the same call goes on where a
+    killed one stopped. Images that cannot be read are reported at the end, when all others have been written.
 
     Raises:
         InputError: there is no such model or image, or a file cannot be read; every problem is named. Or `attention`
@@ -112,10 +112,12 @@ def predict(
         folder, names = image_files(images)
         image_ids = {record.file_name: record.image_id for record in truth.annotations.images} if truth else {}
         check_apart(out, images)
+    folder = storage.absolute(folder)  # workers are in other folders
     labels = FolderLabels(
         folder=folder, max_pixels=limit, overlays=overlays, attention=attention, truth=truth, prepared=prepared
     )
-    entries, model_uri, started = number_images(names, image_ids), model_folder(model), time.monotonic()
+    entries, started = number_images(names, image_ids), time.monotonic()
+    model_uri = storage.absolute(model_folder(model))
     if workers is None:
         predictor = load(model_uri, trust_exported=trust_exported)
         if attention:
@@ -222,4 +224,4 @@ def _read_truth(panoptic_json: str | None, panoptic_dir: str | None) -> GroundTr
         return None
     if panoptic_json is None or panoptic_dir is None:
         raise InputError("--panoptic-json and --panoptic-dir belong together; give both or none")
-    return GroundTruth.read(panoptic_json, panoptic_dir)
+    return GroundTruth.read(panoptic_json, storage.absolute(panoptic_dir))

@@ -88,7 +88,7 @@ def preview(config: RunConfig, *, out: str | None = None, samples: int = 12) -> 
     warnings = [
         *advice(config, len(reader)),
         *_warnings(config, census, classes),
-        *foreign_name(config, PRESETS.get(config.name)),
+        *foreign_name(config, PRESETS),
     ]
     train, per_epoch = config.train, len(reader) / config.train.batch_size
     decoder = StepDecoder(

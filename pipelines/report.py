@@ -10,7 +10,7 @@ from rich.text import Text
 
 from aunet.names import NAME, printable
 from pipelines.pages.half_blocks import half_blocks
-from pipelines.pages.report_head import sentences
+from pipelines.pages.report_head import NO_CHAMPION, sentences
 from pipelines.pages.tables import print_quality
 from pipelines.store import storage
 from pipelines.store.artifacts import Report, VerbResult
@@ -35,7 +35,7 @@ class ReportSummary(VerbResult):
 
 
 def report(run: str, console: Console | None = None) -> ReportSummary:
-    """Show the report of a run on its own validation split.
+    """Show the report of a run on its own validation split, else its last one on another.
 
     Args:
         run: the run's URI, or its name in the store.
@@ -44,11 +44,13 @@ def report(run: str, console: Console | None = None) -> ReportSummary:
     Raises:
         InputError: there is no report, or it is damaged.
     """
-    folder = _run_folder(run).report()
+    folder = _run_folder(run).main_report()
     summary = folder.existing_report()
     document = read_report(folder.document_uri)
     metrics, per_class = summary.metrics, document.get("per_class", [])
     comparison, champion = document.get("comparison"), document.get("champion") or ""
+    if comparison is None:
+        champion = document.get("uncompared") or NO_CHAMPION
     headline, detail = sentences(metrics, document.get("images", 0), None, comparison, champion)
     console = console or Console(stderr=True)
     console.print(Text(printable(headline), style="bold"))

@@ -13,18 +13,21 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from aunet.config import AugmentConfig, FusionConfig
-from aunet.errors import InputError, Unavailable
+from aunet.errors import InputError, Refused, Unavailable
+from pipelines.data.manifest import Manifest
 from pipelines.evaluate import evaluate
 from pipelines.measuring.gating.evidence import read_evidence
 from pipelines.measuring.gating.frozen import check_apart
+from pipelines.measuring.gating.namesakes import other_categories
 from pipelines.measuring.gating.promotion import begun_ledger, repair, update_figures
 from pipelines.measuring.gating.ticks import EndedTick, FrozenSet, frozen_set, moment, news
+from pipelines.measuring.released import as_released
 from pipelines.preprocess import outlook, preprocess
+from pipelines.presets import PRESETS
 from pipelines.register import register
 from pipelines.runtime.code_version import code_version
 from pipelines.runtime.run_metrics import tick_ended
-from pipelines.settings.run_config import RunConfig, fingerprint, from_json
+from pipelines.settings.run_config import RunConfig, fingerprint
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, RegisteredModel, Report, TrainedRun, VerbResult
 from pipelines.store.layout import RetrainFolder, Store
@@ -34,6 +37,7 @@ from pipelines.store.run_folder import RunFolder
 from pipelines.tracking import registry, runs as tracking
 from pipelines.tracking.address import check_tracking
 from pipelines.train import find_run, train
+from pipelines.training.advice import foreign_name
 from pipelines.training.identity import run_folder
 
 MAX_TURNS = 4
@@ -82,11 +86,12 @@ def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None
 
     Raises:
         InputError: the data, the configuration or the frozen set is wrong, or a frozen image is in the training data.
+        Refused: the champion of `register.model_name` knows other categories; nothing is trained then.
         Lost: this process was suspended so long that another tick has taken over.
     """
     check_tracking()
     folder = Store.here().retrain(config.name)
-    config = replace(config, version=version or code_version())
+    config = replace(config, version=_version(config, version))
     seconds = config.retrain.lease_seconds
     try:
         with hold(folder.lease_uri, seconds, on_lost=_thread.interrupt_main, patient=True) as lease:
@@ -97,8 +102,11 @@ def retrain(config: RunConfig, *, stages: Stages = Stages(), version: str | None
 
 def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages) -> Tick:
     _repair(config)
+    for text in foreign_name(config, PRESETS):
+        _say(config, text)
     prepared = stages.preprocess(config)
     frozen = frozen_set(folder, prepared)
+    _check_categories(config, prepared)
     if frozen.is_new:
         _say(config, f"frozen set: the {prepared.num_images['val']} validation images of {prepared.uri}")
     key = _key(config, prepared, frozen)
@@ -111,8 +119,7 @@ def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages
     lease.check()
     run = stages.train(config, prepared)
     lease.check()
-    report = stages.evaluate(config, run, frozen.prepared, apart=True)
-    model, trouble = _register(config, frozen, run, report, lease, stages)
+    report, model, trouble = _measure_and_register(config, frozen, run, lease, stages)
     tracking.set_tag(run.mlflow_run_id, "retrain_key", key)
     tick = Tick(
         action="trained",
@@ -137,14 +144,25 @@ def ended_tick(config: RunConfig, *, version: str | None = None) -> Tick | None:
     A scheduler asks this before it starts machines with GPUs.
 
     Raises:
-        InputError: as `retrain`, for what can be seen without work.
+        InputError, Refused: as `retrain`, for what can be seen without work.
     """
     folder, prepared = Store.here().retrain(config.name), outlook(config).prepared
     if prepared is None or not storage.exists(folder.frozen_uri):
         return None
-    config = replace(config, version=version or code_version())
+    _check_categories(config, prepared)
+    config = replace(config, version=_version(config, version))
     uri = folder.tick_uri(_key(config, prepared, frozen_set(folder, prepared)))
     return _nothing(config, _ended_before(uri)) if storage.exists(uri) else None
+
+
+def _check_categories(config: RunConfig, prepared: PreparedData) -> None:
+    if refusal := other_categories(config.register, Manifest.load(prepared.uri).categories):
+        raise Refused(refusal)
+
+
+def _version(config: RunConfig, code: str | None) -> str:
+    """Names code and fusion: a model has the fusion of its training, so another fusion is another run."""
+    return fingerprint(code or code_version(own_presets=False), config.fusion)
 
 
 def _key(config: RunConfig, prepared: PreparedData, frozen: FrozenSet) -> str:
@@ -184,18 +202,24 @@ def _progress(config: RunConfig, prepared: PreparedData) -> str:
     return "; resumed: an earlier tick did not finish" if folder.is_begun() else ""
 
 
-def _register(
-    config: RunConfig, frozen: FrozenSet, run: TrainedRun, report: Report, lease: Lease, stages: Stages
-) -> tuple[RegisteredModel, str]:
-    """Register the model, compared with whoever is champion by then; and why it cannot be compared, else nothing."""
+def _measure_and_register(
+    config: RunConfig, frozen: FrozenSet, run: TrainedRun, lease: Lease, stages: Stages
+) -> tuple[Report, RegisteredModel, str]:
+    """Measure the model, compared with whoever is champion by then, and register it.
+
+    Returns:
+        Report and registered model; and why they cannot be compared, else nothing.
+    """
     ledger = begun_ledger(config.register)
     for last in reversed(range(MAX_TURNS)):
         head = ledger.head()
         trouble = _measure_champion(config, frozen, run, head, lease, stages)
         lease.check()
+        report = stages.evaluate(config, run, frozen.prepared, apart=True)  # once; its page compares with the champion
+        lease.check()
         model = stages.register(config, report, fence=lease.check)
         if model.alias or last == 0 or ledger.head() == head:
-            return model, trouble
+            return report, model, trouble
     raise AssertionError("not reached")
 
 
@@ -211,14 +235,8 @@ def _measure_champion(
         return ""
     champions = RunFolder(storage.parent(head.model_uri))
     try:
-        own = champions.model_settings()
-        as_released = replace(
-            config,
-            augment=from_json(AugmentConfig, own.get("augment"), "augment"),
-            fusion=from_json(FusionConfig, own.get("fusion"), "fusion"),
-        )
         released = find_run(champions)
-        report = stages.evaluate(as_released, released, frozen.prepared, apart=True)
+        report = stages.evaluate(as_released(config, champions), released, frozen.prepared, apart=True)
         evidence = read_evidence(report.uri)
     except InputError as error:
         trouble = f" (version {head.version} could not be measured: {'; '.join(error.problems)})"

@@ -48,7 +48,7 @@ def run(config: RunConfig) -> MainJob:
         Refused: the champion of `register.model_name` knows other categories; nothing is trained then.
     """
     check_tracking()
-    for text in foreign_name(config, PRESETS.get(config.name)):
+    for text in foreign_name(config, PRESETS):
         print(f"warning: {text}", file=sys.stderr)
     prepared = _timed("preprocess", config, lambda: preprocess(config))
     if refusal := other_categories(config.register, Manifest.load(prepared.uri).categories):

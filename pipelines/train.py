@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aunet.errors import InputError
-from pipelines.settings.run_config import RunConfig
+from pipelines.measuring.released import released_sections
+from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store.artifacts import Outlook, PreparedData, TrainedRun
 from pipelines.store.run_folder import RunFolder
 from pipelines.training.identity import run_folder
@@ -27,11 +28,28 @@ def train(config: RunConfig, prepared: PreparedData) -> TrainedRun:
         Unavailable: workers were lost again and again, or the cluster was.
         Preempted: this process received SIGTERM, and saved what it had.
     """
-    if finished := run_folder(config, prepared).trained():
+    folder = run_folder(config, prepared)
+    if finished := folder.trained():
+        _check_fusion(config, folder)
         return finished
     from pipelines.training.driver import train_run  # a finished run needs no Ray, torch or MLflow
 
     return train_run(config, prepared)
+
+
+def _check_fusion(config: RunConfig, folder: RunFolder) -> None:
+    """Check that a finished run's model has this fusion, which names no run, and in a model's folder cannot change.
+
+    Raises:
+        InputError: it has another, so that `evaluate` would measure what is not released.
+    """
+    released = to_json(released_sections(folder)[1])
+    for name, wanted in to_json(config.fusion).items():
+        if wanted != released[name]:
+            raise InputError(
+                f"fusion.{name} = {wanted}: the finished run {folder.uri} has a model with {released[name]}; "
+                "`evaluate` with --run and this setting shows what it does, --version TEXT trains a run that has it"
+            )
 
 
 def find_run(folder: RunFolder) -> TrainedRun:

@@ -14,6 +14,7 @@ from aunet.categories import Categories, Category
 from aunet.errors import InputError
 from aunet.evaluation.outcomes import ImageCounts
 from aunet.evaluation.paired_bootstrap import paired_differences
+from aunet.evaluation.resampling import LEAST_IMAGES
 
 Verdict = Literal["equal", "better", "worse", "undecided"]
 SHOWN_IMAGES = 50
@@ -49,10 +50,10 @@ class Comparison:
     of equal quality about five exclude 0."""
     verdict: Verdict
     """Of PQ. equal: the same counts in every image. better: all of the interval is above the margin; worse: all of it
-    is below; else undecided."""
+    is below; else, and on fewer than `LEAST_IMAGES` images, undecided."""
     more_images: int | None
-    """How many more images would decide, if the difference stays what it is; None where it is decided or equal, or is
-    exactly the margin."""
+    """How many more images would decide, if the difference stays what it is, with these at least `LEAST_IMAGES`; None
+    where it is decided or equal, or is exactly the margin."""
     images: int
     """On which both were measured."""
     won: tuple[int, ...]
@@ -83,7 +84,8 @@ class Comparison:
             return f"{ours} and {theirs} are equal: the same counts in every image, {on}"
         if self.verdict != "undecided":
             return f"{ours} is {self.verdict} than {theirs}: PQ {self.PQ} {on}"
-        cure = "" if self.more_images is None else f"; about {self.more_images} more images would decide"
+        more = self.more_images
+        cure = "" if more is None else f"; about {more} more image{'s' * (more != 1)} would decide"
         return f"undecided whether {ours} is better than {theirs}: PQ {self.PQ} {on}{cure}"
 
 
@@ -116,7 +118,7 @@ def compare(
     )
     present = [n for n in range(len(categories)) if not math.isnan(differences.classes[n])]
     is_equal = all(np.array_equal(getattr(ours, name), getattr(theirs, name)) for name in ("iou", "tp", "fp", "fn"))
-    verdict = _verdict(pq, margin, is_equal)
+    verdict = _verdict(pq, margin, len(ours.image_ids), is_equal)
     # An image with nothing to count is a perfect one beside one with false positives.
     gain = np.nan_to_num(ours.image_pq(), nan=100.0) - np.nan_to_num(theirs.image_pq(), nan=100.0)
     return Comparison(
@@ -161,21 +163,23 @@ def _difference(value: float, half: float) -> Difference:
     return Difference(value, max(value - half, -100.0), min(value + half, 100.0))
 
 
-def _verdict(pq: Difference, margin: float, is_equal: bool) -> Verdict:
+def _verdict(pq: Difference, margin: float, images: int, is_equal: bool) -> Verdict:
     if is_equal:
         return "equal"
+    if images < LEAST_IMAGES:
+        return "undecided"
     if pq.low > margin:
         return "better"
     return "worse" if pq.high < margin else "undecided"
 
 
 def _more_images(pq: Difference, margin: float, images: int) -> int | None:
-    """The interval shrinks with the square root of the number of images."""
+    """The interval shrinks with the square root of the number of images; few images decide nothing, however narrow."""
     distance = abs(pq.difference - margin)
     if not distance:
         return None
     half = max(pq.difference - pq.low, pq.high - pq.difference)
-    return max(1, math.ceil(images * ((half / distance) ** 2 - 1)))
+    return max(1, LEAST_IMAGES - images, math.ceil(images * ((half / distance) ** 2 - 1)))
 
 
 def _ranked(image_ids: npt.NDArray[np.int64], gain: npt.NDArray[np.float64]) -> tuple[int, ...]:

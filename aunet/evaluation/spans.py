@@ -8,7 +8,7 @@ import numpy as np
 
 from aunet.categories import Categories
 from aunet.evaluation.outcomes import ImageCounts
-from aunet.evaluation.resampling import drawings, margin, pq_of, terms
+from aunet.evaluation.resampling import LEAST_IMAGES, drawings, margin, num_showing, pq_of, terms
 
 Span = tuple[float, float]
 """Both ends of an interval, in per cent."""
@@ -16,13 +16,13 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Intervals of PQ."""
+    """Intervals of PQ; None for what is true or predicted in fewer than `LEAST_IMAGES` images."""
 
-    PQ: Span
-    PQ_th: Span
-    PQ_st: Span
+    PQ: Span | None
+    PQ_th: Span | None
+    PQ_st: Span | None
     per_class: tuple[Span | None, ...]
-    """In the order of the categories; None where one is neither true nor predicted in any image."""
+    """In the order of the categories."""
 
 
 def spans(
@@ -30,8 +30,9 @@ def spans(
 ) -> Spans:
     """Intervals by bootstrap over the images.
 
-    Of a category that shows up in a handful of images the interval is too narrow. Two models on the same images are
-    told apart much better by `comparison.compare` than by two such intervals.
+    Of a category that shows up in few images the interval is too narrow, and in a handful it has none: of one image all
+    samples say the same. Two models on the same images are told apart much better by `comparison.compare` than by two
+    such intervals.
 
     Args:
         counts: of N ≥ 1 images.
@@ -39,14 +40,15 @@ def spans(
     own = terms(counts)
     generator = np.random.default_rng(seed)
     drawn = [pq_of(weights @ own, categories) for weights in drawings(generator, len(own), samples)]
+    observed, images = pq_of(own.sum(0)[None], categories), num_showing(own, categories)
     ends: list[list[Span | None]] = []
-    for observed, resampled in zip(pq_of(own.sum(0)[None], categories), zip(*drawn, strict=True), strict=True):
+    for values, resampled, numbers in zip(observed, zip(*drawn, strict=True), images, strict=True):
         half = margin(np.concatenate(resampled), len(own), level)
-        ends.append([_span(float(v), float(h)) for v, h in zip(observed[0], half, strict=True)])
+        columns = zip(values[0].tolist(), half.tolist(), numbers.tolist(), strict=True)
+        ends.append([_span(*column) for column in columns])
     (pq, things, stuff), per_class = ends
-    assert pq and things and stuff  # groups are never NaN
     return Spans(pq, things, stuff, tuple(per_class))
 
 
-def _span(value: float, half: float) -> Span | None:
-    return None if np.isnan(value) else (max(value - half, 0.0), min(value + half, 100.0))
+def _span(value: float, half: float, images: int) -> Span | None:
+    return None if images < LEAST_IMAGES else (max(value - half, 0.0), min(value + half, 100.0))

@@ -91,7 +91,8 @@ def label_images(
 ) -> tuple[list[dict[str, Any]], list[str], list[dict[str, Any]], int]:
     """Label images with up to `workers` workers, one GPU each where the cluster has GPUs, else one CPU.
 
-    Finished tasks are in `out`: after a kill the same call goes on with the rest.
+    Finished tasks are in `out`: after a kill the same call goes on with the rest. From the first map on there is no
+    JSON in `out` until the caller has written it.
 
     Args:
         more: further arguments of `LabelWorker`.
@@ -126,6 +127,7 @@ def label_images(
         counted("predict", len(entries)) as advance,
     ):
         ((_, categories),) = crew.results([None], lambda worker, _: worker.call.remote("categories"))
+        begin(out, parts)
         for _ in range(MAX_ROUNDS):
             waiting = _unfinished(parts, out, tasks)
             if not num_new and (finished := len(tasks) - len(waiting)):
@@ -159,6 +161,15 @@ class LabelActor:
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the worker. What loading the model raises comes from here, as itself."""
         return getattr(self.worker, method)(*arguments)
+
+
+def begin(out: str, parts: Parts) -> None:
+    """Remove the JSON of an earlier labelling, which would stand beside other maps, and the parts of all others."""
+    storage.delete(PredictionsFolder(out).document_uri)
+    folder = storage.join(out, PARTS)
+    for name in storage.list_folders(folder, follow_links=False):
+        if (uri := storage.join(folder, name)) != parts.uri:
+            storage.delete(uri)
 
 
 def remove_parts(out: str) -> None:

@@ -56,7 +56,7 @@ def prepared_images(images: str) -> PreparedImages | None:
     Raises:
         InputError: as for `PreparedImages`.
     """
-    return PreparedImages(images) if storage.exists(PreparedFolder(images).manifest_uri) else None
+    return PreparedImages(storage.absolute(images)) if storage.exists(PreparedFolder(images).manifest_uri) else None
 
 
 def _checked(name: str, uri: str) -> str:

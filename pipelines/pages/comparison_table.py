@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from aunet.evaluation.comparison import Comparison
+from aunet.evaluation.comparison import Comparison, Difference
+from aunet.evaluation.groups import GROUPS
 from aunet.names import printable
+from pipelines.pages.figures import group_differences
 
 SHOWN_CLASSES = 12
 """Categories, those with the largest differences; the JSON has all."""
@@ -23,8 +25,8 @@ def print_comparison(comparison: Comparison, slices: Sequence[tuple[str, str, Co
     """
     console = Console(stderr=True)
     groups = _table("")
-    for name, difference in (("all", comparison.PQ), ("things", comparison.PQ_th), ("stuff", comparison.PQ_st)):
-        groups.add_row(name, *_cells(difference))
+    for (name, _), difference in zip(GROUPS, group_differences(comparison), strict=True):
+        groups.add_row(name, *(_cells(difference) if difference else ["–"] * 3))
     console.print(groups)
     classes = _table("class")
     ranked = sorted(comparison.per_class, key=lambda row: -abs(row[1].difference))
@@ -49,6 +51,5 @@ def _table(title: str) -> Table:
     return table
 
 
-def _cells(difference: object) -> list[str]:
-    values = (getattr(difference, name) for name in ("difference", "low", "high"))
-    return [f"{value:+.1f}" for value in values]
+def _cells(difference: Difference) -> list[str]:
+    return [f"{value:+.1f}" for value in (difference.difference, difference.low, difference.high)]

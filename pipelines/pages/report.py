@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from aunet.categories import Categories
 from aunet.evaluation.comparison import Comparison
+from aunet.evaluation.groups import GROUPS, unmeasured
 from aunet.evaluation.outcomes import Outcomes
+from aunet.evaluation.resampling import LEAST_IMAGES
 from aunet.evaluation.spans import spans
 from pipelines.pages.page import asset, page, section
 from pipelines.pages.report_classes import class_table, confusion_table, near_miss_table, size_table
 from pipelines.pages.report_data import attention_table, data_card, lineage
 from pipelines.pages.report_gallery import gallery, gallery_data
-from pipelines.pages.report_head import cards, verdict
+from pipelines.pages.report_head import NO_CHAMPION, cards, verdict
 from pipelines.pages.report_training import curves, resilience
 
 MAX_BYTES = 3_000_000
@@ -48,16 +49,14 @@ class ReportDocument:
     """With the champion, on the same images; None: there is none."""
     champion: str = ""
     """What people call it."""
-    gate: dict[str, Any] | None = None
-    """`verdict` (PROMOTE, HOLD or UNDECIDED) and `reasons`, where the gate has been asked."""
+    uncompared: str = NO_CHAMPION
+    """Why there is no comparison, where there is none."""
     data: dict[str, Any] = field(default_factory=dict)
     """See `measuring.data_card`."""
     lineage: dict[str, str] = field(default_factory=dict)
     """Hashes and addresses of what the model was made from, by name."""
     command: str = ""
     """Makes the model again."""
-    study: dict[str, str] = field(default_factory=dict)
-    """Of the λ study that gave the weights of the losses: addresses and figures by name."""
 
 
 def render_report(document: ReportDocument, max_bytes: int = MAX_BYTES) -> str:
@@ -80,7 +79,10 @@ _PICTURES = (
     "Drag the line, or use the slider, to go from the image to the truth, the prediction and its errors; point at a "
     "segment to see what became of it."
 )
-_CLASSES = "The line over each bar is the 95% interval of PQ, from images drawn again with replacement."
+_CLASSES = (
+    "The line over a bar is the 95% interval of PQ, from images drawn again with replacement; "
+    f"classes in fewer than {LEAST_IMAGES} images have none."
+)
 _CHANGE = " Change: points of PQ against the champion; ▲ and ▼ mark those whose interval excludes 0."
 
 _ATTENTION = "The mean weight M' of each map; it is meant to be high on background."
@@ -90,8 +92,12 @@ def _sections(document: ReportDocument) -> list[str]:
     """All but the pictures, which come second."""
     categories, outcomes = document.categories, document.outcomes
     intervals = spans(outcomes.counts(categories), categories)
-    comparison = document.comparison
-    banner = verdict(document.metrics, len(outcomes.images), intervals, comparison, document.champion, document.gate)
+    comparison, metrics = document.comparison, document.metrics
+    banner = verdict(
+        metrics, len(outcomes.images), intervals, comparison, document.champion or document.uncompared
+    )
+    losses, hidden = document.config.get("loss", {}), unmeasured(document.per_class)
+    qualities = [f"PQ{suffix}" for _, suffix in GROUPS if f"PQ{suffix}" not in hidden]
     classes = class_table(document.per_class, intervals.per_class, comparison)
     failures = [
         ("Confused classes", confusion_table(outcomes, categories), "Segments that overlap by more than half."),
@@ -105,14 +111,13 @@ def _sections(document: ReportDocument) -> list[str]:
     ]
     stacks = "".join(f"<div class=stack>{''.join(stack)}</div>" for stack in (blocks[:1], blocks[1:]) if stack)
     return [
-        f"{banner}<section class=cards aria-label=figures>{cards(document.metrics, intervals)}</section>",
+        f"{banner}<section class=cards aria-label=figures>{cards(metrics, document.per_class, intervals)}</section>",
         section(
             "Classes", _searchable(classes), anchor="classes-section", note=_CLASSES + (_CHANGE if comparison else "")
         ),
         section("Where it fails", stacks, "pair", anchor="failures"),
         section("Attention", attention_table(document.attention), note=_ATTENTION),
-        section("Training", curves(document.events, document.config.get("loss", {})), "charts", anchor="training"),
-        section("Loss weights", _study(document.study)),
+        section("Training", curves(document.events, losses, qualities), "charts", anchor="training"),
         section("Checkpoints and interruptions", resilience(document.events)),
         section("Data", data_card(document.data, categories), anchor="data"),
         section("Lineage", lineage(document.lineage, document.command), anchor="lineage"),
@@ -127,8 +132,3 @@ def _searchable(table: str) -> str:
         "<span id=search-status role=status></span></div>"
     )
     return f"{field_line}<div class=scroll>{table}</div>"
-
-
-def _study(study: dict[str, str]) -> str:
-    facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in study.items())
-    return f"<p class=note>λ1–λ4 come from a study.</p><dl>{facts}</dl>" if facts else ""

@@ -10,10 +10,11 @@ import numpy as np
 
 from aunet.categories import Categories
 from aunet.evaluation.comparison import Comparison, Difference
+from aunet.evaluation.groups import occurs
 from aunet.evaluation.outcomes import Fate, Outcomes
 from aunet.evaluation.spans import Span
+from pipelines.pages.figures import NO_SPAN, figure
 from pipelines.pages.page import bar
-from pipelines.pages.report_head import figure
 
 MAX_ROWS = 12
 """Of confused classes and of near misses."""
@@ -51,11 +52,6 @@ def class_table(
     return f'<table id=classes class="data"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def occurs(row: Mapping[str, Any]) -> bool:
-    """Whether a category is true or predicted anywhere."""
-    return row["tp"] + row["fp"] + row["fn"] > 0
-
-
 def _row(
     row: Mapping[str, Any],
     span: Span | None,
@@ -81,8 +77,8 @@ def _number(value: float | None) -> str:
 
 
 def _whiskers(pq: float, span: Span | None, kind: str) -> str:
-    """A bar up to PQ, and the interval as a line over it."""
-    line, words = "", ""
+    """A bar up to PQ, and the interval, if there is one, as a line over it."""
+    line, words = "", f"<title>{NO_SPAN}</title>"
     if span:
         low, high = (min(max(end, 0.0), 100.0) for end in span)
         line = f'<path class=whisker d="M{low:.1f} 2v6M{high:.1f} 2v6M{low:.1f} 5H{high:.1f}"/>'
@@ -93,7 +89,7 @@ def _whiskers(pq: float, span: Span | None, kind: str) -> str:
 
 
 def _spoken(pq: float, span: Span | None) -> str:
-    return f"PQ {pq:.1f}" + (f", 95% interval {span[0]:.1f} to {span[1]:.1f}" if span else "")
+    return f"PQ {pq:.1f}, " + (f"95% interval {span[0]:.1f} to {span[1]:.1f}" if span else NO_SPAN)
 
 
 def _change(change: Difference | None) -> str:

@@ -9,7 +9,6 @@ from statistics import fmean
 from typing import Any
 
 from pipelines.pages.line_chart import MAX_POINTS, line_chart, ticks
-from pipelines.pages.report_head import GROUPS
 
 Event = Mapping[str, Any]
 
@@ -32,14 +31,14 @@ MAX_SENTENCES = 12
 """Interruptions that are listed in words."""
 
 
-def curves(events: Sequence[Event], weights: Mapping[str, Any]) -> str:
+def curves(events: Sequence[Event], weights: Mapping[str, Any], qualities: Sequence[str]) -> str:
     """Losses, the share of each weighted loss, PQ and the learning rate over the steps.
 
     Args:
         weights: λ1 … λ4 by the name of their loss.
+        qualities: which of `PQ`, `PQ_th` and `PQ_st` to show.
     """
     values: dict[str, list[tuple[float, float]]] = {}
-    qualities = tuple(f"PQ{suffix}" for _, suffix in GROUPS)
     for event in events:
         for name in ("loss", *LOSSES, "lr") if event.get("kind", "step") == "step" else qualities:
             if isinstance(value := event.get(name), int | float) and not isinstance(value, bool):

@@ -9,13 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from aunet.evaluation.groups import GROUPS, measured, occurs
 from aunet.names import printable
+from pipelines.pages.figures import figure
 
 
 def print_quality(
     metrics: Mapping[str, float], per_class: Sequence[Mapping[str, Any]], title: str, console: Console | None = None
 ) -> None:
     """Write PQ, SQ and RQ of all, things and stuff, and of every category that occurs, in per cent.
+
+    A dash stands for what is not measured, as PQ of things where no thing occurs.
 
     Args:
         metrics: PQ SQ RQ with the suffixes "", _th and _st; AP, AP_box and mIoU where there are any.
@@ -27,20 +31,21 @@ def print_quality(
     groups.add_column("")
     for name in ("PQ", "SQ", "RQ"):
         groups.add_column(name, justify="right")
-    for name, suffix in (("all", ""), ("things", "_th"), ("stuff", "_st")):
-        groups.add_row(name, *(f"{metrics[key + suffix]:.1f}" for key in ("PQ", "SQ", "RQ")))
+    known = measured(metrics, per_class)
+    for name, suffix in GROUPS:
+        groups.add_row(name, *(figure(known.get(key + suffix)) for key in ("PQ", "SQ", "RQ")))
     classes = Table("class", "")
     for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
         classes.add_column(name, justify="right")
     for row in per_class:
-        counts = [row["tp"], row["fp"], row["fn"]]
-        if any(counts):
-            figures = [f"{row[key]:.1f}" for key in ("PQ", "SQ", "RQ")]
+        if occurs(row):
+            counts = [row["tp"], row["fp"], row["fn"]]
+            figures = [figure(row[key]) for key in ("PQ", "SQ", "RQ")]
             classes.add_row(
                 Text(printable(row["name"])), "thing" if row["isthing"] else "stuff", *figures, *map(str, counts)
             )
     console.print(groups)
-    if others := [f"{name} {metrics[name]:.1f}" for name in ("AP", "AP_box", "mIoU") if name in metrics]:
+    if others := [f"{name} {figure(known.get(name))}" for name in ("AP", "AP_box", "mIoU") if name in metrics]:
         console.print(" · ".join(others), highlight=False)
     console.print(classes)
 

@@ -198,7 +198,7 @@ class RunConfig:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     version: str = ""
     """Part of the run's identity besides its settings: another text gives another run of the same settings. `retrain`
-    writes the code's hash here."""
+    writes a hash of code and fusion here."""
 
     def __post_init__(self) -> None:
         check_name("name", self.name)

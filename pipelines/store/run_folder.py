@@ -45,6 +45,11 @@ class ReportFolder(Folder):
         return join(self.uri, OVERLAYS)
 
     @property
+    def attention_uri(self) -> str:
+        """Folder of the maps of attention."""
+        return join(self.uri, ATTENTION)
+
+    @property
     def outcomes_uri(self) -> str:
         """What happened to every segment, see `measuring.outcome_table`."""
         return join(self.uri, "outcomes.parquet")
@@ -101,7 +106,7 @@ def read_report(uri: str) -> dict[str, Any]:
         InputError: there is none, or it is damaged.
     """
     if not storage.exists(uri):
-        raise InputError(f"{uri}: no report; run `evaluate` on this run first, or name another with --run")
+        raise InputError(f"{uri}: no report; run `evaluate` on this run first")
     return read_stored(uri, "run `evaluate` again")
 
 
@@ -169,6 +174,16 @@ class RunFolder(Folder):
         uri = join(self.uri, REPORTS)
         names = storage.list_folders(uri, follow_links=False) if storage.exists(uri) else []
         return [self.report(), *(self.report(name) for name in names)]
+
+    def main_report(self) -> ReportFolder:
+        """The report on the run's own validation split; where there is none, the last one on another."""
+        own, uri = self.report(), join(self.uri, REPORTS)
+        if storage.exists(own.document_uri) or not storage.exists(uri):
+            return own
+        names = {file.path: file.modified for file in storage.list_files(uri) if file.path.count("/") == 1}
+        complete = [path for path in names if path.endswith("/report.json")]
+        newest = max(complete, key=lambda path: (names[path], path), default=None)
+        return self.report(newest.partition("/")[0]) if newest else own
 
     def is_begun(self) -> bool:
         """Whether somebody has started the run."""

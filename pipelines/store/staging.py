@@ -17,12 +17,14 @@ def staged(uri: str, last: str) -> Iterator[str]:
     """A URI to write files below; they are below `uri` when the block ends without an error.
 
     In a folder they are written to a folder inside `uri` with a temporary name, and renamed when all are there. After
-    an error `uri` is as it was. An object store shows each object as soon as it is whole: write `last` last.
+    an error `uri` is as it was. An object store shows each object as soon as it is whole: write `last` last; that of an
+    earlier result is deleted before anything is written.
 
     Args:
         last: name of the file that says that the others are complete.
     """
     if storage.is_remote(uri):
+        storage.delete(storage.join(uri, last))
         yield uri
         return
     target = folder.to_path(uri)

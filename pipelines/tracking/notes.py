@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aunet.evaluation.groups import GROUPS, measured
+
 NOTE = "mlflow.note.content"
 """Tag of a run that MLflow shows as its description."""
 MAX_DESCRIPTION = 4500
@@ -39,18 +41,19 @@ def version_description(
 
     Args:
         uri: `models:/name/version`.
-        metrics: in per cent.
+        metrics: in per cent; a dash stands for those of a group of which no class occurs.
         per_class: rows with `name isthing PQ SQ RQ`, the most frequent ones shown first.
         facts: label → text.
     """
+    known = measured(metrics, per_class)
     groups = [
         (
             label,
-            *(f"{metrics[f'{key}{suffix}']:.1f}" if f"{key}{suffix}" in metrics else "–" for key in ("PQ", "SQ", "RQ")),
+            *(f"{known[key + suffix]:.1f}" if key + suffix in known else "–" for key in ("PQ", "SQ", "RQ")),
         )
-        for label, suffix in (("all", ""), ("things", "_th"), ("stuff", "_st"))
+        for label, suffix in GROUPS
     ]
-    others = " · ".join(f"{name} {metrics[name]:.1f}" for name in ("AP", "AP_box", "mIoU") if name in metrics)
+    others = " · ".join(f"{name} {known[name]:.1f}" for name in ("AP", "AP_box", "mIoU") if name in known)
     head = [*_table(("%", "PQ", "SQ", "RQ"), groups), "", others, "", *_table(("", ""), facts.items()), ""]
     tail = ["", "Loading it:", "", LOADING.format(uri=uri)]
     shown = sorted((row for row in per_class if _count(row)), key=_count, reverse=True)

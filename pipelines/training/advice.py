@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from pipelines.settings.run_config import RunConfig
+from pipelines.settings.run_config import DataConfig, RunConfig
 from pipelines.training.identity import num_steps
 
 LONG_SHARE = 3
@@ -27,21 +27,23 @@ def advice(config: RunConfig, num_images: int) -> Iterator[str]:
         yield f"train.warmup_steps = {warmup}: {warmup / steps:.0%} of the run's {steps} steps; {cure}"
 
 
-def foreign_name(config: RunConfig, base: Callable[[], RunConfig] | None) -> Iterator[str]:
+def foreign_name(config: RunConfig, presets: Mapping[str, Callable[[], RunConfig]]) -> Iterator[str]:
     """Where a preset's name in the registry is used for data that are not the preset's.
 
     Args:
-        base: the preset that `config` was made from; None: unknown.
+        presets: by their names. One of them is named `config.name`, or all with this name in the registry count.
     """
-    preset = config if base is None else base()
-    if config.register.model_name != preset.register.model_name:
-        return
-    own, others = config.data, preset.data
-    if (own.root, own.train, own.val) != (others.root, others.train, others.val) or (own.shapes is None) != (
-        others.shapes is None
-    ):
+    known = [presets[config.name]] if config.name in presets else presets.values()
+    namesakes = [made for preset in known if (made := preset()).register.model_name == config.register.model_name]
+    if namesakes and not any(_has_data_of(config.data, preset.data) for preset in namesakes):
         yield (
-            f"register.model_name = {config.register.model_name!r} is that of the preset {preset.name}, the data are "
-            "not its own: models of both would compete for one alias; add --register.model_name NAME, or let "
+            f"register.model_name = {config.register.model_name!r} is that of the preset {namesakes[0].name}, the data "
+            "are not its own: models of both would compete for one alias; add --register.model_name NAME, or let "
             "new-preset write a preset for these data"
         )
+
+
+def _has_data_of(own: DataConfig, other: DataConfig) -> bool:
+    return (own.root, own.train, own.val) == (other.root, other.train, other.val) and (own.shapes is None) == (
+        other.shapes is None
+    )

@@ -102,7 +102,7 @@ def test_run_and_overrides(verb: Call, tmp_path: Path) -> None:
     path.write_text('{"loss.semantic": 0.11, "train.seed": 3}')
     verb.run("evaluate", "shapes_smoke", "--run", "s3://bucket/run", "--overrides", str(path), "--train.seed", "4")
     config = verb.given.pop("config")
-    assert verb.given == {"run": "s3://bucket/run"}
+    assert verb.given == {"run": "s3://bucket/run", "changes": {"loss.semantic": 0.11, "train.seed": 4}}
     assert (config.loss.semantic, config.train.seed) == (0.11, 4)
 
 

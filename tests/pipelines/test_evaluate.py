@@ -93,6 +93,20 @@ def test_an_earlier_report_does_not_stand_beside_new_outcomes(raw: Path, mlflow_
     assert Path(folder.outcomes_uri).exists() and reports_with_outcomes(RunFolder(run.uri)) == {}
 
 
+def test_pictures_of_an_earlier_report_go(raw: Path, mlflow_store: Path) -> None:
+    """Other images are the worst with other settings: the old predictions would stand under the new figures."""
+    nights = Nights(raw, mlflow_store)
+    prepared = preprocess_here(nights.config)
+    run = nights.train(nights.config, prepared)
+    folder = RunFolder(run.uri).report()
+    earlier = [Path(uri, "7.png") for uri in (folder.overlays_uri, folder.attention_uri)]
+    for path in earlier:
+        path.parent.mkdir()
+        path.write_bytes(b"")
+    evaluate(nights.config, run, prepared, measure=nights.measure)
+    assert not any(path.exists() for path in earlier)
+
+
 def test_a_challenger_is_compared_with_the_champion(raw: Path, mlflow_store: Path) -> None:
     """By its outcomes on the same split; the champion itself is compared with nobody."""
     nights = Nights(raw, mlflow_store)
@@ -102,6 +116,9 @@ def test_a_challenger_is_compared_with_the_champion(raw: Path, mlflow_store: Pat
     crown(champion)
     document = json.loads(Path(RunFolder(champion.uri).report().document_uri).read_text())
     assert document["comparison"] is None and document["champion"] is None
+    assert document["uncompared"] == "no champion to compare with"
+    again = evaluate(override(nights.config, {"fusion.stuff_area": 5}), champion, prepared, measure=nights.measure)
+    assert b"this model is models:/aunet-camvid@champion (version 1)." in Path(again.html_uri).read_bytes()
     config = override(nights.config, {"train.seed": 1})
     challenger = nights.train(config, prepared)
     nights.pq[challenger.uri] = 45.0
@@ -109,6 +126,9 @@ def test_a_challenger_is_compared_with_the_champion(raw: Path, mlflow_store: Pat
     document = json.loads(Path(RunFolder(challenger.uri).report().document_uri).read_text())
     assert document["comparison"]["PQ"]["difference"] == pytest.approx(5.0)
     assert document["champion"] == "models:/aunet-camvid@champion (version 1)"
+    Path(RunFolder(champion.uri).report().document_uri).unlink()
+    page = Path(evaluate(config, challenger, prepared, apart=True, measure=nights.measure).html_uri).read_bytes()
+    assert b"(version 1), which was not measured on these images." in page and b"First model" not in page
 
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 and nothing else PAR1", None])

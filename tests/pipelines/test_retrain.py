@@ -84,7 +84,8 @@ def test_new_code_and_new_settings_are_new_work(nights: Nights) -> None:
     changed = nights.tick({"loss.semantic": 0.3})
     assert changed.action == "trained" and "new are the code, the settings or the frozen set" in changed.reason
     assert nights.tick(code="other").action == "trained"
-    assert len(nights.trained) == len(set(nights.trained)) == 3
+    assert nights.tick({"fusion.stuff_area": 9}).action == "trained", "a model is released with its training's fusion"
+    assert len(nights.trained) == len(set(nights.trained)) == 4
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,9 @@ def test_a_champion_of_other_data_is_measured_first(nights: Nights, on_frozen: f
     made = nights.tick()
     assert made.decision == decision
     assert f"PQ 40.00 against version 1's {on_frozen:.2f}, +" in made.reason and "with margin 0.5" in made.reason
-    assert nights.measured[-1] == (run.model_uri, artifacts(made).prepared.uri)
+    new, frozen = artifacts(made).run.model_uri, artifacts(made).prepared.uri
+    assert nights.measured[-2:] == [(run.model_uri, frozen), (new, frozen)], "so that the page compares the two"
+    assert json.loads(Path(artifacts(made).report.uri).read_bytes())["comparison"] is not None
     assert nights.versions["1"]["val_fingerprint"] == nights.versions["2"]["val_fingerprint"]
     assert Path(run.uri, "report.json").read_bytes() == own_report
     metrics = database.client().get_run(run.mlflow_run_id).data.metrics
@@ -227,7 +230,7 @@ def test_frozen_anew_the_models_are_compared_again(nights: Nights) -> None:
     again = artifacts(tick)
     assert tick.action == "trained" and len(nights.trained) == 2
     assert "or the frozen set; trained already; champion stays with version 1" in tick.reason
-    assert [Path(model).parent for model, _ in nights.measured[2:]] == [Path(again.run.uri), Path(first.uri)]
+    assert [Path(model).parent for model, _ in nights.measured[2:]] == [Path(first.uri), Path(again.run.uri)]
     assert {data for _, data in nights.measured[2:]} == {again.prepared.uri}
 
 

@@ -17,7 +17,8 @@ from pipelines.tracking.address import REGISTERED, is_registered
 
 
 def candidate(model: str) -> tuple[RegisterConfig, Evidence]:
-    """The settings of the run that a model is of, and how it was measured: on the champion's images if it was.
+    """The settings of the run that a model is of, and how it was measured: on the champion's images if it was, else on
+    its own, else on those of its last report.
 
     Args:
         model: `models:/name/version`, or the URI of a run or of its model folder.
@@ -40,7 +41,7 @@ def candidate(model: str) -> tuple[RegisterConfig, Evidence]:
     head = Store.here().ledger(settings.model_name, settings.alias).head()
     report = folder.report(head.val_fingerprint if head and head.val_fingerprint else None)
     if not storage.exists(report.document_uri):
-        report = folder.report()
+        report = folder.main_report()
     return settings, read_evidence(report.document_uri)
 
 

@@ -6,13 +6,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from aunet.categories import Categories
 from aunet.config_json import from_json
 from aunet.errors import InputError
 from aunet.evaluation.outcomes import ImageCounts
 from pipelines.measuring.outcome_table import from_parquet
+from pipelines.measuring.released import inference_settings, released_sections
 from pipelines.store import storage
 from pipelines.store.addresses import shown
 from pipelines.store.hashes import digest
@@ -77,7 +78,8 @@ class _Facts:
     data_fingerprint: str
     val_fingerprint: str
     prepared_uri: str = ""
-    """Earlier versions did not write it."""
+    settings: dict[str, Any] | None = None
+    """Earlier versions wrote neither of the two."""
 
 
 def read_evidence(report_uri: str) -> Evidence:
@@ -88,7 +90,8 @@ def read_evidence(report_uri: str) -> Evidence:
     """
     report = read_report(report_uri)
     names = [field.name for field in dataclasses.fields(_Facts)]
-    if missing := [name for name in names if name not in report and name != "prepared_uri"]:
+    optional = [field.name for field in dataclasses.fields(_Facts) if field.default is not dataclasses.MISSING]
+    if missing := [name for name in names if name not in report and name not in optional]:
         raise InputError(f"{report_uri}: lacks {', '.join(missing)}; {AGAIN}")
     try:
         plain = {name: report[name] for name in names if name in report}
@@ -101,6 +104,7 @@ def read_evidence(report_uri: str) -> Evidence:
             f"{report_uri}: PQ = {pq!r}: a model without PQ is not registered; evaluate on annotated images"
         )
     sha256 = _model_digest(facts.model_uri, report_uri)
+    _check_released(facts, report_uri)
     counts, categories = _read_counts(report_uri, pq)
     return Evidence(
         model_uri=facts.model_uri,
@@ -162,6 +166,20 @@ def _model_digest(model_uri: str, report_uri: str) -> str:
         return digest(model_uri)
     except InputError as error:
         raise InputError(f"{named}: {problem}; {AGAIN}" for problem in error.problems) from None
+
+
+def _check_released(facts: _Facts, report_uri: str) -> None:
+    """Check that the model was measured as it is released; what an earlier version measured is not known."""
+    if facts.settings is None:
+        return
+    released = inference_settings(*released_sections(RunFolder(storage.parent(facts.model_uri))))
+    differing = {name: used for name, used in facts.settings.items() if used != released.get(name)}
+    if differing:
+        (name, used), *_ = differing.items()
+        raise InputError(
+            f"{report_uri}: measured with {name} = {used}, its model is released with {released.get(name)}; "
+            f"`evaluate` it without that setting, or train a run of its own with it"
+        )
 
 
 def _is_figure(value: float | None) -> TypeGuard[float]:

@@ -156,7 +156,8 @@ def _compare(
         against.append("surely not better by the margin" if settings.margin else "surely worse")
     elif comparison.verdict == "undecided":
         more = comparison.more_images
-        facts.append(f"undecided{'' if more is None else f': about {more} more frozen images would decide'}")
+        cure = "" if more is None else f": about {more} more frozen image{'s' * (more != 1)} would decide"
+        facts.append(f"undecided{cure}")
     return comparison, facts, [*against, *_collapses(settings, ours.counts, theirs.counts, ours.categories)]
 
 

@@ -110,6 +110,23 @@ def test_five_images_decide_nothing() -> None:
     assert one.verdict == "undecided" and one.per_class[0][1].low <= 0, "a difference in one image may be chance"
 
 
+@pytest.mark.parametrize(("images", "more"), [(1, "5 more images"), (2, "4 more images"), (5, "1 more image")])
+def test_no_number_of_more_images_stays_below_six(images: int, more: str) -> None:
+    """Here the interval reaches just to 0, as if the very next image decided."""
+    theirs = counts_of(*[[(0.6, 1, 0, 0)]] * images)
+    comparison = compare(replace(theirs, iou=theirs.iou + 0.05), theirs, categories_of(1))
+    assert comparison.verdict == "undecided" and comparison.more_images == 6 - images
+    assert comparison.sentence().endswith(f"; about {more} would decide")
+
+
+@pytest.mark.parametrize("margin", [-1.0, 30.0])
+def test_five_images_decide_nothing_with_a_margin_either(margin: float) -> None:
+    theirs = counts_of(*[[(0.6, 1, 0, 0)]] * 5)
+    ours = replace(theirs, iou=theirs.iou + 0.05)
+    assert compare(ours, theirs, categories_of(1), margin=margin).verdict == "undecided"
+    assert compare(theirs, theirs, categories_of(1), margin=margin).verdict == "equal"
+
+
 def test_how_many_more_images_decide() -> None:
     """Where four times as many images halve the interval, half of the interval's half decides with them."""
     categories = categories_of(4)

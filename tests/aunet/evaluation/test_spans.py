@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from aunet.categories import Categories, Category
 from aunet.evaluation.outcomes import ImageCounts
@@ -32,3 +33,30 @@ def test_a_category_that_is_absent_has_none() -> None:
     per_class = spans(counts, CATEGORIES).per_class
     assert [span is None for span in per_class] == [False, False, True, False]
     assert all(0 <= low < high <= 100 for low, high in filter(None, per_class))
+
+
+def in_images(counts: ImageCounts, category: int, images: int) -> None:
+    """Let a category occur in the first images only, in each of them."""
+    for kind in (counts.iou, counts.tp, counts.fp, counts.fn):
+        kind[images:, category] = 0
+    counts.fn[:images, category] += 1
+
+
+@pytest.mark.parametrize("images", [1, 5, 6])
+def test_a_category_in_a_handful_of_images_has_none(images: int) -> None:
+    """Of one image all samples say the same, and the interval would have no width."""
+    counts = drawn(np.random.default_rng(0), 40)
+    in_images(counts, 1, images)
+    per_class = spans(counts, CATEGORIES).per_class
+    assert [span is None for span in per_class] == [False, images < 6, False, False]
+    assert all(low < high for low, high in filter(None, per_class))
+
+
+def test_groups_in_a_handful_of_images_have_none() -> None:
+    counts = drawn(np.random.default_rng(0), 40)
+    for category in (0, 1):
+        in_images(counts, category, 5)
+    of_things = spans(counts, CATEGORIES)
+    assert of_things.PQ_th is None and of_things.PQ and of_things.PQ_st
+    few = spans(drawn(np.random.default_rng(0), 5), CATEGORIES)
+    assert (few.PQ, few.PQ_th, few.PQ_st, *few.per_class) == (None,) * 7

@@ -145,11 +145,9 @@ def scene_report(
         config={"name": "shapes_smoke", "loss": {"rpn": 1.0, "box": 1.0, "mask": 1.0, "semantic": 0.3}},
         comparison=compare(counts, theirs.counts(categories), categories) if champion else None,
         champion="models:/shapes_smoke@champion" if champion else "",
-        gate={"verdict": "PROMOTE", "reasons": ["no class lost more than 2 PQ"]} if champion else None,
         data=data(categories),
         lineage={"data": "5d0c7a1e93b2f684", "code": "38be9fd", "configuration": "c41d0e7f2a98b635"},
         command="python -m jobs reproduce runs/shapes_smoke-8c1f2e90ab43",
-        study={"study": "shapes_smoke-lambdas", "best PQ": "61.2"},
     )
     return SceneReport(document, samples, predictions)
 

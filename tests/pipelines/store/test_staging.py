@@ -37,6 +37,14 @@ def test_the_files_are_where_they_belong(root: str) -> None:
     assert storage.list_folders(uri) == ["a"]
 
 
+def test_in_a_bucket_an_earlier_last_file_does_not_stand_beside_new_ones(s3: str) -> None:
+    uri = storage.join(s3, "out")
+    write(uri, b"old")
+    with pytest.raises(KeyError):
+        write_half(uri, "a/b.png", KeyError())
+    assert [file.path for file in storage.list_files(uri)] == ["a/b.png"]
+
+
 def test_an_error_leaves_a_folder_as_it_was(tmp_path: Path) -> None:
     out = tmp_path / "new/out"
     with pytest.raises(KeyError):

@@ -27,6 +27,14 @@ def test_a_version_shows_its_figures_and_how_to_load_it() -> None:
     assert 'resolve_model("models:/aunet/3")' in text
 
 
+def test_a_kind_that_does_not_occur_is_a_dash() -> None:
+    things, metrics = row("car"), METRICS | {"PQ_st": 0.0, "SQ_st": 0.0, "RQ_st": 0.0}
+    text = version_description(uri="models:/aunet/3", metrics=metrics, per_class=[things], facts={})
+    assert "| stuff | – | – | – |" in text and "AP 12.0 · mIoU 55.5" in text
+    text = version_description(uri="models:/aunet/3", metrics=metrics, per_class=[things | {"isthing": 0}], facts={})
+    assert "| stuff | 0.0 | 0.0 | 0.0 |" in text and "| things | – | – | – |" in text and "AP 12.0" not in text
+
+
 @given(st.lists(st.text(min_size=1, max_size=200), max_size=200))
 def test_whatever_classes_are_called_the_text_fits_and_stays_a_table(names: list[str]) -> None:
     text = version_description(uri="models:/a/1", metrics=METRICS, per_class=list(map(row, names)), facts={})

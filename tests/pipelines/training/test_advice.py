@@ -49,7 +49,9 @@ def test_no_preset_warns_on_its_own_data() -> None:
     ],
 )
 def test_a_presets_name_for_other_data_is_told(changes: dict[str, Any], warns: bool) -> None:
-    lines = list(foreign_name(override(camvid_small(), changes), camvid_small))
+    lines = list(foreign_name(override(camvid_small(), changes), PRESETS))
     assert len(lines) == warns
     assert all("'aunet-camvid'" in line and "--register.model_name NAME" in line for line in lines)
-    assert list(foreign_name(override(camvid_small(), changes), None)) == []
+    renamed = override(camvid_small(), {**changes, "name": "my_streets"})
+    assert list(foreign_name(renamed, PRESETS)) == lines, "--name does not make the name in the registry another"
+    assert list(foreign_name(renamed, {})) == []

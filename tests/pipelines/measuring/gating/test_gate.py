@@ -98,6 +98,11 @@ def test_what_is_inside_the_noise_is_undecided_with_the_images_that_would_decide
     assert f"about {findings.comparison.more_images} more frozen images would decide" in findings.reason
 
 
+def test_one_more_frozen_image_is_not_many() -> None:
+    ours, theirs = measured(0.9, images=5), measured(0.6, images=5)
+    assert ": about 1 more frozen image would decide" in decide(ours, theirs).reason
+
+
 def test_a_class_that_collapses_while_the_mean_rises_is_held() -> None:
     ours, theirs = measured(dict.fromkeys(range(8), 0.75) | {6: 0.05}), measured(0.5, noise=1)
     findings = decide(ours, theirs)
