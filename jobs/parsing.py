@@ -13,7 +13,7 @@ from jobs.help import overview, verb_help
 from jobs.importing_options import FORMATS
 from jobs.options import Options
 from jobs.overrides import read_overrides, source_name
-from jobs.values import read_value, setting_types
+from jobs.values import read_value, setting_types, takes_several
 from jobs.verbs import VERBS, Verb
 from pipelines.presets import PRESETS
 from pipelines.settings.overrides import override
@@ -25,6 +25,8 @@ SENDABLE = [verb.name for verb in VERBS.values() if verb.has_preset and verb.nam
 """Verbs that `submit` sends with a preset."""
 CHOICES = {"verb": [*SENDABLE, *ADDRESSES], "preset": list(PRESETS), "format": list(FORMATS)}
 """What an operand may be, for those that are one of a few names."""
+Given = dict[str, list[list[str]]]
+"""The words of every option, for each time that it is given."""
 
 
 class HelpShown(Exception):
@@ -97,22 +99,23 @@ def _operands(verb: Verb, names: Sequence[str], words: Sequence[str]) -> dict[st
     return operands
 
 
-def _by_option(words: Sequence[str], help_line: str) -> dict[str, list[str]]:
-    """Every option with the words of its value; the last of several with the same name counts."""
-    values: dict[str, list[str]] = {}
-    option = ""
+def _by_option(words: Sequence[str], help_line: str) -> Given:
+    """Every option with the words of its value, as often as it is given."""
+    given: Given = {}
+    latest: list[str] | None = None
     for word in words:
         if word.startswith("--"):
             option, equals, value = word.partition("=")
-            values[option] = [value] if equals else []
-        elif option:
-            values[option].append(word)
+            latest = [value] if equals else []
+            given.setdefault(option, []).append(latest)
+        elif latest is not None:
+            latest.append(word)
         else:
             raise InputError(f"{word}: not expected here; {help_line}")
-    return values
+    return given
 
 
-def _options(verb: Verb, operands: dict[str, str], given: dict[str, list[str]], help_line: str) -> Options:
+def _options(verb: Verb, operands: dict[str, str], given: Given, help_line: str) -> Options:
     """Build the verb's options from its operands and from the words of each option."""
     named, hints = verb.options.named(), get_type_hints(verb.options)
     types = {option: hints[field.name] for option, field in named.items()}
@@ -142,22 +145,26 @@ def _options(verb: Verb, operands: dict[str, str], given: dict[str, list[str]], 
     return verb.options(**operands, **own)
 
 
-def _spelled(given: dict[str, list[str]], known: Collection[str], help_line: str) -> dict[str, list[str]]:
+def _spelled(given: Given, known: Collection[str], help_line: str) -> Given:
     """`given` with every option as `known` spells it: hyphens and underscores are the same."""
     spelling = {option.replace("-", "_"): option for option in known}
     if unknown := [option for option in given if option.replace("-", "_") not in spelling]:
         raise InputError(f"{_unknown('option', option, known)}; {help_line}" for option in unknown)
-    return {spelling[option.replace("-", "_")]: words for option, words in given.items()}
+    spelled: Given = {}
+    for option, uses in given.items():
+        spelled.setdefault(spelling[option.replace("-", "_")], []).extend(uses)
+    return spelled
 
 
-def _values(
-    given: dict[str, list[str]], types: dict[str, Any], switches: Collection[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The values by option, and what is wrong with the others."""
+def _values(given: Given, types: dict[str, Any], switches: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """The values by option, and what is wrong with the others. Of an option with one value, the last one counts."""
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for option, words in given.items():
+    for option, uses in given.items():
+        words = uses[-1]
         try:
+            if len(uses) > 1 and takes_several(types[option]):
+                raise InputError(f"{option} is given {len(uses)} times; write all of its values after one {option}")
             value = True if option in switches and not words else read_value(types[option], words, option)
             from_json(types[option], value, option)
             values[option] = value
@@ -166,21 +173,23 @@ def _values(
     return values, problems
 
 
-def _preset(name: str, overrides: list[str] | None) -> RunConfig:
+def _preset(name: str, overrides: list[list[str]] | None) -> RunConfig:
     """The preset `name` with the changes that `--overrides` names."""
     config = PRESETS[name]()
     if overrides is None:
         return config
-    source = read_value(str, overrides, "--overrides")
+    source = read_value(str, overrides[-1], "--overrides")
     if empty := list(_empty({"--overrides": source})):
         raise InputError(empty)
     return override(config, read_overrides(source), source_name(source))
 
 
 def _empty(values: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with options whose value is an empty text: no option of a verb means anything by one."""
+    """What is wrong with options whose value is an empty text or list: no option of a verb means anything by one."""
     for option, value in values.items():
-        if any(isinstance(text, str) and not text.strip() for text in (value if isinstance(value, list) else [value])):
+        if value == [] or any(
+            isinstance(text, str) and not text.strip() for text in (value if isinstance(value, list) else [value])
+        ):
             yield f"{option} is empty; is a variable unset? Give a value, or leave it out"
 
 

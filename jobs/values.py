@@ -48,6 +48,11 @@ def read_value(kind: Any, words: Sequence[str], option: str) -> Any:
     return _scalar(inner, words[0])
 
 
+def takes_several(kind: Any) -> bool:
+    """Whether a value of this type is spelled by more than one word."""
+    return any(get_origin(option) is tuple for option in _without_none(kind)[0])
+
+
 def type_name(kind: Any) -> str:
     """A type as help shows it: FLOAT, {sgd,adamw}, INT INT, [INT …], TEXT|None."""
     options, optional = _without_none(kind)

@@ -21,6 +21,7 @@ from pipelines.lint.census import Census
 from pipelines.lint.preset_text import preset_text
 from pipelines.lint.proposal import Budget, Setting, propose
 from pipelines.lint.raw_folder import MOST_CHOSEN, RawSplitPaths, chosen_for_val, find_splits
+from pipelines.presets import SHIPPED
 from pipelines.settings.own_presets import FOLDER, own_presets, preset_path
 from pipelines.settings.recipes import lite0
 from pipelines.settings.run_config import DataConfig, SplitConfig
@@ -86,6 +87,7 @@ def new_preset(
         settings=settings,
         model_name=model_name,
         pretrained=pretrained,
+        gpus=gpus,
     )
     if not storage.create_exclusive(str(path), text.encode()):
         raise _taken(name, path)
@@ -106,6 +108,10 @@ def _free_path(name: str, folder: Path, gpus: int) -> Path:
     path = preset_path(name, folder)
     if gpus < 0:
         raise InputError(f"--gpus = {gpus}: use 0 for CPUs, or the number of GPUs")
+    if name in SHIPPED:
+        raise InputError(
+            f"NAME = {name!r}: a preset of this name is shipped, and it would be used; choose another name"
+        )
     if path.exists():
         raise _taken(name, path)
     return path

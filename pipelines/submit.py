@@ -128,7 +128,8 @@ def _outcome(before: State | None, sent: bool) -> str:
     if before is None:
         return "sent"
     if not sent:
-        return f"is {before.status} already, nothing sent"
+        hint = "; for what is new in the data since, use `retrain`" if before.status == "SUCCEEDED" else ""
+        return f"is {before.status} already, nothing sent{hint}"
     return f"was {before.status}, sent again"
 
 

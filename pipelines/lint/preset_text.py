@@ -14,7 +14,7 @@ _FILE = '''"""The preset {name}. `new-preset` wrote it from a look at the data; 
 
 from dataclasses import replace
 
-from pipelines.settings.overrides import override
+{more}from pipelines.settings.overrides import override
 from pipelines.settings.recipes import {recipes}
 from pipelines.settings.run_config import DataConfig, RegisterConfig, RunConfig, SplitConfig
 
@@ -33,7 +33,7 @@ def {name}() -> RunConfig:
         {model}
         # Its own name in the registry, so that its models compete with each other and not with those of other data.
         register=RegisterConfig(model_name="{model_name}"),
-        cluster=laptop(),
+        {machines}
     )
     settings = {{
 {settings}
@@ -42,6 +42,11 @@ def {name}() -> RunConfig:
 '''
 _LITE0 = """# EfficientNet-Lite0 with ImageNet's weights, from an installed package.
         model=replace(small_network(), backbone=lite0()),"""
+_ON_CPUS = """# Pods that fit into a laptop.
+        cluster=laptop(),"""
+_ON_GPUS = """# Two decoding processes beside each GPU, and pods of up to 8 GPUs with 4 CPUs for each.
+        feed=beside_gpus(),
+        cluster=ClusterConfig(gpus_per_node={n}, cpus_per_node={cpus}, memory_gb={memory}, shm_gb={cpus}),"""
 _SMALL = """# From scratch: the package with a small backbone's weights is not installed (extra `samples`).
         model=small_network(),"""
 
@@ -55,6 +60,7 @@ def preset_text(
     settings: Sequence[Setting],
     model_name: str,
     pretrained: bool,
+    gpus: int,
 ) -> str:
     """The file of a preset.
 
@@ -64,7 +70,9 @@ def preset_text(
         splits: of `train` and `val`, the fields of their `SplitConfig` that are not at their default.
         model_name: in the registry.
         pretrained: whether weights of a small backbone are installed.
+        gpus: that train; 0: CPUs.
     """
+    helpers = ["small_network", "beside_gpus" if gpus else "laptop", *(["lite0"] if pretrained else [])]
     text = _FILE.format(
         name=name,
         summary=summary,
@@ -72,7 +80,9 @@ def preset_text(
         train=_split(splits["train"]),
         val=_split(splits["val"]),
         model=_LITE0 if pretrained else _SMALL,
-        recipes="laptop, lite0, small_network" if pretrained else "laptop, small_network",
+        recipes=", ".join(sorted(helpers)),
+        more="from pipelines.settings.cluster_config import ClusterConfig\n" if gpus else "",
+        machines=_ON_GPUS.format(n=n, cpus=4 * n, memory=24 * n) if (n := min(gpus, 8)) else _ON_CPUS,
         model_name=model_name,
         settings="\n".join(line for setting in settings for line in _setting(setting)),
     )

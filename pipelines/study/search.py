@@ -58,8 +58,9 @@ def trial_config(config: RunConfig, weights: LossWeights, study: str = "", seed:
     """What a trial trains: the preset with other weights, for `tune.epochs`, measured at the period of the rungs.
 
     The learning rate stays flat after the warm-up, so that a trial's result at a rung does not depend on its
-    planned length. Weights that are searched are not learned besides. Its own workers measure it: what they find
-    decides whether it goes on, and a task beside them would need room that `concurrency` does not count.
+    planned length; and no trial ends early by itself, because what went on longer would count as better. Weights that
+    are searched are not learned besides. Its own workers measure it: what they find decides whether it goes on, and a
+    task beside them would need room that `concurrency` does not count.
 
     Args:
         study: becomes part of the run's identity, so that no run of another study is mistaken for this trial.
@@ -77,6 +78,8 @@ def trial_config(config: RunConfig, weights: LossWeights, study: str = "", seed:
         val_images=config.tune.val_images,
         seed=config.train.seed if seed is None else seed,
         loss_weighting="fixed",
+        patience=0,
+        release="last",
     )
     return replace(config, loss=weights, train=train, version=study)
 

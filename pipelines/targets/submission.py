@@ -57,7 +57,7 @@ class Submission:
     code: str = ""
     """Version of the code that it is submitted from."""
     addresses: Mapping[str, str] = field(default_factory=dict)
-    """What a verb without a preset reads and writes, by option; with a preset, its settings say it."""
+    """What it reads and writes besides what its settings say, by option."""
 
     @property
     def cluster(self) -> ClusterConfig:
@@ -160,6 +160,9 @@ def submission(
     check_code(os.environ)
     config, environment = with_patch_text(config), travelling(os.environ)
     changes = differences(config, base)
+    if config.data.shapes is None and (root := _from_any_folder(config.data.root)) != config.data.root:
+        changes["data.root"] = root
+    run = _from_any_folder(run) if run else None
     words = [verb, preset]
     words += ["--overrides", shell_proof(changes)] if changes else []
     words += ["--run", run] if run else []
@@ -169,7 +172,13 @@ def submission(
     code = code or code_version()
     digest = fingerprint(verb, work, run or "", storage.store_root(), code)[:12]
     name = f"{verb}-{preset.replace('_', '-')}"[: MAX_NAME - 13].rstrip("-")
-    return Submission(f"{name}-{digest}", config, verb, preset, tuple(words), environment, code)
+    addresses = {"--run": run} if run else {}
+    return Submission(f"{name}-{digest}", config, verb, preset, tuple(words), environment, code, addresses)
+
+
+def _from_any_folder(uri: str) -> str:
+    """The same for a job, which starts in another folder."""
+    return uri if storage.is_remote(uri) else storage.absolute(uri)
 
 
 def travelling(environment: Mapping[str, str]) -> dict[str, str]:

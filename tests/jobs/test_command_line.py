@@ -262,3 +262,22 @@ def test_other_endings(
 
 def test_what_can_be_sent() -> None:
     assert SENDABLE == ["preprocess", "train", "evaluate", "register", "run", "tune", "retrain", "plan"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "submit train shapes_smoke --cluster.env A=1 --cluster.env B=2",
+            "--cluster.env is given 2 times; write all of",
+        ),
+        (
+            "train shapes_smoke --cluster.pull-secrets a --cluster.pull_secrets b",
+            "--cluster.pull_secrets is given 2 times",
+        ),
+        ("import-data labelme --data in --out out --things", "--things is empty; is a variable unset?"),
+    ],
+)
+def test_nothing_that_was_typed_is_lost(words: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split(), io.StringIO()) == 2
+    assert message in capsys.readouterr().err

@@ -134,6 +134,7 @@ def test_bad_data_and_names_are_one_line_each_and_write_nothing(raw: Path, folde
         ("mine", str(raw / "nowhere"), 0, "no such folder"),
         ("mine", str(raw / "train"), 0, r"no annotations/panoptic_\*.json"),
         ("mine", str(raw), -1, "--gpus = -1: use 0 for CPUs"),
+        ("camvid_small", str(raw), 0, "a preset of this name is shipped"),
     ]
     for name, data, gpus, message in cases:
         with pytest.raises(InputError, match=message):

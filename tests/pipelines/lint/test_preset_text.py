@@ -10,6 +10,7 @@ import pytest
 from pipelines.lint.preset_text import preset_text
 from pipelines.lint.proposal import Setting
 from pipelines.settings.own_presets import own_presets
+from pipelines.settings.recipes import laptop
 from pipelines.settings.run_config import RunConfig
 
 SPLIT = {"images": "train", "panoptic_json": "a.json", "panoptic_dir": "a"}
@@ -33,10 +34,19 @@ def written(folder: Path, **changes: Any) -> tuple[str, RunConfig]:
         "settings": [Setting("train.epochs", 7, "enough"), Setting("train.optimizer", "adamw", "usual")],
         "model_name": "aunet-mine",
         "pretrained": True,
+        "gpus": 0,
     }
     text = preset_text(**(values | changes))
     (folder / "preset_mine.py").write_text(text)
     return text, own_presets(folder)["mine"]()
+
+
+@pytest.mark.parametrize(("gpus", "per_node"), [(2, 2), (16, 8)])
+def test_gpus_have_pods_that_can_feed_them(tmp_path: Path, gpus: int, per_node: int) -> None:
+    _, config = written(tmp_path, gpus=gpus)
+    pods = config.cluster
+    assert (pods.gpus_per_node, pods.cpus_per_node, pods.memory_gb) == (per_node, 4 * per_node, 24 * per_node)
+    assert config.feed.workers == 2 and written(tmp_path)[1].cluster == laptop()
 
 
 @pytest.mark.parametrize("pretrained", [True, False])

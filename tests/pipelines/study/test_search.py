@@ -101,6 +101,8 @@ def test_a_trial_is_the_preset_with_other_weights() -> None:
     assert (trial.train.evaluate_every, trial.train.val_images, trial.train.num_workers) == (2, 7, 4)
     assert (trial.data, trial.model, trial.fusion) == (config.data, config.model, config.fusion)
     assert trial.train.lr == config.train.lr and trial.train.validate == "inline"
+    patient = trial_config(changed(train__evaluate_every=1, train__patience=2, train__release="best"), COCO).train
+    assert (patient.patience, patient.release) == (0, "last")
     assert trial_config(config, COCO).train.seed == config.train.seed
 
 

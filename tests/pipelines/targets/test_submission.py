@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -46,6 +47,15 @@ def test_the_id_names_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/other")
     others.add(job().id)
     assert len(others | {first}) == 6
+
+
+def test_a_folder_is_the_same_for_a_job_that_starts_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = presets.camvid_small()
+    config = override(base, {"data.root": "my_data"})
+    made = submission(config, verb="evaluate", preset="camvid_small", base=base, run="store/runs/one")
+    assert made.addresses == {"--run": f"{tmp_path}/store/runs/one"} and made.words[-1] == made.addresses["--run"]
+    assert json.loads(made.words[3]) == {"data.root": f"{tmp_path}/my_data"}
 
 
 def test_another_cluster_is_the_same_work() -> None:
