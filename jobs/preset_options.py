@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from jobs.options import Options, PresetOptions, operand
+from pipelines.presets import SHIPPED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,9 @@ class NewPresetOptions(Options):
     """Folder or URI in COCO panoptic format, as import-data writes it."""
     gpus: int = 0
     """GPUs that train; 0: CPUs."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "taken": SHIPPED}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from pipelines.lint.census import Census
 from pipelines.lint.preset_text import preset_text
 from pipelines.lint.proposal import Budget, Setting, propose
 from pipelines.lint.raw_folder import MOST_CHOSEN, RawSplitPaths, chosen_for_val, find_splits
-from pipelines.presets import SHIPPED
 from pipelines.settings.own_presets import FOLDER, own_presets, preset_path
 from pipelines.settings.recipes import lite0
 from pipelines.settings.run_config import DataConfig, SplitConfig
@@ -52,7 +51,13 @@ class NewPreset(VerbResult):
 
 
 def new_preset(
-    name: str, data: str, gpus: int = 0, *, folder: Path = FOLDER, pretrained: bool | None = None
+    name: str,
+    data: str,
+    gpus: int = 0,
+    *,
+    taken: Collection[str] = (),
+    folder: Path = FOLDER,
+    pretrained: bool | None = None,
 ) -> NewPreset:
     """Write the preset `name` for the data in a folder; a table of its settings goes to stderr.
 
@@ -60,12 +65,15 @@ def new_preset(
         data: folder or URI in COCO panoptic format. Without a validation split, about a fifth of its images
             becomes one.
         gpus: that train; 0: CPUs.
+        taken: names of presets elsewhere, which would be used in place of this one.
         folder: where the file is written.
         pretrained: whether to start from a small backbone's weights; None: where their package is installed.
 
     Raises:
         InputError: there is such a preset, or the data cannot be used.
     """
+    if name in taken:
+        raise InputError(f"NAME = {name!r}: a shipped preset has this name, and would be used; choose another")
     path = _free_path(name, folder, gpus)
     root = storage.absolute(data)
     train, val = find_splits(root)
@@ -108,10 +116,6 @@ def _free_path(name: str, folder: Path, gpus: int) -> Path:
     path = preset_path(name, folder)
     if gpus < 0:
         raise InputError(f"--gpus = {gpus}: use 0 for CPUs, or the number of GPUs")
-    if name in SHIPPED:
-        raise InputError(
-            f"NAME = {name!r}: a preset of this name is shipped, and it would be used; choose another name"
-        )
     if path.exists():
         raise _taken(name, path)
     return path

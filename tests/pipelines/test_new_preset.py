@@ -15,6 +15,7 @@ from aunet.errors import InputError
 from jobs.__main__ import main
 from pipelines.new_preset import NewPreset, new_preset
 from pipelines.preprocess import outlook
+from pipelines.presets import SHIPPED
 from pipelines.settings.own_presets import own_presets
 from tests.commands import jobs_here
 from tests.preparing import preprocess_here
@@ -134,11 +135,11 @@ def test_bad_data_and_names_are_one_line_each_and_write_nothing(raw: Path, folde
         ("mine", str(raw / "nowhere"), 0, "no such folder"),
         ("mine", str(raw / "train"), 0, r"no annotations/panoptic_\*.json"),
         ("mine", str(raw), -1, "--gpus = -1: use 0 for CPUs"),
-        ("camvid_small", str(raw), 0, "a preset of this name is shipped"),
+        ("theirs", str(raw), 0, "a shipped preset has this name"),
     ]
     for name, data, gpus, message in cases:
         with pytest.raises(InputError, match=message):
-            new_preset(name, data, gpus, folder=folder)
+            new_preset(name, data, gpus, taken={"theirs"}, folder=folder)
     (raw / "annotations/panoptic_val.json").write_text("{")
     with pytest.raises(InputError) as caught:
         new_preset("mine", str(raw), folder=folder)
@@ -173,7 +174,7 @@ def test_the_command_line(raw: Path, folder: Path, tmp_path: Path) -> None:
 
     out = io.StringIO()
     assert main(["new-preset", "mine", "--data", str(raw)], out, function=noted) == 0
-    assert calls == [{"name": "mine", "data": str(raw), "gpus": 0}]
+    assert calls == [{"name": "mine", "data": str(raw), "gpus": 0, "taken": SHIPPED}]
     assert json.loads(out.getvalue().splitlines()[-1])["path"] == str(folder / "preset_mine.py")
     _, printed = jobs_here(tmp_path, "new-preset", "mine", rc=2)
     assert "--data is missing" in printed
