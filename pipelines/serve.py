@@ -8,16 +8,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from ray.serve import Application
 
 from aunet.data.pictures import MAX_PIXELS
 from aunet.errors import InputError, check
 from pipelines.runtime.cluster import connect, ray_address, resources
-from pipelines.runtime.code_version import code_version
+from pipelines.runtime.code_version import check_code, code_version
 from pipelines.runtime.growth import can_grow
 from pipelines.runtime.interruption import caught_signals
 from pipelines.serving.body_limit import proxy_environment
 from pipelines.serving.current_model import CurrentModel
-from pipelines.serving.deployment import IMPORT_PATH, NAME
+from pipelines.serving.deployment import NAME, application
 from pipelines.serving.running import POLL_SECONDS, check_room, served
 from pipelines.serving.settings import ServerSettings
 from pipelines.settings.cluster_config import ClusterConfig
@@ -126,7 +129,7 @@ def service_of(settings: ServerSettings, port: int, cluster: ClusterConfig) -> M
     return ModelService(
         model=settings.model,
         cluster=cluster,
-        application={"name": NAME, "import_path": IMPORT_PATH, "args": settings.to_plain()},
+        application={"name": NAME, "import_path": f"{__name__}:{in_pods.__name__}", "args": settings.to_plain()},
         replicas=settings.replicas,
         cpus=settings.cpus,
         gpus=settings.gpus,
@@ -148,3 +151,16 @@ def check_free(host: str, port: int) -> None:
             return
     except OSError as error:
         raise InputError(f"--host {host} --port {port}: {error.strerror or error}; use another") from None
+
+
+def in_pods(arguments: dict[str, Any]) -> Application:
+    """What Ray Serve runs in pods: named as `import_path` of a RayService, with its `args`.
+
+    Args:
+        arguments: `ServerSettings` as JSON values.
+
+    Raises:
+        InputError: one of them is wrong, or the image holds other code than the service was submitted from.
+    """
+    check_code(os.environ)
+    return application(arguments)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from aunet.errors import InputError
+
 PACKAGES = ("aunet", "aunet_ops", "pipelines")
+CODE = "AUNET_CODE"
+"""In a pod: the version of the code that submitted it."""
 
 
 @lru_cache
@@ -30,3 +35,16 @@ def code_version(*, own_presets: bool = True) -> str:
             digest.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]
+
+
+def check_code(environment: Mapping[str, str]) -> None:
+    """Refuse to work in a pod whose image holds other code than its job was submitted from.
+
+    Raises:
+        InputError: it does.
+    """
+    if (sent := environment.get(CODE)) and sent != code_version():
+        raise InputError(
+            f"the image holds code {code_version()}, but the job was submitted from code {sent}; build and push an "
+            "image of that checkout and name it in --cluster.image, or submit from the checkout that this image is of"
+        )

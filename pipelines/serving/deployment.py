@@ -17,8 +17,6 @@ from pipelines.serving.settings import ServerSettings
 
 NAME = "panoptic"
 """Of the application."""
-IMPORT_PATH = "pipelines.serving.deployment:application"
-"""By which Ray Serve finds `application`."""
 DRAIN_SECONDS = 60.0
 """How long a replica that is taken away may work on what it has accepted."""
 SPARE = 64
@@ -72,7 +70,7 @@ class Labeller:
 
 
 def application(arguments: dict[str, Any]) -> serve.Application:
-    """What Ray Serve runs: named as `import_path` of a RayService, with its `args`.
+    """What Ray Serve runs.
 
     Args:
         arguments: `ServerSettings` as JSON values.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aunet.config import AugmentConfig
 from aunet.data.augment import evaluation_size
 from aunet.data.coco_panoptic import decode_image
-from aunet.data.sample import SIZE_MULTIPLE
+from aunet.data.sample import padded_size
 from aunet.errors import InputError
 from aunet.predictor import Predictor
 
@@ -67,9 +67,9 @@ def label_all(
 def plan_batches(
     sizes: Mapping[int, tuple[int, ...]], augment: AugmentConfig, max_pixels: int = BATCH_PIXELS
 ) -> list[list[int]]:
-    """The images that pass through the network together: padded to one size anyway, and not too many pixels.
+    """The images that are labelled by one call: not too many pixels, and one pass of the network at its own scale.
 
-    Padding an image further, to the size of a larger one, changes the statistics that its network normalises with.
+    The predictor itself keeps apart what is padded to other sizes; here one call of it fails for as few as possible.
 
     Args:
         sizes: (height, width) of every image, by a number of it.
@@ -79,8 +79,7 @@ def plan_batches(
     """
     groups: dict[tuple[int, int], list[list[int]]] = {}
     for index, (height, width) in sizes.items():
-        high, wide = (-(-side // SIZE_MULTIPLE) for side in evaluation_size(height, width, augment))
-        alike = groups.setdefault((high, wide), [[]])
+        alike = groups.setdefault(padded_size(evaluation_size(height, width, augment)), [[]])
         pixels = sum(sizes[other][0] * sizes[other][1] for other in alike[-1])
         if alike[-1] and pixels + height * width > max_pixels:
             alike.append([])

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 from aunet.errors import InputError, check
 from aunet.names import printable
-from pipelines.runtime.code_version import code_version
+from pipelines.runtime.code_version import check_code, code_version
 from pipelines.settings.cluster_config import ClusterConfig
 from pipelines.settings.run_config import DataConfig, RunConfig, ShapesConfig, TrainConfig, fingerprint
 from pipelines.store import storage
 from pipelines.targets.patching import with_patch_text
-from pipelines.targets.submission import Submission, check_code, check_credentials, travelling
+from pipelines.targets.submission import Submission, check_credentials, travelling
 from pipelines.tracking.address import is_registered
 
 ARRIVES = re.compile(r"[\w./:@=,+% -]+")

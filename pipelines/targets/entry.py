@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from aunet.errors import InputError, Unavailable
+from pipelines.runtime.code_version import check_code
 from pipelines.runtime.job_logs import collect_logs
 from pipelines.targets.job_client import JobClient
 from pipelines.targets.job_end import PERMANENT, JobEnd, write_end, write_logs
-from pipelines.targets.submission import check_code
 from pipelines.targets.variables import GIVEN, JOB
 
 KEPT_LINES = 5

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from aunet.errors import InputError
+from pipelines.runtime.code_version import check_code
 from pipelines.settings.overrides import flatten
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.layout import Store
 from pipelines.store.stored_json import read_stored, stored_object
-from pipelines.targets.submission import check_code
 from pipelines.tracking.address import shown_uri
 
 ROOT = Path(__file__).resolve().parents[2]

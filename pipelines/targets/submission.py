@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from aunet.errors import InputError
-from pipelines.runtime.code_version import code_version
+from pipelines.runtime.code_version import CODE, check_code, code_version
 from pipelines.settings.cluster_config import ClusterConfig, pairs
 from pipelines.settings.overrides import differences, flatten
 from pipelines.settings.run_config import RunConfig, fingerprint, to_json
@@ -20,7 +20,7 @@ from pipelines.store.addresses import holds_credentials
 from pipelines.store.artifacts import VerbResult
 from pipelines.targets.patching import with_patch_text
 from pipelines.targets.pods import MAX_NAME
-from pipelines.targets.variables import CODE, GIVEN, JOB, TRAVELS
+from pipelines.targets.variables import GIVEN, JOB, TRAVELS
 
 ENTRY = "pipelines.targets.entry"
 """In place of `jobs`, on Ray: it leaves the job's end and its logs in the store."""
@@ -191,19 +191,6 @@ def pod_variables(environment: Mapping[str, str], cluster: ClusterConfig, code: 
     """Variables of pods: what travels, what `cluster.env` adds, and what tells them where these come from."""
     given = {**environment, **pairs(cluster.env)}
     return {**given, GIVEN: ",".join(sorted(given)), CODE: code}
-
-
-def check_code(environment: Mapping[str, str]) -> None:
-    """Refuse to work in a pod whose image holds other code than its job was submitted from.
-
-    Raises:
-        InputError: it does.
-    """
-    if (sent := environment.get(CODE)) and sent != code_version():
-        raise InputError(
-            f"the image holds code {code_version()}, but the job was submitted from code {sent}; build and push an "
-            "image of that checkout and name it in --cluster.image, or submit from the checkout that this image is of"
-        )
 
 
 def shell_proof(changes: Mapping[str, Any]) -> str:

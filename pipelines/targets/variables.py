@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipelines.runtime.code_version import CODE
+
 TRAVELS = (
     *("AUNET_STORE", "AUNET_COCO", "AUNET_CITYSCAPES", "AUNET_SAMPLE_DATA", "AUNET_OPS_BUILD", "AUNET_OPS_ISA"),
     *("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -10,8 +12,6 @@ TRAVELS = (
 GIVEN = "AUNET_GIVEN"
 """In a pod: the names of the variables that its manifest carries. All others are the Secret's, and travel no further:
 the pods that a step or a tick starts get them from the same Secret."""
-CODE = "AUNET_CODE"
-"""In a pod: the version of the code that submitted it."""
 JOB = "AUNET_JOB"
 """In a pod: the id of its job."""
 STAYS = {

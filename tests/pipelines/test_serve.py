@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from aunet.errors import InputError
-from pipelines.serve import serve
+from pipelines.runtime.code_version import CODE
+from pipelines.serve import in_pods, serve
 from pipelines.serving.body_limit import proxy_environment
+from pipelines.serving.settings import ServerSettings
 from tests.serving import free_port, write_model
 
 
@@ -28,3 +30,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_gpus_than_the_cluster_has_are_refused(model: str) -> None:
     with pytest.raises(InputError, match="--replicas 2 --gpus 1: needs 2 GPUs, but the cluster has 0"):
         serve(model, port=free_port(), replicas=2, gpus=1.0)
+
+
+def test_an_image_of_other_code_serves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CODE, "0123456789ab")
+    with pytest.raises(InputError, match="submitted from code 0123456789ab; build and push an image"):
+        in_pods(ServerSettings(model="models:/aunet@champion").to_plain())
