@@ -30,6 +30,7 @@ class LedgerState(VerbResult):
     differences: tuple[str, ...]
     """In words; those that were there before a repair."""
     repaired: bool
+    """Whether a repair was asked for, and nothing differs any more."""
 
     @property
     def exit_code(self) -> int:
@@ -60,10 +61,12 @@ def ledger(model: str | None = None, alias: str = CHAMPION, reconcile: bool = Fa
     else:
         print_entries([entry.to_json() for entry in entries], f"{name}@{alias}")
     different = repair(book, settings) if reconcile else mirror.differences(book, name, alias)
-    if different and not reconcile:
-        for words in different:
-            print(f"differs: {words}", file=sys.stderr)
-        print(f"MLflow differs from the ledger; run `ledger {name} --reconcile`", file=sys.stderr)
+    left = mirror.differences(book, name, alias) if reconcile and different else different
+    for words in left:
+        print(f"differs: {words}", file=sys.stderr)
+    if left:
+        cure = "run the same again, or correct it in MLflow" if reconcile else f"run `ledger {name} --reconcile`"
+        print(f"MLflow differs from the ledger; {cure}", file=sys.stderr)
     return LedgerState(
         model_name=name,
         alias=alias,
@@ -71,5 +74,5 @@ def ledger(model: str | None = None, alias: str = CHAMPION, reconcile: bool = Fa
         entries=tuple({k: v for k, v in entry.to_json().items() if k != "gate"} for entry in entries),
         champion=entries[-1].to_json() if entries else None,
         differences=tuple(different),
-        repaired=reconcile,
+        repaired=reconcile and not left,
     )

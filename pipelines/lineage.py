@@ -10,7 +10,7 @@ from typing import Any
 
 from aunet.data.pictures import difference_hash, look, open_picture
 from aunet.errors import InputError
-from pipelines.measuring.ancestry import Ancestry, Sighting, ancestry, sightings
+from pipelines.measuring.ancestry import Ancestry, Sighting, Unsearched, ancestry, sightings
 from pipelines.measuring.named_models import model_folder
 from pipelines.settings.run_config import to_json
 from pipelines.store import storage
@@ -30,8 +30,8 @@ class ModelLineage(VerbResult):
     ancestry: Ancestry
     report: Report | None
     """On the run's own validation split."""
-    entries: tuple[LedgerEntry, ...]
-    """Of the ledger, about this model."""
+    entries: tuple[tuple[str, LedgerEntry], ...]
+    """About this model: name@alias of the ledger, and the entry."""
 
     def to_json(self) -> dict[str, Any]:
         """`model`, `run`, `config`, `data`, `code`, `base_weights`, `report`, `ledger`, and the command `reproduce`."""
@@ -53,7 +53,7 @@ class ModelLineage(VerbResult):
             "starts": origin.starts,
             "base_weights": {"name": origin.weights, "sha256": origin.weights_sha256} if origin.weights else None,
             "report": asdict(self.report) if self.report else None,
-            "ledger": [entry.to_json() for entry in self.entries],
+            "ledger": [{"ledger": ledger, **entry.to_json()} for ledger, entry in self.entries],
             "reproduce": f"python -m jobs reproduce {known.run.uri}" if known.run else None,
         }
 
@@ -62,6 +62,9 @@ class ModelLineage(VerbResult):
         known, origin, manifest = self.ancestry, self.ancestry.origin, self.ancestry.manifest
         images = ", ".join(f"{split.num_images} {name}" for name, split in manifest.splits.items()) if manifest else ""
         weights = f"{origin.weights}, SHA-256 {origin.weights_sha256}" if origin.weights else "from scratch"
+        promotions = {
+            f"{name} {entry.number}": f"{entry.action} by {entry.who}: {entry.why}" for name, entry in self.entries
+        }
         facts = {
             "model": f"{known.model_uri}, SHA-256 {known.sha256}",
             "run": f"{known.run.uri}, {known.run.steps} steps, {origin.starts} starts" if known.run else UNKNOWN,
@@ -73,7 +76,7 @@ class ModelLineage(VerbResult):
             "device": ", then ".join(origin.devices) or UNKNOWN,
             "weights": weights if origin.libraries else UNKNOWN,
             "report": f"PQ {self.report.metrics['PQ']:.2f}, {self.report.html_uri}" if self.report else "none",
-            **{f"ledger {entry.number}": f"{entry.action} by {entry.who}: {entry.why}" for entry in self.entries},
+            **promotions,
             "again": f"python -m jobs reproduce {known.run.uri}" if known.run else UNKNOWN,
         }
         width = max(map(len, facts))
@@ -87,6 +90,13 @@ class ImageLineage(VerbResult):
     image: str
     """SHA-256 of its file, or the first digits that were given."""
     seen: tuple[Sighting, ...]
+    unknown: tuple[Unsearched, ...]
+    """Runs that may have seen it."""
+
+    @property
+    def exit_code(self) -> int:
+        """2 where it is not known of every run."""
+        return 2 if self.unknown else 0
 
     @property
     def models(self) -> list[str]:
@@ -99,14 +109,16 @@ class ImageLineage(VerbResult):
 
     def lines(self) -> list[str]:
         """The same for people."""
-        if not self.seen:
+        if not self.seen and not self.unknown:
             return [f"{self.image}: no run of this store saw it"]
-        return [
-            f"{sighting.run}: {'trained on' if sighting.split == 'train' else 'measured on'} "
+        seen = [
+            f"{sighting.run}: {f'began with the model of {sighting.through}, which was ' if sighting.through else ''}"
+            f"{'trained on' if sighting.split == 'train' else 'measured on'} "
             f"{'it' if sighting.is_same_file else 'a picture that looks like it'}, "
             f"image {sighting.image_id}, {sighting.file_name}"
             for sighting in self.seen
         ]
+        return seen + [f"{one.run}: not known whether it saw it: {one.why}" for one in self.unknown]
 
 
 def lineage(model: str | None = None, image: str | None = None) -> ModelLineage | ImageLineage:
@@ -128,17 +140,22 @@ def lineage(model: str | None = None, image: str | None = None) -> ModelLineage 
 
 def _of_model(model: str) -> ModelLineage:
     known = ancestry(model_folder(model))
-    ledger = Store.here().ledger(known.config.register.model_name)
+    store = Store.here()
     return ModelLineage(
         ancestry=known,
         report=RunFolder(known.run.uri).report().report() if known.run else None,
-        entries=tuple(entry for entry in ledger.entries() if entry.model_sha256 == known.sha256),
+        entries=tuple(
+            (f"{name}@{alias}", entry)
+            for name, alias in store.ledgers()
+            for entry in store.ledger(name, alias).entries()
+            if entry.model_sha256 == known.sha256
+        ),
     )
 
 
 def _of_image(image: str) -> ImageLineage:
     if SHA256.fullmatch(image):
-        return ImageLineage(image=image.lower(), seen=tuple(sightings(image.lower(), None)))
+        return _searched(image.lower(), None)
     if not storage.exists(image):
         raise InputError(
             f"--image {image}: neither a file nor a SHA-256; give a file, or 8 to 64 hex digits of its hash"
@@ -148,4 +165,9 @@ def _of_image(image: str) -> ImageLineage:
     if picture is None:
         raise InputError(f"--image {image}: {problem}; give a JPEG or PNG, or the SHA-256 of the file")
     sha256 = hashlib.sha256(content).hexdigest()
-    return ImageLineage(image=sha256, seen=tuple(sightings(sha256, difference_hash(look(content) or picture))))
+    return _searched(sha256, difference_hash(look(content) or picture))
+
+
+def _searched(sha256: str, look: int | None) -> ImageLineage:
+    seen, unknown = sightings(sha256, look)
+    return ImageLineage(image=sha256, seen=tuple(seen), unknown=tuple(unknown))

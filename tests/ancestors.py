@@ -11,11 +11,12 @@ from pipelines.settings.run_config import RunConfig, to_json
 from pipelines.store.artifacts import PreparedData, TrainedRun
 from pipelines.store.hashes import write_hashes
 from pipelines.store.layout import Store
+from pipelines.store.run_folder import RunFolder
 from tests.preparing import config_of, preprocess_here
 
 
-def prepared_scenes(root: Path, num_train: int = 3) -> tuple[RunConfig, PreparedData]:
-    write_scenes(root, num_train=num_train, num_val=2, height=64, width=64, seed=0)
+def prepared_scenes(root: Path, num_train: int = 3, seed: int = 0) -> tuple[RunConfig, PreparedData]:
+    write_scenes(root, num_train=num_train, num_val=2, height=64, width=64, seed=seed)
     config = config_of(root)
     return config, preprocess_here(config)
 
@@ -37,3 +38,16 @@ def finished_run(config: RunConfig, prepared: PreparedData, name: str = "test-1"
     run = TrainedRun(uri=folder.uri, fingerprint=name, model_uri=folder.model_uri, mlflow_run_id="m", steps=7)
     folder.finish(run)
     return run
+
+
+def reported(run: TrainedRun, prepared: PreparedData, validation: str, **changes: Any) -> None:
+    """A report of a run on other data; entries are changed as given, and left out where None is."""
+    document = {
+        "prepared_uri": prepared.uri,
+        "data_fingerprint": prepared.fingerprint,
+        "val_fingerprint": validation,
+        **changes,
+    }
+    path = Path(RunFolder(run.uri).report(validation).document_uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({key: entry for key, entry in document.items() if entry is not None}))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import TypeVar
 
 from aunet.data.leakage import NEAR, Print
 from aunet.errors import InputError
@@ -14,11 +16,13 @@ from pipelines.data.shards import ShardReader
 from pipelines.settings.run_config import RunConfig, from_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, TrainedRun
-from pipelines.store.hashes import check_listing, digest_of
-from pipelines.store.layout import Store
+from pipelines.store.hashes import check_listing, digest, digest_of
+from pipelines.store.layout import PreparedFolder, Store
 from pipelines.store.origin import Origin
-from pipelines.store.run_folder import RunFolder
+from pipelines.store.run_folder import ReportFolder, RunFolder, read_report
 from pipelines.store.stored_json import read_stored
+
+ELSE = "or treat its model as one that saw the image"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,40 +104,143 @@ class Sighting:
     is_same_file: bool
     """Whether it is that very file, not one that looks like it."""
     prepared_uri: str
+    through: str = ""
+    """The run that saw it, whose model this one began with (`model.init_from`); empty: it is this one."""
 
 
-def sightings(sha256: str, look: int | None) -> Iterator[Sighting]:
-    """The runs of the store whose data hold an image.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unsearched:
+    """A run of which it is not known whether it saw an image: data of it cannot be searched."""
+
+    run: str
+    model_uri: str
+    """Empty: the run is not finished."""
+    why: str
+    """With the cure."""
+
+
+def sightings(sha256: str, look: int | None) -> tuple[list[Sighting], list[Unsearched]]:
+    """The runs of the store whose data hold an image, and those of which that is not known.
+
+    The data of a run are what it was trained on, and the validation split of each of its reports. A run that began with
+    the model of another saw what that was trained on.
 
     Args:
         sha256: of its file, in hex; the first digits will do.
         look: its difference hash; pictures that look like it count too. None: only the file itself.
     """
+    manifest_at = cache(_manifest_at)
 
     @cache
-    def matches(prepared_uri: str) -> list[tuple[str, Print, bool]]:
-        manifest = _manifest_of(prepared_uri)
-        names = manifest.splits if manifest else ()
-        prints = [(name, one) for name in names for one in ShardReader(prepared_uri, name).prints()]
+    def matches(prepared_uri: str, split: str, fingerprint: str) -> list[tuple[Print, bool]]:
+        manifest_at(prepared_uri)
+        reader = ShardReader(prepared_uri, split)
+        _check_same(prepared_uri, reader.manifest.split_fingerprint(split), fingerprint)
         return [
-            (name, one, is_same)
-            for name, one in prints
+            (one, is_same)
+            for one in reader.prints()
             if (is_same := one.sha256.hex().startswith(sha256)) or _alike(one.difference_hash, look)
         ]
 
+    seen: list[Sighting] = []
+    unsearched: list[Unsearched] = []
+    began: dict[str, list[tuple[str, str]]] = {}
     for folder in Store.here().runs():
-        origin = Origin.of(folder.history)
         trained = folder.trained()
-        for split, one, is_same in matches(origin.prepared_uri):
-            yield Sighting(
-                run=folder.name,
-                model_uri=trained.model_uri if trained else "",
-                split=split,
-                image_id=one.image,
-                file_name=one.uri,
-                is_same_file=is_same,
-                prepared_uri=origin.prepared_uri,
-            )
+        model_uri = trained.model_uri if trained else ""
+        began.setdefault(_began_with(folder), []).append((folder.name, model_uri))
+        searched: set[str] = set()
+        reports = (partial(_measured_on, report) for report in folder.reports())
+        for data_of in (partial(_trained_on, folder, manifest_at), *reports):
+            try:
+                prepared_uri, splits = data_of()
+                for split, fingerprint in splits.items():
+                    if fingerprint in searched:
+                        continue
+                    seen += [
+                        Sighting(
+                            run=folder.name,
+                            model_uri=model_uri,
+                            split=split,
+                            image_id=one.image,
+                            file_name=one.uri,
+                            is_same_file=is_same,
+                            prepared_uri=prepared_uri,
+                        )
+                        for one, is_same in matches(prepared_uri, split, fingerprint)
+                    ]
+                    searched.add(fingerprint)
+            except InputError as error:
+                unsearched.append(Unsearched(run=folder.name, model_uri=model_uri, why=error.problems[0]))
+    for one, (run, model_uri) in _heirs([sighting for sighting in seen if sighting.split == "train"], began):
+        seen.append(replace(one, run=run, model_uri=model_uri, through=one.run))
+    for one, (run, model_uri) in _heirs(unsearched, began):
+        why = f"it began with the model of {one.run}, of which that is not known"
+        unsearched.append(Unsearched(run=run, model_uri=model_uri, why=why))
+    return seen, list(dict.fromkeys(unsearched))
+
+
+def _began_with(folder: RunFolder) -> str:
+    """The hash of the weights that a run began with; empty: from scratch, or it does not say."""
+    try:
+        return Origin.of(folder.history).weights_sha256
+    except InputError:
+        return ""
+
+
+S = TypeVar("S", Sighting, Unsearched)
+
+
+def _heirs(
+    ancestors: Sequence[S], began: Mapping[str, Sequence[tuple[str, str]]]
+) -> Iterator[tuple[S, tuple[str, str]]]:
+    """Runs that began with the model of one of some runs, or with that of such a run; each once, with the first.
+
+    Args:
+        began: name and model of the runs, by the hash of what they began with.
+    """
+    waiting, known = deque((one, one.run, one.model_uri) for one in ancestors), {one.run for one in ancestors}
+    while waiting:
+        one, _, model_uri = waiting.popleft()
+        sha256 = digest(model_uri) if model_uri and storage.exists(model_uri) else ""
+        for heir in began.get(sha256, ()) if sha256 else ():
+            if heir[0] not in known:
+                known.add(heir[0])
+                waiting.append((one, *heir))
+                yield one, heir
+
+
+def _trained_on(folder: RunFolder, manifest_at: Callable[[str], Manifest]) -> tuple[str, dict[str, str]]:
+    """The data of a run: where they are, and their splits with their fingerprints; none before it begins to train."""
+    origin = Origin.of(folder.history)
+    if not origin.prepared_uri:
+        traces = (folder.artifact_uri, folder.model_uri, folder.checkpoints.uri)
+        if not folder.history.events() and not any(map(storage.exists, traces)):
+            return "", {}
+        raise InputError(f"{folder.history.uri}: no event says what it was trained on; restore its events, {ELSE}")
+    manifest = manifest_at(origin.prepared_uri)
+    _check_same(origin.prepared_uri, manifest.fingerprint, origin.data_fingerprint or manifest.fingerprint)
+    return origin.prepared_uri, {split: manifest.split_fingerprint(split) for split in manifest.splits}
+
+
+def _measured_on(folder: ReportFolder) -> tuple[str, dict[str, str]]:
+    """The same of a report, which is on a validation split; none before it is finished."""
+    if not storage.exists(folder.document_uri):
+        return "", {}
+    document = read_report(folder.document_uri)
+    uri = document.get("prepared_uri") or Store.here().pool.prepared(str(document.get("data_fingerprint", ""))).uri
+    return str(uri), {"val": folder.split_fingerprint()}
+
+
+def _manifest_at(prepared_uri: str) -> Manifest:
+    if not storage.exists(PreparedFolder(prepared_uri).manifest_uri):
+        raise InputError(f"{prepared_uri}: the prepared data are gone; restore them, {ELSE}")
+    return Manifest.load(prepared_uri)
+
+
+def _check_same(prepared_uri: str, actual: str, expected: str) -> None:
+    if actual != expected:
+        raise InputError(f"{prepared_uri}: the prepared data are {actual} now, not {expected}; restore them, {ELSE}")
 
 
 def _alike(one: int | None, other: int | None) -> bool:

@@ -93,9 +93,7 @@ def _sections(document: ReportDocument) -> list[str]:
     categories, outcomes = document.categories, document.outcomes
     intervals = spans(outcomes.counts(categories), categories)
     comparison, metrics = document.comparison, document.metrics
-    banner = verdict(
-        metrics, len(outcomes.images), intervals, comparison, document.champion or document.uncompared
-    )
+    banner = verdict(metrics, len(outcomes.images), intervals, comparison, document.champion or document.uncompared)
     losses, hidden = document.config.get("loss", {}), unmeasured(document.per_class)
     qualities = [f"PQ{suffix}" for _, suffix in GROUPS if f"PQ{suffix}" not in hidden]
     classes = class_table(document.per_class, intervals.per_class, comparison)

@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -40,6 +41,8 @@ REQUEST = 1000
 """Figures that MLflow accepts in one request."""
 CONFLICT_WAITS = (0.05, 0.2, 0.5)
 """Seconds before what MLflow could not write is written again."""
+_PREPARING = threading.RLock()
+"""Held while tables are created: what alembic works on is in variables of the process, which two threads mix up."""
 
 
 def client() -> MlflowClient:
@@ -51,10 +54,11 @@ def client() -> MlflowClient:
     """
     uri = connection_uri()
     with answering():
-        if (file := sqlite_file()) is not None:
-            _prepare_sqlite(file.absolute())
-        if uri.startswith("postgresql"):
-            _prepare_postgresql(uri)
+        with _PREPARING:
+            if (file := sqlite_file()) is not None:
+                _prepare_sqlite(file.absolute())
+            if uri.startswith("postgresql"):
+                _prepare_postgresql(uri)
         return MlflowClient(tracking_uri=uri)
 
 

@@ -34,13 +34,14 @@ def differences(ledger: Ledger, name: str, alias: str) -> list[str]:
     entries = ledger.entries()
     if not entries:
         return []
-    head, versions = entries[-1], registry.versions_of(name)
+    head, versions = entries[-1], registry.own_versions(name)
     different = []
     for entry in _newest_by_model(entries).values():
         version = _version_of(entry, versions)
         if version is None:
-            words = f"no version is the model {entry.model_sha256:.16} of entry {entry.number} ({entry.model_uri})"
-            different.append(f"{name}: {words}")
+            if entry is head or not _folder_problem(entry):  # nothing can mirror a former champion that is gone
+                words = f"no version is the model {entry.model_sha256:.16} of entry {entry.number} ({entry.model_uri})"
+                different.append(f"{name}: {words}")
             continue
         different += [
             f"{name}: version {version.number}: tag {tag} is {version.tags.get(tag)!r:.80}, by the ledger {value!r:.80}"
@@ -69,7 +70,7 @@ def reconcile(ledger: Ledger, name: str, alias: str) -> ModelVersion | None:
         entries = ledger.entries()
         if not entries:
             return None
-        versions = registry.versions_of(name)
+        versions = registry.own_versions(name)
         written = [_written(entry, entries, versions, name) for entry in _newest_by_model(entries).values()]
         champion = written[-1]
         assert champion is not None

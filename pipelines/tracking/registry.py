@@ -25,6 +25,7 @@ from pipelines.store.ledger import Ledger
 from pipelines.tracking.address import REGISTERED, is_server, shown_uri
 from pipelines.tracking.database import answering, client, insisting, pages, unless_exists
 from pipelines.tracking.model_copies import fetched, upload
+from pipelines.tracking.recorded import recorded_entries, recorded_folders
 
 MODEL_SHA256 = "model_sha256"
 """Tag of a version: the hash of its model folder, as `hashes.digest` computes it."""
@@ -118,14 +119,22 @@ def versions_of(name: str) -> list[ModelVersion]:
     return [_version(entry) for entry in entries]
 
 
+def own_versions(name: str) -> list[ModelVersion]:
+    """Those versions whose numbers the ledgers have not recorded of other models, as they may where MLflow was lost."""
+    recorded = recorded_folders(name)
+    return [version for version in versions_of(name) if _is_own(version, recorded)]
+
+
 def version_of(model_uri: str, name: str) -> ModelVersion | None:
     """The version of the registered model `name` that is the model folder at `model_uri`; None: there is none."""
-    return next((version for version in versions_of(name) if version.model_uri == model_uri), None)
+    return next((version for version in own_versions(name) if version.model_uri == model_uri), None)
 
 
 @answering()
 def create_version(model_uri: str, name: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
     """Make a model folder a version of the registered model `name`; a second call gives the same version.
+
+    Numbers that a ledger has recorded of other models, from before MLflow was lost, are passed over.
 
     Args:
         run_id: the MLflow run that the model belongs to.
@@ -142,7 +151,10 @@ def create_version(model_uri: str, name: str, run_id: str, tags: Mapping[str, st
     source, tags = model_uri, dict(tags)
     if is_server() and not storage.is_remote(model_uri):
         source, tags[MODEL_FOLDER] = upload(model_uri, run_id, tags[MODEL_SHA256]), model_uri
-    return _version(client().create_model_version(name, source, run_id, tags=tags))
+    recorded = recorded_folders(name)
+    while not _is_own(version := _version(client().create_model_version(name, source, run_id, tags=tags)), recorded):
+        client().delete_model_version(name, str(version.number))
+    return version
 
 
 @answering()
@@ -195,15 +207,19 @@ def _check_alias(uri: str, name: str, alias: str) -> None:
 
 def _check_recorded(uri: str, version: ModelVersion) -> None:
     """Compare a version with what the ledgers of its model have recorded under its number."""
-    actual = version.tags.get(MODEL_SHA256)
-    for name, alias in Store.here().ledgers() if NAME.fullmatch(version.name) else ():
-        for entry in Store.here().ledger(name, alias).entries() if name == version.name else ():
-            if entry.version == version.number and entry.model_sha256 != actual:
-                raise InputError(
-                    f"{uri}: version {version.number} has the hash {actual!s:.16}, by entry {entry.number} of the "
-                    f"ledger it is {entry.model_sha256:.16}; run `ledger {name} --reconcile`, delete the version and "
-                    "run `register` for its run again"
-                )
+    actual, name = version.tags.get(MODEL_SHA256), version.name
+    for entry in recorded_entries(name):
+        if entry.version == version.number and entry.model_sha256 != actual:
+            raise InputError(
+                f"{uri}: version {version.number} has the hash {actual!s:.16}, by entry {entry.number} of the "
+                f"ledger it is {entry.model_sha256:.16}; run `ledger {name} --reconcile`; where that does not help, "
+                "delete the version in MLflow and run `register` for its run, which gives it another number"
+            )
+
+
+def _is_own(version: ModelVersion, recorded: Mapping[int, set[str]]) -> bool:
+    """Whether no other model is recorded under a version's number."""
+    return recorded.get(version.number, set()) <= {version.model_uri}
 
 
 def ledger_of(name: str, alias: str) -> Ledger | None:

@@ -14,7 +14,9 @@ from aunet.errors import InputError
 from jobs.__main__ import main
 from pipelines.ledger import ledger
 from pipelines.promote import promote as promote_rehearsed
+from pipelines.store.hashes import digest
 from pipelines.store.layout import Store
+from pipelines.tracking import registry
 from pipelines.tracking.database import client
 from pipelines.tracking.registry import alias_holder, resolve_model
 from tests.promotions import evaluated_run, no_rehearsal
@@ -93,6 +95,68 @@ def test_a_version_that_was_deleted_is_made_again(store: Path) -> None:
         InputError, match=r"no version is the model of entry 2, and .*; restore the folder, or run `roll"
     ):
         ledger("aunet", reconcile=True)
+
+
+def test_a_former_champion_that_is_gone_is_no_difference(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its folder and its version were removed: nothing can repair that, and nothing asks for it."""
+    client().delete_model_version("aunet", "1")
+    assert ledger("aunet").exit_code == 2, "its folder is still in the store"
+    shutil.rmtree(store / "runs/first")
+    assert (ledger("aunet").differences, ledger("aunet").exit_code) == ((), 0)
+    assert ledger("aunet", reconcile=True).differences == ()
+    promote(evaluated_run(store, "worse", 30.0).uri)
+    assert "repairing" not in capsys.readouterr().err
+
+
+def test_what_a_repair_leaves_is_not_called_repaired(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client().set_model_version_tag("aunet", "2", "reason", "another")
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "set_tags", lambda version, tags: None)
+        state = ledger("aunet", reconcile=True)
+    assert (state.repaired, state.exit_code) == (False, 2) and state.differences
+    assert "tag reason is 'another'" in capsys.readouterr().err
+    assert ledger("aunet", reconcile=True).exit_code == 0 and ledger("aunet").exit_code == 0
+
+
+def test_after_mlflow_was_lost_no_number_stands_for_another_model(mlflow_store: Path) -> None:
+    """Champions were the versions 1, 3 and 4: made anew in this order, they would be 1, 2 and 3."""
+    store = mlflow_store
+    for name, pq in (("first", 40.0), ("held", 30.0), ("second", 50.0), ("third", 60.0)):
+        promote(evaluated_run(store, name, pq).uri)
+    assert [entry["version"] for entry in ledger("aunet").entries] == [1, 3, 4]
+    client().delete_registered_model("aunet")
+    assert ledger("aunet", reconcile=True).exit_code == 0 and ledger("aunet").differences == ()
+    folders = {number: resolve_model(f"models:/aunet/{number}") for number in (1, 2, 4)}
+    assert folders == {n: str(store / f"runs/{run}/model") for n, run in ((1, "first"), (2, "second"), (4, "third"))}
+    with pytest.raises(InputError, match="no such version; there are versions 1, 2, 4"):
+        resolve_model("models:/aunet/3")
+    assert resolve_model("models:/aunet@champion") == folders[4]
+
+
+def test_whoever_registers_first_after_mlflow_was_lost_has_a_number_of_its_own(store: Path) -> None:
+    client().delete_registered_model("aunet")
+    assert promote(evaluated_run(store, "third", 60.0).uri).version == 3
+    assert resolve_model("models:/aunet/3") == str(store / "runs/third/model")
+    assert {version.number: version.model_uri for version in registry.versions_of("aunet")}.keys() == {3, 4, 5}
+    assert ledger("aunet").differences == ()
+
+
+def test_a_version_under_the_number_of_another_is_made_again(store: Path) -> None:
+    """Earlier versions made it, where MLflow was lost."""
+    champions = str(store / "runs/second/model")
+    client().delete_registered_model("aunet")
+    client().create_registered_model("aunet")
+    client().create_model_version("aunet", champions, "", tags={"model_sha256": digest(champions)})
+    client().set_registered_model_alias("aunet", "champion", "1")
+    with pytest.raises(InputError, match=r"version 1 has the hash .*by entry 1 .*--reconcile`; where that does not"):
+        resolve_model("models:/aunet/1")
+    assert any("no version is the model" in words for words in ledger("aunet").differences)
+    assert ledger("aunet", reconcile=True).exit_code == 0 and ledger("aunet").differences == ()
+    assert champion() == 4 and resolve_model("models:/aunet@champion") == resolve_model("models:/aunet/4") == champions
+    client().delete_model_version("aunet", "1")
+    assert promote(str(store / "runs/second")).version == 4 and ledger("aunet").differences == ()
 
 
 def test_a_hash_that_was_changed_behind_our_back_is_repaired(store: Path) -> None:
