@@ -35,6 +35,7 @@ def finished_run(config: RunConfig, prepared: PreparedData, name: str = "test-1"
             {"kind": "resume", "step": 0, "libraries": "torch 2", "device": "x86_64", **facts},
         ]
     )
+    folder.write_config(to_json(config))
     run = TrainedRun(uri=folder.uri, fingerprint=name, model_uri=folder.model_uri, mlflow_run_id="m", steps=7)
     folder.finish(run)
     return run

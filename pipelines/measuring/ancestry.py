@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TypeVar
 
 from aunet.data.leakage import NEAR, Print
 from aunet.errors import InputError
 from aunet.model_files import CONFIG, WEIGHTS
 from pipelines.data.manifest import Manifest
 from pipelines.data.shards import ShardReader
+from pipelines.measuring.descent import ancestors, parents
 from pipelines.settings.run_config import RunConfig, from_json
 from pipelines.store import storage
 from pipelines.store.artifacts import PreparedData, TrainedRun
-from pipelines.store.hashes import check_listing, digest, digest_of
+from pipelines.store.hashes import check_listing, digest_of
 from pipelines.store.layout import PreparedFolder, Store
 from pipelines.store.origin import Origin
 from pipelines.store.run_folder import ReportFolder, RunFolder, read_report
 from pipelines.store.stored_json import read_stored
 
 ELSE = "or treat its model as one that saw the image"
+NO_PARENT = f"the model that it began with is that of no run in this store; restore that run, {ELSE}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,11 +144,10 @@ def sightings(sha256: str, look: int | None) -> tuple[list[Sighting], list[Unsea
 
     seen: list[Sighting] = []
     unsearched: list[Unsearched] = []
-    began: dict[str, list[tuple[str, str]]] = {}
-    for folder in Store.here().runs():
-        trained = folder.trained()
-        model_uri = trained.model_uri if trained else ""
-        began.setdefault(_began_with(folder), []).append((folder.name, model_uri))
+    runs = [*Store.here().runs()]
+    models = {folder.name: trained.model_uri if (trained := folder.trained()) else "" for folder in runs}
+    for folder in runs:
+        model_uri = models[folder.name]
         searched: set[str] = set()
         reports = (partial(_measured_on, report) for report in folder.reports())
         for data_of in (partial(_trained_on, folder, manifest_at), *reports):
@@ -172,42 +171,16 @@ def sightings(sha256: str, look: int | None) -> tuple[list[Sighting], list[Unsea
                     searched.add(fingerprint)
             except InputError as error:
                 unsearched.append(Unsearched(run=folder.name, model_uri=model_uri, why=error.problems[0]))
-    for one, (run, model_uri) in _heirs([sighting for sighting in seen if sighting.split == "train"], began):
-        seen.append(replace(one, run=run, model_uri=model_uri, through=one.run))
-    for one, (run, model_uri) in _heirs(unsearched, began):
-        why = f"it began with the model of {one.run}, of which that is not known"
-        unsearched.append(Unsearched(run=run, model_uri=model_uri, why=why))
+    teachers = {one.run: one for one in reversed(seen) if one.split == "train"}
+    doubtful, known = {one.run for one in unsearched}, parents(runs)
+    for run in known:
+        for ancestor in ancestors(run, known):
+            if ancestor in teachers:
+                seen.append(replace(teachers[ancestor], run=run, model_uri=models[run], through=ancestor))
+            if not ancestor or ancestor in doubtful:
+                why = f"it began with the model of {ancestor}, of which that is not known" if ancestor else NO_PARENT
+                unsearched.append(Unsearched(run=run, model_uri=models[run], why=why))
     return seen, list(dict.fromkeys(unsearched))
-
-
-def _began_with(folder: RunFolder) -> str:
-    """The hash of the weights that a run began with; empty: from scratch, or it does not say."""
-    try:
-        return Origin.of(folder.history).weights_sha256
-    except InputError:
-        return ""
-
-
-S = TypeVar("S", Sighting, Unsearched)
-
-
-def _heirs(
-    ancestors: Sequence[S], began: Mapping[str, Sequence[tuple[str, str]]]
-) -> Iterator[tuple[S, tuple[str, str]]]:
-    """Runs that began with the model of one of some runs, or with that of such a run; each once, with the first.
-
-    Args:
-        began: name and model of the runs, by the hash of what they began with.
-    """
-    waiting, known = deque((one, one.run, one.model_uri) for one in ancestors), {one.run for one in ancestors}
-    while waiting:
-        one, _, model_uri = waiting.popleft()
-        sha256 = digest(model_uri) if model_uri and storage.exists(model_uri) else ""
-        for heir in began.get(sha256, ()) if sha256 else ():
-            if heir[0] not in known:
-                known.add(heir[0])
-                waiting.append((one, *heir))
-                yield one, heir
 
 
 def _trained_on(folder: RunFolder, manifest_at: Callable[[str], Manifest]) -> tuple[str, dict[str, str]]:

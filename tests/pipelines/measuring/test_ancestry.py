@@ -14,6 +14,7 @@ from aunet.data.pictures import difference_hash
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest
 from pipelines.measuring.ancestry import Sighting, ancestry, sightings
+from pipelines.settings.overrides import override
 from pipelines.store.hashes import digest
 from pipelines.store.layout import Store
 from tests.ancestors import finished_run, prepared_scenes, reported
@@ -90,18 +91,21 @@ def test_who_began_with_a_model_saw_its_images(tmp_path: Path) -> None:
     config, prepared = prepared_scenes(tmp_path / "raw")
     other_config, other = prepared_scenes(tmp_path / "other", seed=9)
     base = finished_run(config, prepared, "base")
-    first = finished_run(
-        other_config, other, "first", weights_content=b"1", weights="base", weights_sha256=digest(base.model_uri)
-    )
-    finished_run(other_config, other, "second", weights_content=b"2", weights_sha256=digest(first.model_uri))
+    starts = override(other_config, {"model.init_from": "models:/any/1"})
+    first = finished_run(starts, other, "first", weights_content=b"1", weights_sha256=digest(base.model_uri))
+    finished_run(starts, other, "second", weights_content=b"2", weights_sha256=digest(first.model_uri))
     finished_run(other_config, other, "stranger", weights_content=b"3", weights_sha256="0" * 64)
     image = _sha256(next((tmp_path / "raw/train").iterdir()))
     assert {(s.run, s.through) for s in _seen(image)} == {("base", ""), ("first", "base"), ("second", "base")}
+    assert [s.model_uri for s in _seen(image) if s.run == "first"] == [first.model_uri]
     held_out = _sha256(next((tmp_path / "raw/val").iterdir()))
     assert {s.run for s in _seen(held_out)} == {"base"}, "nothing was learned from what it was measured on"
     shutil.rmtree(prepared.uri)
     seen, unknown = sightings(image, None)
-    assert seen == [] and [one.run for one in unknown] == ["base", "first", "second"]
+    assert seen == [] and sorted(one.run for one in unknown) == ["base", "first", "second"]
+    shutil.rmtree(base.uri)
+    _, unknown = sightings(image, None)
+    assert {one.run for one in unknown} == {"first", "second"} and "is that of no run in this store" in unknown[0].why
 
 
 def test_a_picture_saved_again_is_seen_too(tmp_path: Path) -> None:
