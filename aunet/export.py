@@ -43,6 +43,8 @@ class InferenceNetwork(nn.Module):
     def __init__(self, model: AUNet) -> None:
         super().__init__()
         self.model = model
+        # They are not buffers: torchvision's forward pass moves them to the device, which `_propose` does not call.
+        model.rpn.anchor_generator.set_cell_anchors(torch.float32, model.pixel_mean.device)
         self.eval()
 
     def forward(self, images: Tensor, size: Tensor) -> dict[str, Any]:
@@ -171,18 +173,27 @@ class ExportedNetwork(nn.Module):
         """Does nothing: a program stays in evaluation mode."""
         return self
 
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Refuse an input of (height, width) that is smaller than `SMALLEST`.
+
+        Padding it would let it pass, and give another result than the network's, whose norms average over the padding.
+
+        Raises:
+            InputError: it is.
+        """
+        if min(size) < SMALLEST:
+            raise InputError(
+                f"the network's input, resized and padded, has {size[0]}×{size[1]} pixels, an exported program needs "
+                f"{SMALLEST}×{SMALLEST} or more; use the model folder that it was exported from"
+            )
+
     def forward(self, batch: Batch) -> Output:
         """The predictions for a batch.
 
         Raises:
             InputError: the batch is smaller than `SMALLEST`.
         """
-        height, width = batch.images.shape[2:]
-        if min(height, width) < SMALLEST:
-            raise InputError(
-                f"the network's input has {height}×{width} pixels, an exported program needs {SMALLEST}×{SMALLEST} or "
-                "more; choose a larger augment.short_sides or use the model folder it was exported from"
-            )
+        self.check_size((batch.images.shape[2], batch.images.shape[3]))
         sizes = torch.tensor(batch.image_sizes, device=batch.images.device)
         outputs = [self.program(batch.images[n : n + 1], size) for n, size in enumerate(sizes)]
         boxes, scores, labels, mask_probs = (

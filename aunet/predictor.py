@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from aunet.config_json import to_json
 from aunet.data.augment import evaluation_size, resize
 from aunet.data.coco_panoptic import decode_image
 from aunet.data.pictures import MAX_PIXELS
-from aunet.data.sample import collate
+from aunet.data.sample import collate, padded_size
 from aunet.errors import InputError
 from aunet.export import ExportedNetwork
 from aunet.fusion import fuse_panoptic
@@ -39,6 +39,8 @@ from aunet.structures import PanopticMap, Prediction
 
 ImageLike = NDArray[np.uint8] | bytes | str | Path | BinaryIO
 """uint8[H, W, 3] RGB, [H, W] grey or [H, W, 4] RGBA; an encoded JPEG or PNG; its path; or a file opened with "rb"."""
+Argument = TypeVar("Argument")
+Outcome = TypeVar("Outcome")
 
 
 @dataclass
@@ -148,7 +150,9 @@ class Predictor:
     def __call__(
         self, images: Sequence[ImageLike], *, max_pixels: int = MAX_PIXELS, guided: bool = True
     ) -> list[Result]:
-        """Label images; all of them go through the network as one batch.
+        """Label images; those whose inputs have one size go through the network as one batch.
+
+        What an image is labelled as does not depend on the others, but for the rounding of batches.
 
         Args:
             images: of any sizes. The alpha channel and orientation tags are ignored, as in training.
@@ -157,11 +161,12 @@ class Predictor:
 
         Raises:
             InputError: a file is missing, cannot be decoded, or an array is not an image; every problem is named. Or
-                not `guided`, and the model is an exported program.
+                the model is an exported program, and an image is too small for it, or not `guided`.
         """
         arrays = _load_all(images, max_pixels)
         if not arrays:
             return []
+        _apply_to_all(self.check_size, arrays, images)
         results = []
         for views in zip(*self._views(arrays, guided), strict=True):
             predictions, attention = zip(*views, strict=True)
@@ -178,28 +183,58 @@ class Predictor:
             results.append(Result(panoptic, prediction, attention))
         return results
 
+    def check_size(self, image: NDArray[np.uint8]) -> None:
+        """Refuse uint8[H, W, 3] that is too small for the model, which must be an exported program.
+
+        Raises:
+            InputError: it is.
+        """
+        if isinstance(self.model, ExportedNetwork):
+            self.model.check_size(self._input_size(image, min(self.augment.test_scales)))
+
     def _views(
         self, arrays: Sequence[NDArray[np.uint8]], guided: bool
     ) -> Iterator[list[tuple[Prediction, AttentionView]]]:
-        """The predictions for all images, once per scale and mirroring, in pixels of the originals."""
-        originals = [(a.shape[0], a.shape[1]) for a in arrays]
+        """The predictions for all images, once per scale and mirroring, in pixels of the originals.
+
+        Only images whose inputs are padded to one size share a pass: padding an image further, to the size of a larger
+        one, would change what the network says of it, since its norms and its reweight average over the padding.
+        """
         for scale in self.augment.test_scales:
+            groups: dict[tuple[int, int], list[int]] = {}
+            for number, array in enumerate(arrays):
+                groups.setdefault(self._input_size(array, scale), []).append(number)
             for flip in (False, True) if self.augment.test_flip else (False,):
-                flipped = [np.ascontiguousarray(a[:, ::-1]) for a in arrays] if flip else arrays
-                output, input_size, image_sizes = self.run(flipped, scale, guided=guided)
-                predictions = to_predictions(
-                    output, input_size, image_sizes, originals, self.config.foreground.geometry
-                )
-                if flip:
-                    predictions = [mirror(prediction) for prediction in predictions]
-                attention = attention_views(output, input_size, image_sizes, flip=flip)
-                yield list(zip(predictions, attention, strict=True))
+                views: dict[int, tuple[Prediction, AttentionView]] = {}
+                for group in groups.values():
+                    alike = [arrays[number] for number in group]
+                    views |= zip(group, self._view(alike, scale, flip, guided), strict=True)
+                yield [views[number] for number in range(len(arrays))]
+
+    def _view(
+        self, arrays: Sequence[NDArray[np.uint8]], scale: float, flip: bool, guided: bool
+    ) -> Iterator[tuple[Prediction, AttentionView]]:
+        """The predictions of one pass, at one scale, mirrored or not."""
+        flipped = [np.ascontiguousarray(a[:, ::-1]) for a in arrays] if flip else arrays
+        output, input_size, image_sizes = self.run(flipped, scale, guided=guided)
+        originals = [(a.shape[0], a.shape[1]) for a in arrays]
+        predictions = to_predictions(output, input_size, image_sizes, originals, self.config.foreground.geometry)
+        if flip:
+            predictions = [mirror(prediction) for prediction in predictions]
+        return zip(predictions, attention_views(output, input_size, image_sizes, flip=flip), strict=True)
+
+    def _input_size(self, array: NDArray[np.uint8], scale: float) -> tuple[int, int]:
+        """(height, width) of the network's input for an image alone, with padding."""
+        return padded_size(evaluation_size(array.shape[0], array.shape[1], self.augment, scale))
 
     @torch.inference_mode()
     def run(
         self, arrays: Sequence[NDArray[np.uint8]], scale: float = 1.0, *, guided: bool = True
     ) -> tuple[Output, tuple[int, int], list[tuple[int, int]]]:
-        """The network's raw output, the (H, W) of its padded input and the (height, width) of each image inside it."""
+        """The network's raw output, the (H, W) of its padded input and the (height, width) of each image inside it.
+
+        All images are padded to the size of the largest, which changes the output for the others.
+        """
         if not guided and isinstance(self.model, ExportedNetwork):
             raise InputError("guided = False: an exported program cannot do without attention; use the model's folder")
         resized = [resize(a, evaluation_size(a.shape[0], a.shape[1], self.augment, scale)) for a in arrays]
@@ -212,16 +247,27 @@ class Predictor:
 def _load_all(images: Sequence[ImageLike], max_pixels: int) -> list[NDArray[np.uint8]]:
     if isinstance(images, str | bytes | Path | np.ndarray):
         raise InputError(f"images: a single {type(images).__name__}; give a list of images, such as [image]")
-    arrays, problems = [], []
-    for number, image in enumerate(images):
+    return _apply_to_all(lambda image: _load(image, max_pixels), images, images)
+
+
+def _apply_to_all(
+    function: Callable[[Argument], Outcome], arguments: Sequence[Argument], images: Sequence[ImageLike]
+) -> list[Outcome]:
+    """`function` of each of the arguments, which belong to the images.
+
+    Raises:
+        InputError: it refuses some; every problem begins with the path or the number of its image.
+    """
+    outcomes, problems = [], []
+    for number, (argument, image) in enumerate(zip(arguments, images, strict=True)):
         try:
-            arrays.append(_load(image, max_pixels))
+            outcomes.append(function(argument))
         except InputError as error:
             name = image if isinstance(image, str | Path) else number
             problems += [f"image {name}: {problem}" for problem in error.problems]
     if problems:
         raise InputError(problems)
-    return arrays
+    return outcomes
 
 
 def _load(image: ImageLike, max_pixels: int) -> NDArray[np.uint8]:

@@ -68,7 +68,8 @@ def load_network(folder: Path, config: AUNetConfig, categories: Categories) -> A
     It takes no more memory than the file: it is built only where the file has the weights that `config` asks for.
 
     Raises:
-        InputError: the weights are damaged, not finite, or of another network.
+        InputError: the weights are damaged, not finite, or of another network; or the network needs a package that is
+            not installed.
     """
     try:
         table = _table(folder / WEIGHTS)
@@ -81,6 +82,8 @@ def load_network(folder: Path, config: AUNetConfig, categories: Categories) -> A
             if not weight.isfinite().all():
                 raise ValueError(f"{name} is not finite")
         model.load_state_dict(weights)
+    except InputError as error:  # of the network, such as a package that it needs: the files are not damaged
+        raise InputError(f"model {folder}: {problem}" for problem in error.problems) from error
     except (SafetensorError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:200]
         raise InputError(f"model {folder}: {WEIGHTS} does not fit {CONFIG} ({reason}); fetch both again") from error

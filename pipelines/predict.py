@@ -156,7 +156,7 @@ def _label_here(
     started = time.monotonic()
     for number, entry in enumerate(entries, start=1):
         try:
-            read = labels.read(entry)
+            read = labels.read(entry, predictor)
         except InputError as error:
             problems += error.problems
             continue

@@ -117,11 +117,17 @@ def collate(images: Sequence[NDArray[np.uint8]]) -> Batch:
     Its images have the memory layout of the given ones, `channels_last`.
     """
     sizes = [(image.shape[0], image.shape[1]) for image in images]
-    height, width = (-(-max(side) // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in zip(*sizes, strict=True))
+    height, width = (max(side) for side in zip(*map(padded_size, sizes), strict=True))
     padded = np.empty((len(images), height, width, 3), np.uint8)
     for canvas, image in zip(padded, images, strict=True):
         write_padded(canvas, image, PAD_COLOR)
     return Batch(torch.from_numpy(padded).permute(0, 3, 1, 2), sizes, [])
+
+
+def padded_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the batch that an image of (height, width) alone makes: the next multiples of 32."""
+    height, width = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size)
+    return height, width
 
 
 def write_padded(canvas: NDArray[Any], content: NDArray[Any], fill: Any) -> None:

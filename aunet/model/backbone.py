@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import get_model
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.resnet import ResNet
@@ -20,10 +21,14 @@ Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and deviation of red, green and blue, 0 … 1."""
 IMAGENET: Normalization = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STAGES = ("layer4", "layer3", "layer2", "layer1", "conv1")
+_COUNTER, _STATISTICS = "num_batches_tracked", (".running_mean", ".running_var")
+"""Ends of the names of what a batch norm has beside its weights; nothing here reads its counter."""
 
 
 class PyramidBackbone(nn.Module):
     """A backbone with a feature pyramid; `forward(Tensor[N, 3, H, W])` gives `{"0": P2, …, "3": P5, "pool": P6}`.
+
+    What is frozen when it is built stays as it is: in training, too, its batch norms use their running statistics.
 
     Args:
         body: gives four levels, at strides 4 … 32.
@@ -36,6 +41,16 @@ class PyramidBackbone(nn.Module):
         super().__init__()
         self.body = body
         self.fpn = FeaturePyramidNetwork(widths, channels, LastLevelMaxPool(), norm_layer=norm)
+        self.train()
+
+    def train(self, mode: bool = True) -> PyramidBackbone:
+        """As of any module, but for the batch norms whose parameters are frozen: they stay in evaluation mode."""
+        super().train(mode)
+        for module in self.modules():
+            trained = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+            if isinstance(module, _BatchNorm) and trained and not any(trained):
+                module.eval()
+        return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         return self.fpn(self.body(images))
@@ -85,7 +100,8 @@ def _resnet(config: BackboneConfig, *, load_weights: bool) -> ResNet:
         resnet = get_model(config.name, weights=None, norm_layer=norm)
     assert isinstance(resnet, ResNet)
     if config.weights and load_weights:
-        _load(resnet, config.name, config.weights)
+        unused = (_COUNTER, *_STATISTICS) if config.norm == "gn" else (_COUNTER,)
+        _load(resnet, config.name, config.weights, unused)
     trained = STAGES[: config.trainable_stages]
     for name, parameter in resnet.named_parameters():
         stage = name.split(".")[0]
@@ -93,16 +109,25 @@ def _resnet(config: BackboneConfig, *, load_weights: bool) -> ResNet:
     return resnet
 
 
-def _load(resnet: ResNet, name: str, weights: str) -> None:
-    """Load all but the classifier; only what is added to a plain network may be missing."""
+def _load(resnet: ResNet, name: str, weights: str, unused: tuple[str, ...]) -> None:
+    """Load all but the classifier; only what is added to a plain network may be missing.
+
+    Args:
+        unused: ends of names that the file may have and the network not.
+
+    Raises:
+        InputError: the weights cannot be read, or belong to another network, such as a deeper one.
+    """
     state = {entry: value for entry, value in read_weights(name, weights).items() if not entry.startswith("fc.")}
     field = f"model.backbone.weights = {weights!r}: "
     cure = f"give a state dict of {name} with torchvision's names"
     try:
-        missing = resnet.load_state_dict(state, strict=False).missing_keys
+        missing, unexpected = resnet.load_state_dict(state, strict=False)
     except RuntimeError as error:  # the sizes of some entries differ
         raise InputError(f"{field}{str(error).splitlines()[-1].strip()}; {cure}") from error
-    optional = ("fc.", "num_batches_tracked", *(f".{module}." for module in ADDED))
+    optional = ("fc.", _COUNTER, *(f".{module}." for module in ADDED))
     lacking = [entry for entry in missing if not any(name in entry for name in optional)]
     if lacking:
         raise InputError(f"{field}{len(lacking)} entries are missing, the first is {lacking[0]}; {cure}")
+    if foreign := [entry for entry in unexpected if not entry.endswith(unused)]:
+        raise InputError(f"{field}{len(foreign)} entries are of another network, the first is {foreign[0]:.80}; {cure}")

@@ -45,7 +45,8 @@ def check_hash(name: str, content: bytes) -> None:
     if expected and not actual.startswith(expected):
         raise InputError(
             f"{FIELD} = {name!r}: the content's SHA-256 starts with {actual[: len(expected)]}, not with {expected}; "
-            "the file is damaged or a different one; fetch it again"
+            f"the file is damaged or a different one; fetch it again, or rename it if {expected}, which was read as a "
+            "hash, is something else, such as a date"
         )
 
 

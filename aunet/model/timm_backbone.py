@@ -111,26 +111,36 @@ def _settings(timm: Any, name: str) -> dict[str, Any]:
 
 
 def _fitted(timm: Any, config: BackboneConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`state` under timm's names.
+    """`state` without its classifier, for timm to load.
 
     That of a package whose tensors have other names, but the same shapes in the same order, is renamed.
 
     Raises:
-        InputError: it belongs to another network.
+        InputError: it belongs to another network: timm, which renames and drops what it knows, finds entries missing,
+            left over or of another shape.
     """
     name = config.name.removeprefix(TIMM)
     with described():
-        wanted = {n: w.shape for n, w in timm.create_model(name).state_dict().items()}
+        wanted: dict[str, Tensor] = timm.create_model(name).state_dict()
     is_packaged = (config.weights or "").startswith(PACKAGE)
-    if is_packaged and [w.shape for w in state.values()] == list(wanted.values()):
+    if is_packaged and [w.shape for w in state.values()] == [w.shape for w in wanted.values()]:
         return dict(zip(wanted, state.values(), strict=True))
     classifiers = timm.get_pretrained_cfg(name).classifier or ()
     heads = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-    needed = {n: s for n, s in wanted.items() if not n.startswith(heads) and not n.endswith("num_batches_tracked")}
-    field, cure = f"{FIELD} = {config.weights!r}: ", f"give a state dict of timm's {name}"
-    if missing := [n for n in needed if n not in state]:
-        raise InputError(f"{field}{len(missing)} entries are missing, the first is {missing[0]}; {cure}")
-    if other := [n for n, shape in needed.items() if state[n].shape != shape]:
-        shapes = f"{list(state[other[0]].shape)}, not {list(needed[other[0]])}"
-        raise InputError(f"{field}{other[0]} is {shapes}; {cure}")
+    state = {
+        n: w
+        for n, w in state.items()
+        if not n.startswith(heads) and (n in wanted or not n.endswith("num_batches_tracked"))
+    }
+    shapes = {n: w.to("meta") for n, w in state.items()} | {n: w for n, w in wanted.items() if n.startswith(heads)}
+    with described():
+        try:  # without the name of a classifier timm is strict
+            overlay = {"state_dict": shapes, "classifier": None}
+            timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        except Exception as error:  # its filters of names raise almost anything about names that they do not know
+            lines = [line.strip() for line in str(error).splitlines()]
+            reason = (lines[1:] or lines or [""])[0] or type(error).__name__
+            raise InputError(
+                f"{FIELD} = {config.weights!r}: of another network ({reason:.160}); give a state dict of timm's {name}"
+            ) from error
     return state

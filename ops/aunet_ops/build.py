@@ -26,6 +26,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -34,6 +35,7 @@ BUILD_COMMAND = "python -m aunet_ops.build"
 DEFAULT_ARCHS = "7.5;8.0;8.6;8.9;9.0+PTX"
 """T4 and RTX 20, A100, A10 and RTX 30, L4 and RTX 40, H100; PTX for later GPUs."""
 
+_USUAL_NVCC = Path("/usr/local/cuda/bin/nvcc")
 _TARGET_VERSION = "-DTORCH_TARGET_VERSION=0x020b000000000000"  # torch 2.11
 _CXX_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-DNDEBUG", _TARGET_VERSION]
 _NVCC_FLAGS = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-fvisibility=hidden", "-DUSE_CUDA", _TARGET_VERSION]
@@ -117,24 +119,21 @@ def torch_location() -> tuple[Path, str, str | None]:
 def find_cuda_toolkit(torch_cuda: str | None) -> tuple[Path, str]:
     """``(root, version)`` of the CUDA toolkit to use.
 
-    The nvcc on the PATH may be a wrapper script in another folder, so nvcc itself is asked for its toolkit.
+    An nvcc may be a wrapper script in another folder, so that it is asked itself. The first that suits torch serves.
 
     Args:
         torch_cuda: the CUDA version torch was built for; the major versions must match.
 
     Raises:
-        BuildError: if torch is a CPU build, no nvcc is found, or the major versions differ.
+        BuildError: if torch is a CPU build, or no nvcc, or not that of ``CUDA_HOME``, is of torch's major version.
     """
     if torch_cuda is None:
         raise BuildError("this torch is a CPU build")
     major = torch_cuda.split(".")[0]
-    home = os.environ.get("CUDA_HOME")
-    candidates = [Path(home) / "bin" / "nvcc"] if home else []
-    on_path = shutil.which("nvcc")
-    candidates += [Path(on_path)] if on_path else []
-    candidates += [Path("/usr/local/cuda/bin/nvcc")]
-    for nvcc in candidates:
-        if not nvcc.is_file():
+    home, on_path, mismatch = os.environ.get("CUDA_HOME"), shutil.which("nvcc"), None
+    asked_for = Path(home) / "bin" / "nvcc" if home else None
+    for nvcc in (asked_for, Path(on_path) if on_path else None, _USUAL_NVCC):
+        if nvcc is None or not nvcc.is_file():
             continue
         dry = subprocess.run([nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True)
         top = re.search(r"TOP=(\S+)", dry.stderr + dry.stdout)
@@ -143,12 +142,29 @@ def find_cuda_toolkit(torch_cuda: str | None) -> tuple[Path, str]:
         release = re.search(r"release (\d+\.\d+)", version)
         if release is None:
             continue
-        if release[1].split(".")[0] != major:
-            raise BuildError(
-                f"nvcc is CUDA {release[1]} but torch was built for CUDA {torch_cuda}: the major versions must match"
-            )
-        return root, release[1]
-    raise BuildError(f"nvcc not found (CUDA {major}.x is needed; set CUDA_HOME)")
+        if release[1].split(".")[0] == major:
+            return root, release[1]
+        mismatch = mismatch or BuildError(
+            f"nvcc is CUDA {release[1]} but torch was built for CUDA {torch_cuda}: the major versions must match"
+        )
+        if nvcc == asked_for:
+            break
+    raise mismatch or BuildError(f"nvcc not found (CUDA {major}.x is needed; set CUDA_HOME)")
+
+
+def find_compiler() -> list[str]:
+    """The C++ compiler without its flags, after what runs it, such as ccache: that of ``CXX``, of Python, or any.
+
+    Raises:
+        BuildError: if there is none.
+    """
+    words = shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
+    compiler = list(takewhile(lambda word: not word.startswith("-"), words))
+    if not compiler or any(shutil.which(word) is None for word in compiler):
+        compiler = [name for name in ("g++", "c++", "clang++") if shutil.which(name)][:1]
+    if not compiler:
+        raise BuildError("no C++ compiler found (install g++, or set CXX)")
+    return compiler
 
 
 def gencode_flags(archs: str) -> list[str]:
@@ -194,12 +210,6 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
         if all(existing.get(key) == record[key] for key in ("digest", "CUDA", "architectures") if key in record):
             return False
 
-    compiler = shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
-    if shutil.which(compiler[0]) is None:
-        compiler = [name for name in ("g++", "c++", "clang++") if shutil.which(name)][:1]
-    if not compiler:
-        raise BuildError("no C++ compiler found (install g++, or set CXX)")
-    compiler = compiler[:1]  # without the flags that sysconfig adds
     units = [(f"maps/{name}.cpp", []) for name in _MAPS_UNITS] if kind == "maps" else list(_UNITS[kind])
     if kind == "cpu" and platform.machine() in ("x86_64", "AMD64"):
         units += _X86_UNITS
@@ -207,9 +217,8 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
     torch_libraries = [f"-L{torch_folder}/lib", "-ltorch_cpu", "-ltorch"]
     if kind == "maps":
         include, torch_libraries = [], []
-
+    compiler = find_compiler()
     no_paths = f"-ffile-prefix-map={source_root()}=csrc"  # messages name the file without this machine's folders
-
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         commands, objects = [], []
@@ -217,7 +226,7 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
             path = source_root() / source
             objects.append(f"{scratch}/{number}.o")
             if path.suffix == ".cu":
-                command = [f"{root}/bin/nvcc", "-ccbin", compiler[0], *_NVCC_FLAGS, "--threads", "0"]
+                command = [f"{root}/bin/nvcc", "-ccbin", compiler[-1], *_NVCC_FLAGS, "--threads", "0"]
                 command += [f"-Xcompiler={no_paths}"]
                 command += gencode_flags(archs)
             else:
@@ -228,8 +237,8 @@ def build(kind: str, folder: Path, force: bool = False) -> bool:
         fresh = f"{scratch}/{kind}.so"
         link = [*compiler, "-shared", "-o", fresh, *objects, *torch_libraries]
         if kind == "cuda":
-            link += ["-Wl,--no-as-needed", "-ltorch_cuda", f"-L{root}/lib64", "-lcudart_static"]
-            link += ["-lrt", "-ldl", "-lpthread"]
+            toolkit = [f"-L{root}/lib64", f"-L{root}/lib"]  # pip's has no lib64
+            link += ["-Wl,--no-as-needed", "-ltorch_cuda", *toolkit, "-lcudart_static", "-lrt", "-ldl", "-lpthread"]
         _run(link)
         (Path(scratch) / "note").write_text(json.dumps(record | {"built": time.strftime("%Y-%m-%d")}, indent=1))
         os.replace(fresh, target)  # atomic: concurrent builds do no harm

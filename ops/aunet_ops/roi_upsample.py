@@ -40,8 +40,9 @@ def roi_upsample(
         normalize: None as in the paper, or "coverage" to divide by the same operation on masks of ones (see below).
 
     Returns:
-        ``Tensor[N, C, H, W]`` in the dtype of ``masks``. Differentiable with respect to ``masks``, any number of
-        times; the gradient is the exact adjoint. RoIs get no gradient, as in RoIAlign.
+        ``Tensor[N, C, H, W]`` in the dtype of ``masks``; under autocast in float32, unless it is normalised.
+        Differentiable with respect to ``masks``, any number of times; the gradient is the exact adjoint. RoIs get no
+        gradient, as in RoIAlign.
 
     Raises:
         ValueError: if a shape or an option is wrong.

@@ -30,7 +30,7 @@ Shown = TypeVar("Shown", bound=HasImage)
 class Batches:
     """A predictor with the size of batch that it can hold.
 
-    Only images of equal size share a batch: padding one to the size of another would change its result.
+    Images of equal size share a batch, so that it is one pass of the network; the predictor would split any other.
     """
 
     def __init__(self, predictor: Predictor) -> None:

@@ -103,17 +103,19 @@ class FolderLabels:
     prepared: PreparedImages | None = None
     """Holds the images where `folder` is prepared data."""
 
-    def read(self, entry: ImageEntry) -> ReadImage:
+    def read(self, entry: ImageEntry, predictor: Predictor) -> ReadImage:
         """Decode an image, and its ground truth where that is drawn.
 
         Raises:
-            InputError: one of them cannot be read; the message begins with the image's URI.
+            InputError: one of them cannot be read, or the image is too small for the predictor; the message begins with
+                the image's URI.
         """
         try:
             if self.prepared is None:
                 image = read_image(self.folder, entry.name, self.max_pixels)
             else:
                 image = decode_image(self.prepared.content(entry.name), self.max_pixels)
+            predictor.check_size(image)
             shown = self.truth if self.overlays else None
             return ReadImage(entry, image, shown.map_of(entry.name, image.shape[:2]) if shown else None)
         except InputError as error:

@@ -68,7 +68,7 @@ class LabelWorker:
         read, problems, lines = [], [], {}
         for entry in entries:
             try:
-                read.append(self.labels.read(entry))
+                read.append(self.labels.read(entry, self.batches.predictor))
             except InputError as error:
                 problems += error.problems
         for image, result in self.batches.results(read):

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from aunet import Predictor, build_model
 from aunet.config import AugmentConfig, AUNetConfig, BackboneConfig, FusionConfig
+from aunet.data.sample import PAD_COLOR
 from aunet.errors import InputError
-from aunet.export import ExportedNetwork, export_network
+from aunet.export import ExportedNetwork, InferenceNetwork, export_network
 from aunet.model import AUNet, Output, backbone
 from aunet.model.resnext import DeformableConv, NonLocal
 from aunet.model_files import PROGRAM
@@ -124,9 +126,34 @@ def test_no_proposals(program: ExportedNetwork) -> None:
     assert output.semantic.logits.isfinite().all()
 
 
-def test_too_small_an_image_is_named(program: ExportedNetwork) -> None:
-    with pytest.raises(InputError, match=r"input has 64×96 pixels.*needs 96×96 or more; choose a larger"):
+def test_too_small_an_image_is_named(program: ExportedNetwork, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has 64×96 pixels.*needs 96×96 or more; use the model folder that it was"):
         program(Batch(torch.zeros(1, 3, 64, 96, dtype=torch.uint8), [(60, 90)], []))
+    thin = np.zeros((10, 400, 3), np.uint8)
+    Image.fromarray(thin).save(tmp_path / "thin.png")
+    with pytest.raises(InputError) as caught:
+        predictor(program)([pictures()[0], thin, tmp_path / "thin.png"])
+    begins = [problem.partition(" pixels")[0] for problem in caught.value.problems]
+    input_ = "the network's input, resized and padded, has 32×256"
+    assert begins == [f"image 1: {input_}", f"image {tmp_path / 'thin.png'}: {input_}"]
+
+
+def test_padding_a_small_image_up_to_what_a_program_takes_would_change_its_result(network: AUNet) -> None:
+    """Why it is refused."""
+    image = torch.from_numpy(pictures()[0][:64]).permute(2, 0, 1)[None]
+    padded = torch.empty(1, 3, 96, 128, dtype=torch.uint8)
+    padded[:] = torch.tensor(PAD_COLOR, dtype=torch.uint8).view(1, 3, 1, 1)
+    padded[:, :, :64] = image
+    with torch.inference_mode():
+        alone, enlarged = (network(Batch(images, [(64, 128)], [])).semantic.logits for images in (image, padded))
+    assert (alone - enlarged[:, :, :16]).abs().max() > 1e-2
+
+
+def test_anchors_are_on_the_networks_device() -> None:
+    """They are neither parameters nor buffers, and are made on the CPU."""
+    network = build_model(TINY, CATEGORIES)
+    InferenceNetwork(network.to("meta"))
+    assert {anchors.device.type for anchors in network.rpn.anchor_generator.cell_anchors} == {"meta"}
 
 
 def test_a_program_cannot_do_without_attention(program: ExportedNetwork) -> None:

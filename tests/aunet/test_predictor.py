@@ -142,6 +142,43 @@ def test_a_batch_of_different_sizes(predictor: Predictor, picture: np.ndarray) -
     assert [tuple(r.panoptic.ids.shape) for r in results] == [(70, 90), (40, 50)]
 
 
+@pytest.mark.parametrize("scales", [(1.0,), (1.0, 1.5)])
+def test_a_result_does_not_depend_on_the_other_images(
+    predictor: Predictor, picture: np.ndarray, scales: tuple[float, ...]
+) -> None:
+    """Here they are wider or higher: padded to their size, norms would average over other padding."""
+    augment = replace(predictor.augment, test_scales=scales, test_flip=len(scales) > 1)
+    views = Predictor(predictor.model, TINY, CATEGORIES, augment, predictor.fusion)
+    images = [picture[:40, :30], np.tile(picture, (1, 2, 1)), np.tile(picture, (2, 1, 1))]
+    for together, image in zip(views(images), images, strict=True):
+        alone = views([image])[0]
+        assert torch.equal(together.prediction.semantic_logits, alone.prediction.semantic_logits)
+        for name in ("boxes", "scores", "labels", "masks"):
+            assert torch.equal(
+                getattr(together.prediction.detections, name), getattr(alone.prediction.detections, name)
+            )
+        assert torch.equal(together.panoptic.ids, alone.panoptic.ids)
+        assert together.attention.keys() == alone.attention.keys()
+        assert all(torch.equal(m, alone.attention[name]) for name, m in together.attention.items())
+
+
+def test_images_of_one_input_size_share_a_pass(
+    predictor: Predictor, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These are padded to 64×96, 64×128 and 64×96."""
+    passes: list[list[tuple[int, ...]]] = []
+    run = Predictor.run
+    monkeypatch.setattr(
+        Predictor,
+        "run",
+        lambda own, arrays, *a, **b: (passes.append([x.shape for x in arrays]), run(own, arrays, *a, **b))[1],
+    )
+    images = [picture, picture[:50, :90], picture[:64, :80]]
+    results = predictor(images)
+    assert [len(shapes) for shapes in passes] == [2, 1]
+    assert [result.panoptic.ids.shape for result in results] == [image.shape[:2] for image in images]
+
+
 def test_multi_scale_testing(predictor: Predictor, picture: np.ndarray) -> None:
     views = Predictor(
         predictor.model,

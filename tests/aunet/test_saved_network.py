@@ -168,6 +168,18 @@ def test_what_is_wrong_is_one_line(folder: Path, file: str, damage: Damage, mess
         assert "\n" not in problem and len(problem) < 800 and str(folder) in problem
 
 
+def test_a_missing_package_is_no_damage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("name", "timm:resnet18"), ("norm", "bn")):
+        setting(f"model.backbone.{name}", value)(folder / "config.json")
+    monkeypatch.setitem(sys.modules, "timm", None)
+    message = (
+        r"^model .*: model\.backbone\.name = 'timm:resnet18': needs timm \(.*\); install aunet\[timm\], or timm alone$"
+    )
+    with pytest.raises(InputError, match=message) as caught:
+        Predictor.from_folder(folder)
+    assert len(caught.value.problems) == 1 and str(folder) in caught.value.problems[0]
+
+
 def test_memory_stays_with_the_file(folder: Path) -> None:
     """A configuration that asks for gigabytes gets none, in a process that may take little."""
     for name in ("foreground.box_channels", "foreground.mask_channels", "background.channels"):

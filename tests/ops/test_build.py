@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -134,9 +136,78 @@ def test_the_toolkit_is_where_nvcc_says(monkeypatch, tmp_path):
     fake_nvcc(tmp_path / "wrapper", toolkit, "13.1")
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}/wrapper/bin:/usr/bin:/bin")
+    monkeypatch.setattr(build, "_USUAL_NVCC", tmp_path / "nowhere")
     assert build.find_cuda_toolkit("13.2") == (toolkit, "13.1")
     with pytest.raises(build.BuildError, match=r"nvcc is CUDA 13\.1 but torch was built for CUDA 12\.8: the major"):
         build.find_cuda_toolkit("12.8")
+
+
+def test_an_nvcc_of_another_major_version_does_not_hide_the_next_one(monkeypatch, tmp_path):
+    for release in ("12.8", "13.1"):
+        fake_nvcc(tmp_path / release, tmp_path / release, release)
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}/12.8/bin:/usr/bin:/bin")
+    monkeypatch.setattr(build, "_USUAL_NVCC", tmp_path / "13.1/bin/nvcc")
+    assert build.find_cuda_toolkit("13.2") == (tmp_path / "13.1", "13.1")
+    with pytest.raises(build.BuildError, match=r"nvcc is CUDA 12\.8 but torch was built for CUDA 11\.8"):
+        build.find_cuda_toolkit("11.8")
+    monkeypatch.setenv("CUDA_HOME", f"{tmp_path}/12.8")
+    with pytest.raises(build.BuildError, match=r"nvcc is CUDA 12\.8 but torch was built for CUDA 13\.2"):
+        build.find_cuda_toolkit("13.2")  # it was asked for
+
+
+def test_libraries_of_the_toolkit_are_looked_for_where_pip_puts_them_too(monkeypatch, tmp_path):
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        Path(command[command.index("-o") + 1]).touch()
+
+    monkeypatch.setattr(build, "_run", run)
+    monkeypatch.setattr(build, "torch_location", lambda: (tmp_path, "2.15.0", "13.2"))
+    monkeypatch.setattr(build, "find_cuda_toolkit", lambda _: (Path("/toolkit"), "13.1"))
+    monkeypatch.setenv("CXX", "env g++ -pthread")
+    assert build.build("cuda", tmp_path / "out") is True
+    *compilations, link = commands
+    assert link[:2] == ["env", "g++"] and {"-L/toolkit/lib64", "-L/toolkit/lib"} <= set(
+        link[: link.index("-lcudart_static")]
+    )
+    (nvcc,) = [command for command in compilations if command[0] == "/toolkit/bin/nvcc"]
+    assert nvcc[nvcc.index("-ccbin") + 1] == "g++", "nvcc wants the compiler alone"
+
+
+@pytest.mark.parametrize(
+    ("words", "compiler"),
+    [
+        ("env g++", ["env", "g++"]),  # as ccache g++
+        ("env g++ -pthread -B /x", ["env", "g++"]),
+        ("g++ -m64", ["g++"]),
+        ("no-such-thing g++", ["g++"]),
+        ("env no-such-thing", ["g++"]),
+        (" ", ["g++"]),
+    ],
+)
+def test_a_compiler_may_have_something_before_it_and_flags_behind(monkeypatch, tmp_path, words, compiler):
+    (tmp_path / "g++").write_text("")
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("CXX", words)
+    assert build.find_compiler() == compiler
+
+
+def test_a_source_distribution_holds_all_that_a_build_needs(tmp_path):
+    sources = Path(build.__file__).parent.parent
+    shutil.copytree(
+        sources, tmp_path / "ops", ignore=shutil.ignore_patterns("_lib", "build", "*.egg-info", "__pycache__")
+    )
+    script = "from setuptools import build_meta; print(build_meta.build_sdist('dist'))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path / "ops", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (archive,) = (tmp_path / "ops/dist").glob("*.tar.gz")
+    with tarfile.open(archive) as content:
+        names = {name.partition("/")[2] for name in content.getnames()}
+    needed = {path.relative_to(sources).as_posix() for path in (sources / "csrc").rglob("*") if path.is_file()}
+    assert len(needed) > 10 and needed | {"setup.py", "aunet_ops/build.py", "aunet_ops/py.typed"} <= names
 
 
 def test_why_cuda_is_not_built(monkeypatch, tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aunet.config import AttentionConfig, AUNetConfig
 from aunet.errors import InputError
 from pipelines.predict import predict
+from tests.cityscapes import png
 from tests.pipelines.labelling import Blind, blind, labelled, new_folder
 from tests.preparing import config_of, preprocess_here
 
@@ -21,6 +23,14 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_is_labelled_whole_and_numbered(folder: Path) -> None:
     assert labelled(folder) == [(n, f"{i:012d}.png") for n, i in ((1, 1), (2, 16), (3, 19))]
+
+
+def test_an_image_that_the_model_cannot_label_costs_only_itself(folder: Path) -> None:
+    (folder / "test2017" / "panorama.png").write_bytes(png(np.zeros((3, 90, 3), np.uint8)))
+    with pytest.raises(InputError) as caught:
+        labelled(folder)
+    assert caught.value.problems[0] == f"{folder}/test2017/panorama.png: too small"
+    assert "the other 3 of 4 images are labelled" in caught.value.problems[1]
 
 
 def test_an_image_info_json_names_and_numbers_the_images(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,7 @@ def test_other_categories_than_the_champions_are_refused_before_training(nights:
     """Data are frozen anew, or use a preset's name in the registry: the gate would refuse after a night of training."""
     nights.tick()
     shutil.rmtree(nights.store / "retrain")
+    document: dict[str, Any] = {}
     for path in (nights.raw / "annotations").glob("panoptic_*.json"):
         document = json.loads(path.read_text())
         document["categories"].append({"id": 99, "name": "boat", "isthing": 1})

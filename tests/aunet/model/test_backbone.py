@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import get_model, resnet18
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from aunet.config import BackboneConfig
 from aunet.errors import InputError
+from aunet.model import backbone
 from aunet.model.backbone import build_backbone
 from aunet.model.resnext import DeformableConv, NonLocal, resnext152_64x4d_dcn_nl
 
@@ -96,6 +97,34 @@ def test_weights_of_another_network_are_refused(tmp_path: Path, state: dict[str,
     torch.save({f"model.{name}": value for name, value in state.items()}, path)
     with pytest.raises(InputError, match=r"the first is conv1\.weight"):
         build_backbone(BackboneConfig(name="resnet18", weights=str(path)))
+
+
+@pytest.mark.parametrize(("name", "deeper"), [("resnet18", "resnet34"), ("resnet50", "resnet101")])
+@pytest.mark.parametrize("norm", ["frozen_bn", "bn", "gn"])
+def test_weights_of_a_deeper_network_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, deeper: str, norm: Any
+) -> None:
+    """It has all that the network has, and more."""
+    states = {other: get_model(other).state_dict() for other in (name, deeper)}
+    monkeypatch.setattr(backbone, "read_weights", lambda _, weights: states[weights])
+    more = (len(states[deeper]) - len(states[name])) // 6 * (3 if norm == "gn" else 5)
+    with pytest.raises(InputError, match=rf"{more} entries are of another network, the first is layer\d\.\d\..*{name}"):
+        build_backbone(BackboneConfig(name=name, norm=norm, weights=deeper))
+    loaded = build_backbone(BackboneConfig(name=name, norm=norm, weights=name)).body.state_dict()
+    assert all(torch.equal(weight, states[name][entry]) for entry, weight in loaded.items())
+
+
+def test_batch_norms_of_frozen_stages_stay_as_they_are() -> None:
+    """Frozen weights with statistics that follow the batches would be another network after every step."""
+    network = build_backbone(BackboneConfig(name="resnet18", norm="bn", trainable_stages=3, fpn_channels=16))
+    before = {n: w.clone() for n, w in network.state_dict().items()}
+    assert list(before) == list(build_backbone(replace(SMALL, norm="bn")).state_dict())
+    for _ in range(2):  # as it is built, and as a step of training leaves it
+        network(torch.rand(2, 3, 64, 64))
+        changed = {n.split(".")[1] for n, w in network.state_dict().items() if not torch.equal(w, before[n])}
+        assert changed == {"layer2", "layer3", "layer4"}
+        network.eval().train()
+    assert network.training and not any(module.training for module in network.eval().modules())
 
 
 def test_without_a_network_the_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,15 @@ def test_what_is_not_named_tensors_is_refused(tmp_path: Path, content: bytes) ->
         read_weights("resnet18", str(tmp_path / "weights.pth"))
 
 
+def test_a_date_at_the_end_of_a_name_is_read_as_a_hash_and_the_message_says_so(tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2)}, tmp_path / "resnet50-20240115.pth")
+    message = (
+        r"not with 20240115; .* fetch it again, or rename it if 20240115, which was read as a hash, is something else"
+    )
+    with pytest.raises(InputError, match=message):
+        read_weights("resnet50", str(tmp_path / "resnet50-20240115.pth"))
+
+
 def test_both_formats_are_read(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(2)}, tmp_path / "a.pth")
     save_file({"w": torch.ones(2)}, tmp_path / "a.safetensors")

@@ -12,7 +12,7 @@ from torch import nn
 
 from aunet.config import BackboneConfig
 from aunet.errors import InputError
-from aunet.model import build_model, pretrained
+from aunet.model import build_model, pretrained, timm_backbone
 from aunet.model.backbone import IMAGENET, build_backbone, normalization
 from tests.tiny import CATEGORIES, TINY
 
@@ -90,6 +90,14 @@ def test_frozen_batch_norm_stays_as_it_is() -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in body.modules())
 
 
+def test_batch_norms_of_frozen_stages_stay_as_they_are() -> None:
+    backbone = build_backbone(config("regnety_002", trainable_stages=3)).train()
+    before = {n: w.clone() for n, w in backbone.state_dict().items()}
+    backbone(torch.rand(2, 3, 64, 64))
+    changed = {n.removeprefix("body.network.")[:2] for n, w in backbone.state_dict().items() if not w.equal(before[n])}
+    assert changed == {"s2", "s3", "s4"}, "of the statistics those of s2 on; stem and s1 are frozen"
+
+
 def test_a_path_in_timms_names(tmp_path: Path) -> None:
     torch.manual_seed(1)
     state = timm.create_model("convnext_atto").state_dict()
@@ -100,8 +108,37 @@ def test_a_path_in_timms_names(tmp_path: Path) -> None:
         flat = name.replace("stem.0", "stem_0").replace("stages.3", "stages_3")
         assert torch.equal(loaded[f"network.{flat}"], state[name])
     for name in ("convnext_femto", "regnety_002"):
-        with pytest.raises(InputError, match=rf"weights.pth'.*(missing|not \[).* give a state dict of timm's {name}"):
+        message = (
+            rf"weights.pth'.*of another network \((Missing key|size mismatch).*; give a state dict of timm's {name}"
+        )
+        with pytest.raises(InputError, match=message):
             build_backbone(replace(chosen, name=f"timm:{name}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "deeper"),
+    [
+        ("resnet18", "resnet34"),
+        ("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224"),
+    ],
+)
+def test_weights_of_a_deeper_network_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, deeper: str) -> None:
+    """It has all that the network has, and more."""
+    state = timm.create_model(deeper).state_dict()
+    monkeypatch.setattr(timm_backbone, "read_weights", lambda *_: state)
+    with pytest.raises(InputError, match=rf"'x': of another network \(.*; give a state dict of timm's {name}"):
+        build_backbone(config(name, weights="x"))
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "convnext_atto", "regnety_002"])
+def test_what_timm_itself_leaves_out_is_not_of_another_network(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Its files of Swin have buffers that the network makes itself; heads may be those of other classes."""
+    state = timm.create_model(name, num_classes=7).state_dict()
+    extra = {"layers.0.blocks.1.attn_mask": torch.zeros(4)} if name.startswith("swin") else {}
+    counters = {"stem.num_batches_tracked": torch.tensor(1)}
+    monkeypatch.setattr(timm_backbone, "read_weights", lambda *_: state | extra | counters)
+    own = list(build_backbone(config(name, weights="x")).body.state_dict().values())
+    assert all(any(torch.equal(w, other) for other in state.values() if other.shape == w.shape) for w in own)
 
 
 def has(package: str) -> bool:
