@@ -106,12 +106,12 @@ def _tick(config: RunConfig, folder: RetrainFolder, lease: Lease, stages: Stages
         _say(config, text)
     prepared = stages.preprocess(config)
     frozen = frozen_set(folder, prepared)
-    _check_categories(config, prepared)
     if frozen.is_new:
         _say(config, f"frozen set: the {prepared.num_images['val']} validation images of {prepared.uri}")
     key = _key(config, prepared, frozen)
     if storage.exists(folder.tick_uri(key)):
         return _nothing(config, _ended_before(folder.tick_uri(key)))
+    _check_categories(config, prepared)
     since = news(folder, prepared) + _progress(config, prepared)
     _say(config, since)
     check_apart(frozen.prepared.uri, prepared.uri, config.register.near_images == "refuse")
@@ -149,10 +149,12 @@ def ended_tick(config: RunConfig, *, version: str | None = None) -> Tick | None:
     folder, prepared = Store.here().retrain(config.name), outlook(config).prepared
     if prepared is None or not storage.exists(folder.frozen_uri):
         return None
-    _check_categories(config, prepared)
     config = replace(config, version=_version(config, version))
     uri = folder.tick_uri(_key(config, prepared, frozen_set(folder, prepared)))
-    return _nothing(config, _ended_before(uri)) if storage.exists(uri) else None
+    if storage.exists(uri):
+        return _nothing(config, _ended_before(uri))
+    _check_categories(config, prepared)
+    return None
 
 
 def _check_categories(config: RunConfig, prepared: PreparedData) -> None:

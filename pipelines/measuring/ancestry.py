@@ -76,7 +76,7 @@ def ancestry(model_uri: str) -> Ancestry:
 
 def _manifest_of(prepared_uri: str) -> Manifest | None:
     try:
-        return Manifest.load(prepared_uri) if prepared_uri else None
+        return _manifest_at(prepared_uri) if prepared_uri else None
     except InputError:
         return None
 

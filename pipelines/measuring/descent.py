@@ -17,8 +17,8 @@ def parents(runs: Sequence[RunFolder]) -> dict[str, str]:
     Raises:
         InputError: the settings or the history of a run are damaged.
     """
-    makers = {sha256: folder.name for folder in runs if (sha256 := _model_sha256(folder))}
     started = [folder for folder in runs if ((folder.config() or {}).get("model") or {}).get("init_from")]
+    makers = {sha256: folder.name for folder in runs if started and (sha256 := _model_sha256(folder))}
     return {folder.name: makers.get(Origin.of(folder.history).weights_sha256, "") for folder in started}
 
 

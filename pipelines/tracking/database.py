@@ -41,7 +41,7 @@ REQUEST = 1000
 """Figures that MLflow accepts in one request."""
 CONFLICT_WAITS = (0.05, 0.2, 0.5)
 """Seconds before what MLflow could not write is written again."""
-_PREPARING = threading.RLock()
+_PREPARING = threading.Lock()
 """Held while tables are created: what alembic works on is in variables of the process, which two threads mix up."""
 
 

@@ -110,8 +110,8 @@ def test_what_works_beside_the_workers_has_room(verb: str, changes: dict[str, An
     size = size_of(made)
     assert (size.nodes, size.gpus) == (nodes, gpus)
     assert cluster_problems(made) == []
-    (problem,) = cluster_problems(replace(made, addresses={"--run": "/work/store/runs/one"}))
-    assert problem == "--run = '/work/store/runs/one': pods do not see this machine; use s3://bucket/prefix"
+    (problem,) = cluster_problems(replace(made, addresses={"--run": "/data/store/runs/one"}))
+    assert problem == "--run = '/data/store/runs/one': pods do not see this machine; use s3://bucket/prefix"
     group = workers(render_rayjob(made))
     assert (group["replicas"], group["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"]) == (
         nodes,
