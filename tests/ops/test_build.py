@@ -54,7 +54,8 @@ def test_does_nothing_when_the_sources_are_unchanged(monkeypatch, tmp_path):
     assert build.build("cpu", tmp_path) is False
 
 
-def test_builds_when_the_sources_have_changed(monkeypatch, tmp_path):
+def noted_commands(monkeypatch):
+    """The commands of a build, none of which runs: each only leaves an empty file where its output would be."""
     commands = []
 
     def run(command):
@@ -62,6 +63,11 @@ def test_builds_when_the_sources_have_changed(monkeypatch, tmp_path):
         Path(command[command.index("-o") + 1]).touch()
 
     monkeypatch.setattr(build, "_run", run)
+    return commands
+
+
+def test_builds_when_the_sources_have_changed(monkeypatch, tmp_path):
+    commands = noted_commands(monkeypatch)
     (tmp_path / "cpu.so").touch()
     (tmp_path / "cpu.json").write_text(json.dumps({"digest": "another"}))
     assert build.build("cpu", tmp_path) is True
@@ -71,13 +77,7 @@ def test_builds_when_the_sources_have_changed(monkeypatch, tmp_path):
 
 
 def test_the_map_reader_is_built_without_torch(monkeypatch, tmp_path):
-    commands = []
-
-    def run(command):
-        commands.append(command)
-        Path(command[command.index("-o") + 1]).touch()
-
-    monkeypatch.setattr(build, "_run", run)
+    commands = noted_commands(monkeypatch)
     monkeypatch.setattr(build, "torch_location", lambda: pytest.fail("torch is looked for"))
     assert build.build("maps", tmp_path) is True
     assert len(commands) == 6 and "torch" not in str(commands)
@@ -157,13 +157,7 @@ def test_an_nvcc_of_another_major_version_does_not_hide_the_next_one(monkeypatch
 
 
 def test_libraries_of_the_toolkit_are_looked_for_where_pip_puts_them_too(monkeypatch, tmp_path):
-    commands = []
-
-    def run(command):
-        commands.append(command)
-        Path(command[command.index("-o") + 1]).touch()
-
-    monkeypatch.setattr(build, "_run", run)
+    commands = noted_commands(monkeypatch)
     monkeypatch.setattr(build, "torch_location", lambda: (tmp_path, "2.15.0", "13.2"))
     monkeypatch.setattr(build, "find_cuda_toolkit", lambda _: (Path("/toolkit"), "13.1"))
     monkeypatch.setenv("CXX", "env g++ -pthread")
