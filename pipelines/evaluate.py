@@ -123,6 +123,7 @@ def evaluate(
         "data_fingerprint": prepared.fingerprint,
         "val_fingerprint": validation,
         "settings": inference_settings(config.augment, config.fusion),
+        "number_formats": measured.number_formats,
         "images": len(measured.outcomes.images),
         "champion": champion.name if comparison else None,
         "comparison": comparison.to_json() if comparison else None,

@@ -230,7 +230,7 @@ def _resources(refused: list[str], grows: Callable[[], bool]) -> dict[str, Any]:
         where = ray_address() or "this machine"
         if is_job_server(where):
             check_address(where)
-            return {"where": where}
+            return {"where": where}  # what it has is asked for by the job, on the cluster
         return {"where": where, **resources(), **({"grows": True} if grows() else {})}
     except (InputError, Unavailable) as error:
         refused.append(str(error))
@@ -257,6 +257,8 @@ def _obstacles(config: RunConfig, num_images: int, available: dict[str, Any]) ->
 def _machines(config: RunConfig, available: dict[str, Any]) -> Iterator[str]:
     """Where there are few CPUs beside the GPUs, and to what a cluster that grows would have to grow."""
     train, feed, tune = config.train, config.feed, config.tune
+    if is_job_server(available["where"]):
+        yield "CPUs and GPUs: not compared with what the cluster has; the job does that when it starts"
     if available.get("GPU") and (short := few_cpus(train, feed, train.max_workers, available["CPU"], "there are")):
         yield short
     if "grows" in available:

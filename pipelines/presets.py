@@ -15,7 +15,7 @@ from aunet.config import (
     FusionConfig,
     LossWeights,
 )
-from pipelines.settings.own_presets import own_presets
+from pipelines.settings.own_presets import with_own
 from pipelines.settings.recipes import (
     beside_gpus,
     cityscapes_split,
@@ -255,7 +255,7 @@ ROWS = tuple(
 )
 SHIPPED: dict[str, Callable[[], RunConfig]] = {function.__name__: function for function in (*NAMED, *ROWS)}
 """The presets of this file by their names."""
-PRESETS = SHIPPED | {name: preset for name, preset in own_presets().items() if name not in SHIPPED}
+PRESETS = with_own(SHIPPED)
 """Every preset by its name, in the order in which help lists them; last, those of files `preset_NAME.py` beside it."""
 
 

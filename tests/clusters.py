@@ -103,7 +103,10 @@ class Nodes:
         (raylet,) = [
             pid for pid, line in self._processes() if "raylet/raylet" in line and f"--node-name={name}" in line
         ]
-        os.kill(raylet, signal.SIGKILL)
+        tasks = Path(f"/proc/{raylet}/task").glob("*/children")
+        for pid in (raylet, *(int(child) for task in tasks for child in task.read_text().split())):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End everything, in whatever state."""

@@ -26,6 +26,7 @@ class Threshold:
     """Bright pixels are one thing, the others one stuff, of categories that the mean brightness chooses."""
 
     device = torch.device("cpu")
+    precision = None
     can_ignore_attention = False
 
     def __init__(self, categories: Categories = CATEGORIES, seconds: float = 0.0) -> None:

@@ -16,7 +16,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Intervals of PQ; None for what is true or predicted in fewer than `LEAST_IMAGES` images."""
+    """Intervals of PQ; None for what is in fewer than `LEAST_IMAGES` images, or the same in all, such as none found."""
 
     PQ: Span | None
     PQ_th: Span | None
@@ -31,8 +31,8 @@ def spans(
     """Intervals by bootstrap over the images.
 
     Of a category that shows up in few images the interval is too narrow, and in a handful it has none: of one image all
-    samples say the same. Two models on the same images are told apart much better by `comparison.compare` than by two
-    such intervals.
+    samples say the same. So do they of what is never found, which has none either. Two models on the same images are
+    told apart much better by `comparison.compare` than by two such intervals.
 
     Args:
         counts: of N ≥ 1 images.
@@ -51,4 +51,4 @@ def spans(
 
 
 def _span(value: float, half: float, images: int) -> Span | None:
-    return None if images < LEAST_IMAGES else (max(value - half, 0.0), min(value + half, 100.0))
+    return None if images < LEAST_IMAGES or not half else (max(value - half, 0.0), min(value + half, 100.0))

@@ -11,6 +11,11 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def format_name(dtype: torch.dtype | None) -> str:
+    """What `train.precision` calls what `autocast_dtype` gives."""
+    return "fp32" if dtype is None else {torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
+
+
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     """The number format of autocast, or None for float32. `auto`: bf16 where the hardware computes in it.
 

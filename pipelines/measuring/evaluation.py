@@ -41,6 +41,8 @@ class Evaluation:
     """What happened to every segment."""
     tags: dict[int, dict[str, str]]
     """What is known of each image, by its id."""
+    number_formats: list[str] = field(default_factory=list)
+    """In which the workers ran the network, as `train.precision` names them."""
     gallery: list[dict[str, Any]] = field(default_factory=list)
     """Images for the page, as `gallery.draw_gallery` gives them."""
     pictures: dict[str, bytes] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import numpy as np
 from aunet.categories import difference
 from aunet.data.sample import decode_sample
 from aunet.errors import InputError
+from aunet.model.precision import format_name
 from aunet.predictor import Predictor
 from pipelines.data.shards import ShardReader
 from pipelines.measuring.batches import Batches
@@ -73,7 +74,8 @@ class Share:
         samples = (decode_sample(self.reader.row(row), categories) for row in rows)
         for sample, result in self.batches.results(samples):
             measurement.update(sample, result)
-        self.parts.write(task, measurement.to_plain())
+        number_format = format_name(self.batches.predictor.precision)
+        self.parts.write(task, measurement.to_plain() | {"number_format": number_format})
         return len(rows)
 
     def combine(self) -> dict[str, Any]:
@@ -83,9 +85,11 @@ class Share:
             InputError: a part is missing or damaged, or the images are not exactly those of the split.
         """
         categories = self.reader.manifest.categories
-        total = Measurement(categories)
+        total, formats = Measurement(categories), set[str]()
         for task in range(-(-len(self.reader) // self.task_images)):
-            total.merge(Measurement.from_plain(categories, self.parts.read(task)))
+            plain = self.parts.read(task)
+            total.merge(Measurement.from_plain(categories, plain))
+            formats.add(plain["number_format"])
         outcomes = total.outcomes
         if not np.array_equal(outcomes.images, np.sort(self.reader.image_ids)):
             raise InputError(
@@ -98,6 +102,7 @@ class Share:
             "attention": total.attention.compute(),
             "outcomes": outcomes,
             "categories": categories,
+            "number_formats": sorted(formats),
             "tags": self.tags(),
         }
 

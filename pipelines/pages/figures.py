@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aunet.evaluation.comparison import Comparison, Difference
 
-NO_SPAN = "too few images for an interval"
+NO_SPAN = "too few images or matches for an interval"
 
 
 def figure(value: float | None) -> str:

@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aunet.errors import InputError
@@ -36,6 +36,23 @@ def own_presets(folder: Path = FOLDER) -> dict[str, Callable[[], RunConfig]]:
     """Name → preset of every such file. A file is run when its preset is called: a broken one stops no other."""
     names = (path.stem.removeprefix(PREFIX) for path in sorted(folder.glob(f"{PREFIX}*.py")))
     return {name: _preset(name, folder) for name in names if NAME.fullmatch(name)}
+
+
+def with_own(
+    shipped: Mapping[str, Callable[[], RunConfig]], folder: Path = FOLDER
+) -> dict[str, Callable[[], RunConfig]]:
+    """All presets. One that is shipped and one's own is neither, and says so: a later version may take a name."""
+    own = own_presets(folder)
+    return {**shipped, **own, **{name: _ambiguous(name, folder) for name in own.keys() & shipped}}
+
+
+def _ambiguous(name: str, folder: Path) -> Callable[[], RunConfig]:
+    def preset() -> RunConfig:
+        path = folder / f"{PREFIX}{name}.py"
+        raise InputError(f"preset {name!r}: there is one with the code and one's own, {path}; rename the latter")
+
+    preset.__doc__ = "Both shipped and your own: rename yours."
+    return preset
 
 
 def _preset(name: str, folder: Path) -> Callable[[], RunConfig]:

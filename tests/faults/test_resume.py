@@ -87,8 +87,8 @@ def test_a_lost_worker_a_lost_node_and_a_lost_driver_change_nothing(
     wait_for_checkpoint(store, process)
     os.kill(training_workers(store)[0], signal.SIGKILL)
     wait_for_checkpoint(store, process)
-    before = set(training_workers(store))
-    cluster.kill("doomed")
+    cluster.kill("doomed")  # at once: few steps are left
+    before = set(training_workers(store))  # no others can start, until there is room again
     cluster.start_worker("replacement")
     while not set(training_workers(store)) - before:  # as soon as others train: the steps that are left take a moment
         assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]

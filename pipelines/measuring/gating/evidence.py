@@ -47,6 +47,8 @@ class Evidence:
     """Image by image; None: an earlier version measured it."""
     categories: Categories | None
     """Of the counts."""
+    number_formats: tuple[str, ...] = ()
+    """In which the network ran; empty: not known."""
 
     @property
     def run_id(self) -> str:
@@ -79,7 +81,8 @@ class _Facts:
     val_fingerprint: str
     prepared_uri: str = ""
     settings: dict[str, Any] | None = None
-    """Earlier versions wrote neither of the two."""
+    number_formats: tuple[str, ...] = ()
+    """Earlier versions wrote none of the three."""
 
 
 def read_evidence(report_uri: str) -> Evidence:
@@ -117,6 +120,7 @@ def read_evidence(report_uri: str) -> Evidence:
         metrics={name: value for name, value in facts.metrics.items() if _is_figure(value)},
         counts=counts,
         categories=categories,
+        number_formats=facts.number_formats,
     )
 
 

@@ -100,6 +100,7 @@ def judge(
         facts = [f"PQ {ours.metrics['PQ']:.2f}; nobody held it before"]
     else:
         comparison, facts, against = _compare(settings, ours, champion)
+        notes = [*notes, *_formats(ours, champion)]
         holds = [*against, *holds]
     is_open = comparison is not None and comparison.verdict == "undecided"
     if rehearsal and rehearsal.not_timed:
@@ -129,6 +130,16 @@ def _own_problems(settings: RegisterConfig, rehearsal: Rehearsal | None) -> Iter
         )
     if settings.max_size_mb is not None and rehearsal.size_mb > settings.max_size_mb:
         yield f"it has {rehearsal.size_mb:.1f} MB, over register.max_size_mb = {settings.max_size_mb:g}"
+
+
+def _formats(ours: Evidence, champion: Incumbent) -> Iterator[str]:
+    """Whether the two were measured in different number formats, which alone moves figures a little."""
+    mine, theirs = (evidence.number_formats if evidence else () for evidence in (ours, champion.evidence))
+    if mine and theirs and mine != theirs:
+        yield (
+            f"measured in {' and '.join(mine)}, {champion.name} in {' and '.join(theirs)}: rounding alone may move PQ "
+            "a little; `train.precision` fixes the format"
+        )
 
 
 def _compare(

@@ -52,6 +52,15 @@ def test_a_category_in_a_handful_of_images_has_none(images: int) -> None:
     assert all(low < high for low, high in filter(None, per_class))
 
 
+def test_a_category_that_is_never_found_has_none() -> None:
+    """In every image the same: all samples say 0, and 0 to 0 would look certain."""
+    counts = drawn(np.random.default_rng(0), 40)
+    counts.iou[:, 1] = counts.tp[:, 1] = 0
+    counts.fn[:, 1] = 1
+    per_class = spans(counts, CATEGORIES).per_class
+    assert [span is None for span in per_class] == [False, True, False, False]
+
+
 def test_groups_in_a_handful_of_images_have_none() -> None:
     counts = drawn(np.random.default_rng(0), 40)
     for category in (0, 1):

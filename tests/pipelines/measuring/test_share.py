@@ -62,6 +62,7 @@ def test_tasks_are_the_whole_whoever_measures_them(prepared: PreparedData, tmp_p
         assert sum(images) == IMAGES
         evaluations.append(combined(shares[0]))
     one, other = evaluations
+    assert one.number_formats == ["fp32"]
     assert one.metrics == other.metrics and one.per_class == other.per_class and one.attention == other.attention
     assert to_parquet(one.outcomes, one.tags, one.categories) == to_parquet(other.outcomes, other.tags, one.categories)
     assert 0 < one.metrics["PQ"] < 100 and 0 < one.metrics["mIoU"] < 100

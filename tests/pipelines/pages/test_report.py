@@ -174,13 +174,15 @@ def test_what_occurs_in_few_images_has_no_interval(document: ReportDocument) -> 
     for shown, has_interval in ((document, True), (rare, False)):
         row = re.search(f"<tr><th scope=row>{name}</th>.*?</tr>", render_report(shown))
         assert row and ("class=whisker" in row[0]) == has_interval and ("95% interval" in row[0]) == has_interval
-        assert row[0].count("too few images for an interval") == 2 * (not has_interval), "in words, and spoken"
+        assert row[0].count("too few images or matches for an interval") == 2 * (not has_interval), (
+            "in words, and spoken"
+        )
 
 
 def test_one_image_says_nothing_of_others() -> None:
     html = render_report(scene_report(1, shown=1, champion=0).document)
     assert "class=whisker" not in html and "<p>95%" not in html
-    assert html.count("<p>too few images for an interval</p>") == 3
+    assert html.count("<p>too few images or matches for an interval</p>") == 3
     assert re.search(r"First model: PQ \d+\.\d</h2>", html), "and no interval in the headline"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from aunet.errors import InputError
 from pipelines import presets
-from pipelines.settings.own_presets import FOLDER, own_presets, preset_path
+from pipelines.settings.own_presets import FOLDER, own_presets, preset_path, with_own
 
 GOOD = '''
 from dataclasses import replace
@@ -53,6 +53,14 @@ def test_a_broken_file_is_one_line_with_its_name(tmp_path: Path, text: str, mess
         own["mine"]()
     assert str(caught.value).startswith(f"{tmp_path}/preset_mine.py: ") and "\n" not in str(caught.value)
     assert own["other"]().name == "other"
+
+
+def test_a_name_that_a_later_version_ships_is_neither(tmp_path: Path) -> None:
+    (tmp_path / "preset_mine.py").write_text(GOOD)
+    both = with_own({"mine": presets.camvid_small, "other": presets.camvid_small}, tmp_path)
+    assert list(both) == ["mine", "other"] and both["other"]() == presets.camvid_small()
+    with pytest.raises(InputError, match=r"one's own, .*preset_mine\.py; rename the latter"):
+        both["mine"]()
 
 
 @pytest.mark.parametrize("name", ["", "Streets", "my-streets", "../streets", "1st", "class", "a" * 41, "straße", "a\n"])

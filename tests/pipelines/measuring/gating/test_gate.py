@@ -176,6 +176,14 @@ def test_equal_models_are_hardly_ever_promoted_or_held_for_a_class() -> None:
     assert sum("fall" in one.reason for one in findings) <= 5
 
 
+@pytest.mark.parametrize(("theirs", "is_noted"), [(("bf16",), True), (("fp32",), False), ((), False)])
+def test_other_number_formats_are_said(theirs: tuple[str, ...], is_noted: bool) -> None:
+    better, worse = measured(0.7), measured(0.5)
+    findings = decide(replace(better, number_formats=("fp32",)), replace(worse, number_formats=theirs))
+    assert findings.verdict == "PROMOTE"
+    assert bool(findings.notes) == is_noted and all("in fp32, version 1 in bf16" in note for note in findings.notes)
+
+
 def test_all_that_was_found_is_plain_values() -> None:
     plain = decide(measured(0.6), measured(0.5, noise=1), notes=["not looked at"]).to_json()
     assert (
