@@ -118,6 +118,8 @@ def test_a_job_that_was_submitted_from_other_code_does_not_start(cluster: Operat
 )
 def test_pods_that_cannot_run_end_the_job_with_one_line(cluster: Operator, failure: str, cause: str) -> None:
     cluster.failure = failure
+    if failure == "unschedulable":
+        cluster.speed = 60.0  # of which five minutes are waited for
     began = cluster.now
     result = send(cluster)
     assert cluster.now - began < (360 if failure == "unschedulable" else 60)
