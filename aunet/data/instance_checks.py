@@ -15,7 +15,6 @@ from aunet.data.coco_entries import (
     entry_id,
     malformed,
     of_other_kind,
-    parse_json,
     whole_number,
     without_lists,
 )
@@ -57,14 +56,20 @@ class EntriesByImage:
         return [self._entries[f"{number} {image_id!r}"] for number in range(self._numbers.get(image_id, 0))]
 
 
-def check_instances_json(data: bytes, source_name: str, panoptic: PanopticAnnotations) -> list[Defect]:
-    """Every defect of an instances JSON; `segment` of a defect is the instance's id. `source_name` is for messages."""
+def check_instances_json(
+    lists: Iterable[tuple[str, Iterator[Any]]],
+    source_name: str,
+    panoptic: PanopticAnnotations,
+    keep: Callable[[], MutableMapping[Any, Any]] = dict,
+) -> list[Defect]:
+    """Every defect of an instances JSON; `segment` of a defect is the instance's id.
+
+    Args:
+        lists: as of `instances_by_image`; so is `keep`.
+        source_name: for messages.
+    """
     defects: list[Defect] = []
-    document = parse_json(data, source_name, LISTS["instances"], defects, "instances")
-    if document is None:
-        return defects
-    lists = [("annotations", iter(document["annotations"]))]
-    by_image = instances_by_image(lists, source_name, panoptic.records, defects)
+    by_image = instances_by_image(lists, source_name, panoptic.records, defects, keep)
     for image_id in by_image:
         entries, record = by_image[image_id], panoptic.records[image_id]
         defects += check_instances(entries, source_name, record, panoptic.categories_by_id)

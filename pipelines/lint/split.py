@@ -1,6 +1,6 @@
 """One split of raw data, read as a whole and checked against every rule.
 
-What the panoptic JSON says is in a temporary file. In memory are the names of all files and the fingerprints of all
+What the JSON files say is in temporary files. In memory are the names of all files and the fingerprints of all
 pictures, which are compared with each other.
 """
 
@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
 
-from aunet.data.coco_entries import LISTS
+from aunet.data.coco_entries import LISTS, JsonKind
 from aunet.data.coco_json import ImageRecord, PanopticAnnotations, read_panoptic_lists
 from aunet.data.defects import Defect, quarantine
 from aunet.data.image_checks import ImageCheck, check_image
@@ -32,6 +33,8 @@ from pipelines.store.listing import Listing
 
 A = TypeVar("A")
 B = TypeVar("B")
+Lists = Iterator[tuple[str, Iterator[Any]]]
+"""As `stream_lists` gives them."""
 
 BATCH = 256
 """Images whose results wait for each other; what is kept of an image in the meantime is a few hundred bytes."""
@@ -81,8 +84,7 @@ def lint_split(uris: SplitUris, others: list[Print] | None = None) -> SplitLint:
     annotations = read_panoptic_lists(lists, json_name, Spilled)
     defects, records = list(annotations.defects), annotations.records.values()
     if uris.instances_json is not None:
-        defects += check_instances_json(instances, _file_name(uris.instances_json), annotations)
-    del instances
+        defects += check_instances_json(instances, _file_name(uris.instances_json), annotations, Spilled)
     defects += _unused(images, {record.file_name for record in records})
     defects += _unused(maps, {record.panoptic_name for record in records})
 
@@ -112,7 +114,7 @@ def other_prints(images: str, panoptic_json: str | None = None) -> list[Print]:
     """
     try:
         listing = Listing(images)
-        lists = None if panoptic_json is None else _lists(panoptic_json)
+        lists = None if panoptic_json is None else _lists("panoptic", panoptic_json)
     except InputError as error:
         raise InputError(f"--against {problem}" for problem in error.problems) from None
     if panoptic_json is None or lists is None:
@@ -148,18 +150,18 @@ def _print(checked: ImageCheck, uri: str, image_id: Any = None) -> Print:
     return Print(image=image_id, uri=uri, sha256=checked.sha256, difference_hash=checked.difference_hash)
 
 
-def _opened(uris: SplitUris) -> tuple[Listing, Listing, Iterator[tuple[str, Iterator[Any]]], bytes]:
-    """Both folders, the lists of the panoptic JSON, and the content of the instances JSON, b"" where there is none."""
+def _opened(uris: SplitUris) -> tuple[Listing, Listing, Lists, Lists]:
+    """Both folders, the lists of the panoptic JSON, and those of the instances JSON, where there is one."""
     opened: list[Any] = []
     problems: list[str] = []
     for option, uri, open_one in (
         ("--images", uris.images, Listing),
         ("--panoptic-dir", uris.panoptic_dir, Listing),
-        ("--panoptic-json", uris.panoptic_json, _lists),
-        ("--instances-json", uris.instances_json, storage.read_bytes),
+        ("--panoptic-json", uris.panoptic_json, partial(_lists, "panoptic")),
+        ("--instances-json", uris.instances_json, partial(_lists, "instances")),
     ):
         try:
-            opened.append(b"" if uri is None else open_one(uri))
+            opened.append(iter(()) if uri is None else open_one(uri))
         except InputError as error:
             problems += [f"{option} {problem}" for problem in error.problems]
     if problems:
@@ -168,8 +170,8 @@ def _opened(uris: SplitUris) -> tuple[Listing, Listing, Iterator[tuple[str, Iter
     return images, maps, lists, instances
 
 
-def _lists(panoptic_json: str) -> Iterator[tuple[str, Iterator[Any]]]:
-    return stream_lists(panoptic_json, LISTS["panoptic"], _file_name(panoptic_json))
+def _lists(kind: JsonKind, uri: str) -> Lists:
+    return stream_lists(uri, LISTS[kind], _file_name(uri))
 
 
 def _unused(listing: Listing, used: set[str]) -> Iterator[Defect]:

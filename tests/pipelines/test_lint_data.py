@@ -112,6 +112,14 @@ def test_categories_of_the_other_split(raw: Path) -> None:
     assert [d["rule"] for d in reported(result)] == ["category-differs"]
 
 
+@pytest.mark.parametrize(("text", "words"), [("<html>", "not JSON"), ('{"images": []}', "no list 'annotations'")])
+def test_instances_that_cannot_be_read_are_one_defect(raw: Path, text: str, words: str) -> None:
+    path = raw / "instances.json"
+    path.write_text(text)
+    (defect,) = reported(lint_data(**Raw(raw).options, instances_json=str(path)).to_json())
+    assert defect["rule"] == "json-invalid" and f"instances.json: {words}" in defect["message"]
+
+
 def test_instances_cost_their_image(raw: Path) -> None:
     path = raw / "instances.json"
     entry = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from pycocotools import mask as coco_mask
 
 from aunet.categories import Category
 from aunet.data.coco_json import ImageRecord, PanopticAnnotations
-from aunet.data.defects import errors_of
+from aunet.data.defects import Defect, errors_of
 from aunet.data.instance_checks import _unpacked_runs, check_instances, check_instances_json
 from aunet.data.instances import read_instances
 from aunet.segments import NO_BOX, Segment
@@ -29,11 +30,12 @@ GOOD = {"id": 11, "image_id": 3, "category_id": 1, "iscrowd": 0, "bbox": [2, 2, 
 RLE = {"size": [10, 20], "counts": [0, 50, 150]}
 
 
+def check(entries: Iterable[Any], panoptic: PanopticAnnotations) -> list[Defect]:
+    return check_instances_json([("annotations", iter(entries))], "i.json", panoptic)
+
+
 def rules(*entries: Any) -> list[tuple[str, Any, int | None]]:
-    return [
-        (d.rule, d.image, d.segment)
-        for d in check_instances_json(json.dumps({"annotations": entries}).encode(), "i.json", PANOPTIC)
-    ]
+    return [(d.rule, d.image, d.segment) for d in check(entries, PANOPTIC)]
 
 
 def packed(counts: list[int]) -> str:
@@ -87,7 +89,7 @@ def test_ids_images_and_keys() -> None:
     assert rules(GOOD, GOOD) == [("instance-repeated", 3, 11)]
     assert rules({**GOOD, "image_id": 4}, {**GOOD, "image_id": 4}) == [("instance-image", 4, None)]
     assert rules({"id": 1, "image_id": 3}, "x") == [("entry-malformed", None, None), ("entry-malformed", 3, 1)]
-    assert [d.rule for d in check_instances_json(b"<html>", "i.json", PANOPTIC)] == ["json-invalid"]
+    assert [d.rule for d in check_instances_json([], "i.json", PANOPTIC)] == ["json-invalid"]
 
 
 def with_segments(*segments: Segment) -> PanopticAnnotations:
@@ -102,7 +104,7 @@ def test_instances_of_other_images_are_an_error() -> None:
     """Training would see no box."""
     thing = Segment(9, 1, is_thing=True, area=36, bbox=(2, 2, 6, 6))
     shifted = [{**GOOD, "image_id": 4}, {**GOOD, "id": 12, "image_id": 5}]
-    defects = check_instances_json(json.dumps({"annotations": shifted}).encode(), "i.json", with_segments(thing))
+    defects = check(shifted, with_segments(thing))
     assert [(d.rule, d.image, d.severity) for d in defects] == [
         ("instance-image", 5, "warning"),
         ("instance-none", 3, "error"),
@@ -118,32 +120,28 @@ def test_instances_of_other_images_are_an_error() -> None:
     ],
 )
 def test_images_of_crowds_and_stuff_need_no_instance(segment: Segment) -> None:
-    data = json.dumps({"annotations": []}).encode()
-    assert check_instances_json(data, "i.json", with_segments(segment)) == []
+    assert check([], with_segments(segment)) == []
 
 
 def test_instances_where_no_segment_of_their_category_is_are_a_warning() -> None:
     here, there = (Segment(n, 1, is_thing=True, area=4, bbox=(x, 2, 2, 2)) for n, x in ((9, 2), (10, 15)))
     entries = [{**GOOD, "image_id": 3}, {**GOOD, "id": 12, "image_id": 4}]
-    data = json.dumps({"annotations": entries}).encode()
-    assert check_instances_json(data, "i.json", with_segments(here, there)) == []
-    defects = check_instances_json(data, "i.json", with_segments(there))
+    assert check(entries, with_segments(here, there)) == []
+    defects = check(entries, with_segments(there))
     assert [(d.rule, d.image, d.severity) for d in defects] == [
         ("instance-elsewhere", 3, "warning"),
         ("instance-elsewhere", 4, "warning"),
     ]
     unknown = replace(there, bbox=NO_BOX)
-    assert check_instances_json(data, "i.json", with_segments(unknown)) == []
+    assert check(entries, with_segments(unknown)) == []
 
 
 @pytest.mark.parametrize("category_id", ["car", None, -1, True, [0], 1.5])
 def test_names_do_not_become_category_0(category_id: Any) -> None:
     panoptic = replace(PANOPTIC, categories_by_id={0: Category(id=0, name="car", is_thing=True)})
-    data = json.dumps({"annotations": [{**GOOD, "category_id": category_id}]}).encode()
-    assert {d.rule for d in check_instances_json(data, "i.json", panoptic)} <= {"instance-category", "entry-malformed"}
-    assert check_instances_json(data, "i.json", panoptic)
-    good = json.dumps({"annotations": [{**GOOD, "category_id": 0}]}).encode()
-    assert check_instances_json(good, "i.json", panoptic) == []
+    defects = check([{**GOOD, "category_id": category_id}], panoptic)
+    assert defects and {d.rule for d in defects} <= {"instance-category", "entry-malformed"}
+    assert check([{**GOOD, "category_id": 0}], panoptic) == []
 
 
 @pytest.mark.parametrize("value", ["0", "1", None, []])
@@ -152,8 +150,7 @@ def test_crowds_as_text_are_refused(value: Any) -> None:
 
 
 def test_a_panoptic_json_is_called_one() -> None:
-    data = json.dumps({"annotations": [{"image_id": 3, "segments_info": []}]}).encode()
-    (defect,) = check_instances_json(data, "i.json", PANOPTIC)
+    (defect,) = check([{"image_id": 3, "segments_info": []}], PANOPTIC)
     assert defect.message == "i.json: this is the panoptic JSON of a data set; give its instances JSON here"
 
 
