@@ -102,6 +102,20 @@ def tiny_changes() -> dict[str, Any]:
     return differences(options.config, shapes_smoke())
 
 
+def processes(store: Path, *titles: str) -> list[int]:
+    """Processes of the commands that write to `store`; with titles, those whose command line holds one of them."""
+    pids = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = f"AUNET_STORE={store}".encode() in (folder / "environ").read_bytes()
+            line = (folder / "cmdline").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if is_ours and (not titles or any(title.encode() in line for title in titles)):
+            pids.append(int(folder.name))
+    return pids
+
+
 def files_of_runs(text: str) -> list[str]:
     """Files of the runs in the store at AUNET_STORE, wherever that is, whose path holds `text`."""
     runs = f"{os.environ['AUNET_STORE']}/runs"

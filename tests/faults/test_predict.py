@@ -14,7 +14,7 @@ import pytest
 
 from pipelines.measuring.label_job import TASK_IMAGES
 from pipelines.predict import predict
-from tests.commands import ROOT, command, environment, jobs
+from tests.commands import ROOT, command, environment, jobs, processes
 from tests.serving import noise, write_model
 
 NUM_IMAGES = 5 * TASK_IMAGES + 3
@@ -53,12 +53,12 @@ def killed(folder: Path, out: Path, store: Path) -> None:
     )
     try:
         _until(lambda: len(list(out.glob("parts/*/*.json.gz"))) >= 1, process)
-        os.kill(_workers(store)[0], signal.SIGKILL)
+        os.kill(processes(store, "LabelActor")[0], signal.SIGKILL)
         _until(lambda: len(list(out.glob("parts/*/*.json.gz"))) >= 2, process)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    _until(lambda: not _workers(store))  # Ray's processes outlive their driver, and may end their tasks
+    _until(lambda: not processes(store))  # Ray's outlive their driver: a worker may still begin, and end its task
 
 
 def _until(condition: Any, process: subprocess.Popen[bytes] | None = None) -> None:
@@ -67,19 +67,6 @@ def _until(condition: Any, process: subprocess.Popen[bytes] | None = None) -> No
         assert process is None or process.poll() is None, process.stderr and process.stderr.read().decode()[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def _workers(store: Path) -> list[int]:
-    """Processes that label, of the job with this store."""
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            ours = f"AUNET_STORE={store}".encode() in (folder / "environ").read_bytes()
-            if ours and b"LabelActor" in (folder / "cmdline").read_bytes():
-                pids.append(int(folder.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return pids
 
 
 def test_every_image_is_labelled_once(folder: Path, tmp_path: Path) -> None:

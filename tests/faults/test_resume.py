@@ -15,7 +15,7 @@ import pytest
 
 from pipelines.training.attempt import ALONE
 from tests.clusters import Nodes, nodes
-from tests.commands import LOGGED_STEPS, ROOT, TINY_RUN, MainJob, command, environment, jobs, weights_hash
+from tests.commands import LOGGED_STEPS, ROOT, TINY_RUN, MainJob, command, environment, jobs, processes, weights_hash
 
 TRAIN = ["train", "shapes_smoke", *TINY_RUN]
 
@@ -41,20 +41,6 @@ def wait_for_checkpoint(store: Path, process: subprocess.Popen[bytes], seconds: 
 def training_workers(store: Path) -> list[int]:
     """Processes of the run that writes to `store` and trains."""
     return processes(store, "RayTrainWorker", ALONE)
-
-
-def processes(store: Path, *titles: str) -> list[int]:
-    """Processes of Ray of the run that writes to `store`, by what they are called."""
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            ours = f"AUNET_STORE={store}".encode() in (folder / "environ").read_bytes()
-            title = (folder / "cmdline").read_bytes()
-            if ours and any(name.encode() in title for name in titles):
-                pids.append(int(folder.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return pids
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from aunet.config import LossWeights
 from jobs.overrides import read_overrides
 from pipelines import presets
 from pipelines.settings.overrides import override
-from tests.commands import ROOT, TINY_RUN, command, environment, jobs
+from tests.commands import ROOT, TINY_RUN, command, environment, jobs, processes
 
 TINY_STUDY = [
     "tune", "shapes_smoke", *TINY_RUN, "--train.warmup_steps", "1",
@@ -45,23 +45,10 @@ def kill_at(store: Path, words: list[str], results: int, seconds: float) -> list
         time.sleep(0.1)
     process.kill()
     process.wait()
-    while workers(store):
+    while processes(store, "ray::"):
         assert time.monotonic() < end, "processes of the killed study are left"
         time.sleep(0.2)
     return recorded(store)
-
-
-def workers(store: Path) -> list[int]:
-    """Ray's processes that write to `store`."""
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            ours = f"AUNET_STORE={store}".encode() in (folder / "environ").read_bytes()
-            if ours and (folder / "cmdline").read_bytes().startswith(b"ray::"):
-                pids.append(int(folder.name))
-        except OSError:  # it ended meanwhile
-            continue
-    return pids
 
 
 def check(store: Path, result: dict[str, Any], killed: list[list[dict[str, Any]]], monkeypatch: Any) -> dict[str, Any]:
