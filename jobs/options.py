@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipelines.presets import PRESETS
-from pipelines.settings.overrides import differences
 from pipelines.settings.run_config import RunConfig
 
 
@@ -42,7 +42,7 @@ class Options:
     @classmethod
     def named(cls) -> dict[str, dataclasses.Field[Any]]:
         """The fields that are given by name, by their option: `--dry-run`."""
-        apart = ("config", *cls.operands(), *cls.sections())
+        apart = ("config", "changes", *cls.operands(), *cls.sections())
         others = [field for field in dataclasses.fields(cls) if field.name not in apart]
         return {f"--{field.name.replace('_', '-')}": field for field in others}
 
@@ -64,12 +64,14 @@ class PresetOptions(Options):
     preset: str = operand()
     config: RunConfig
     """The preset with all changes applied."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """What the command line and its file name, also where the preset has that value, by dotted names."""
     overrides: str | None = None
     """JSON file of dotted names and values, applied to the preset before the options."""
 
     def arguments(self) -> dict[str, Any]:
         given = super().arguments()
-        return {name: value for name, value in given.items() if name not in ("preset", "overrides")}
+        return {name: value for name, value in given.items() if name not in ("preset", "overrides", "changes")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class EvaluateOptions(RunOptions):
     """A preset and one of its runs, or a run of another preset, measured on the data of this one."""
 
     def arguments(self) -> dict[str, Any]:
-        return {**super().arguments(), "changes": differences(self.config, PRESETS[self.preset]())}
+        return {**super().arguments(), "changes": self.changes}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +138,8 @@ class SubmitOptions(RunOptions):
     """Run one tick of retrain on kuberay now, instead of setting up its schedule."""
 
     def arguments(self) -> dict[str, Any]:
-        return {**super().arguments(), "preset": self.preset, "base": PRESETS[self.preset]()}
+        keep = self.changes if self.verb == "evaluate" and self.run else {}
+        return {**super().arguments(), "preset": self.preset, "base": PRESETS[self.preset](), "keep": keep}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,9 +119,9 @@ def _options(verb: Verb, operands: dict[str, str], given: Given, help_line: str)
     """Build the verb's options from its operands and from the words of each option."""
     named, hints = verb.options.named(), get_type_hints(verb.options)
     types = {option: hints[field.name] for option, field in named.items()}
-    config = None
+    config, changes = None, dict[str, Any]()
     if verb.has_preset:
-        config = _preset(operands["preset"], given.get("--overrides"))
+        config, changes = _preset(operands["preset"], given.get("--overrides"))
         types |= {f"--{name}": setting_type for name, setting_type in setting_types(config).items()}
     sections = verb.options.sections()
     for name, section in sections.items():
@@ -141,7 +141,8 @@ def _options(verb: Verb, operands: dict[str, str], given: Given, help_line: str)
         changes = {option.removeprefix(f"--{name}."): value for option, value in changes.items()}
         own[name] = from_json(type(section), {**to_json(section), **changes}, name)
     if config is not None:
-        own["config"] = override(config, {option.removeprefix("--"): value for option, value in values.items()})
+        settings = {option.removeprefix("--"): value for option, value in values.items()}
+        own |= {"config": override(config, settings), "changes": {**changes, **settings}}
     return verb.options(**operands, **own)
 
 
@@ -173,15 +174,16 @@ def _values(given: Given, types: dict[str, Any], switches: Collection[str]) -> t
     return values, problems
 
 
-def _preset(name: str, overrides: list[list[str]] | None) -> RunConfig:
-    """The preset `name` with the changes that `--overrides` names."""
+def _preset(name: str, overrides: list[list[str]] | None) -> tuple[RunConfig, dict[str, Any]]:
+    """The preset `name` with the changes that `--overrides` names, and these."""
     config = PRESETS[name]()
     if overrides is None:
-        return config
+        return config, {}
     source = read_value(str, overrides[-1], "--overrides")
     if empty := list(_empty({"--overrides": source})):
         raise InputError(empty)
-    return override(config, read_overrides(source), source_name(source))
+    changes = read_overrides(source)
+    return override(config, changes, source_name(source)), changes
 
 
 def _empty(values: Mapping[str, Any]) -> Iterator[str]:

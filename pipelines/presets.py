@@ -81,8 +81,8 @@ def shapes_ambiguous() -> RunConfig:
 def camvid_lite0() -> RunConfig:
     """camvid_small with EfficientNet-Lite0 and its ImageNet weights, from the extra `samples`, under 45 CPU minutes.
 
-    Its images are half as large again, for poles and signs; less jitter of colours, which those weights know. Fusion as in
-    mmdetection's Panoptic FPN and, for the size of the images, as in the paper.
+    Its images are half as large again, for poles and signs; less jitter of colours, which those weights know. Scores as
+    in mmdetection's Panoptic FPN; areas of stuff as in the paper, for the size of these images.
     """
     base = with_backbone(camvid_small(), "camvid_lite0", lite0(), epochs=30, lr=6e-4)
     augment = AugmentConfig(short_sides=(540,), max_size=720, scale=(0.4, 1.2), crop=(224, 288), color=0.4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aunet.errors import InputError
 from pipelines.settings.cluster_config import ClusterConfig
@@ -24,6 +25,7 @@ def submit(
     preset: str,
     base: RunConfig,
     run: str | None = None,
+    keep: Mapping[str, Any] | None = None,
     target: str = "local",
     dry_run: bool = False,
     wait: bool = False,
@@ -37,6 +39,7 @@ def submit(
     Args:
         base: the preset's own configuration, unchanged; the job receives the differences.
         run: the run that the verb works on.
+        keep: settings that the job receives even where the preset has the same: they replace those of the run's model.
         dry_run: only return what would be sent, as `text`.
         wait: show the job's log until it ends; its exit code becomes the result's.
         targets: the jobs of each target, by its name.
@@ -52,7 +55,7 @@ def submit(
         if run:
             raise InputError(f"--run {run}: Kubeflow's pipeline trains a run of its own; leave --run out")
         return submit_pipeline(config, preset, verb, base, dry_run, wait)
-    job = submission(config, verb=verb, preset=preset, base=base, run=run)
+    job = submission(config, verb=verb, preset=preset, base=base, run=run, keep=keep)
     if scheduled and not now:
         return _schedule(job, dry_run, wait)
     return _send(job, target, targets, dry_run, wait, again=verb in LOOKING_ANEW)

@@ -145,13 +145,21 @@ class Jobs(SentJobs, Protocol):
 
 
 def submission(
-    config: RunConfig, *, verb: str, preset: str, base: RunConfig, run: str | None = None, code: str | None = None
+    config: RunConfig,
+    *,
+    verb: str,
+    preset: str,
+    base: RunConfig,
+    run: str | None = None,
+    keep: Mapping[str, Any] | None = None,
+    code: str | None = None,
 ) -> Submission:
     """The job that runs `verb` on `config`, a changed `preset`.
 
     Args:
         base: the preset's own configuration, unchanged.
         run: the run that the verb works on.
+        keep: settings that the job receives even where the preset has the same, by dotted names.
         code: version of the code, part of the id; None: this checkout's.
 
     Raises:
@@ -159,7 +167,7 @@ def submission(
     """
     check_code(os.environ)
     config, environment = with_patch_text(config), travelling(os.environ)
-    changes = differences(config, base)
+    changes = {**(keep or {}), **differences(config, base)}
     if config.data.shapes is None and (root := _from_any_folder(config.data.root)) != config.data.root:
         changes["data.root"] = root
     run = _from_any_folder(run) if run else None
@@ -170,7 +178,7 @@ def submission(
     # Where the job runs is not what it does: other machines, the same job.
     work = {name: value for name, value in to_json(config).items() if name != "cluster"}
     code = code or code_version()
-    digest = fingerprint(verb, work, run or "", storage.store_root(), code)[:12]
+    digest = fingerprint(verb, work, run or "", storage.store_root(), code, *filter(None, [keep]))[:12]
     name = f"{verb}-{preset.replace('_', '-')}"[: MAX_NAME - 13].rstrip("-")
     addresses = {"--run": run} if run else {}
     return Submission(f"{name}-{digest}", config, verb, preset, tuple(words), environment, code, addresses)

@@ -100,10 +100,23 @@ def test_tuples_none_and_nested_options(verb: Call) -> None:
 def test_run_and_overrides(verb: Call, tmp_path: Path) -> None:
     path = tmp_path / "overrides.json"
     path.write_text('{"loss.semantic": 0.11, "train.seed": 3}')
-    verb.run("evaluate", "shapes_smoke", "--run", "s3://bucket/run", "--overrides", str(path), "--train.seed", "4")
+    words = [
+        "--run",
+        "s3://bucket/run",
+        "--overrides",
+        str(path),
+        "--train.seed",
+        "4",
+        "--fusion.score_threshold",
+        "0.5",
+    ]
+    verb.run("evaluate", "shapes_smoke", *words)
     config = verb.given.pop("config")
-    assert verb.given == {"run": "s3://bucket/run", "changes": {"loss.semantic": 0.11, "train.seed": 4}}
+    changes = {"loss.semantic": 0.11, "train.seed": 4, "fusion.score_threshold": 0.5}  # as the preset, but said
+    assert verb.given == {"run": "s3://bucket/run", "changes": changes}
     assert (config.loss.semantic, config.train.seed) == (0.11, 4)
+    verb.run("submit", "evaluate", "shapes_smoke", *words)
+    assert verb.given["keep"] == changes
 
 
 def test_predict_and_score(verb: Call) -> None:
@@ -125,7 +138,8 @@ def test_operands_and_switches(verb: Call) -> None:
     verb.run("submit", "train", "shapes_smoke", "--train.seed", "3", "--wait", "--dry-run", "false", "--target=ray")
     config = verb.given.pop("config")
     where = {"target": "ray", "wait": True, "dry_run": False, "now": False}
-    assert verb.given == {"verb": "train", "preset": "shapes_smoke", "base": shapes_smoke(), "run": None, **where}
+    work = {"verb": "train", "preset": "shapes_smoke", "base": shapes_smoke(), "run": None, "keep": {}}
+    assert verb.given == {**work, **where}
     assert config.train.seed == 3
 
 

@@ -58,6 +58,15 @@ def test_a_folder_is_the_same_for_a_job_that_starts_elsewhere(tmp_path: Path, mo
     assert json.loads(made.words[3]) == {"data.root": f"{tmp_path}/my_data"}
 
 
+def test_what_is_said_of_a_named_run_arrives_even_where_the_preset_has_the_same() -> None:
+    """It replaces what the run's model has."""
+    base = presets.shapes_smoke()
+    common = {"verb": "evaluate", "preset": "shapes_smoke", "base": base, "run": "s3://bucket/runs/one"}
+    said, not_said = (submission(base, **common, keep=keep) for keep in ({"fusion.stuff_area": 64}, {}))
+    assert json.loads(said.words[3]) == {"fusion.stuff_area": 64} == {"fusion.stuff_area": base.fusion.stuff_area}
+    assert "--overrides" not in not_said.words and said.id != not_said.id
+
+
 def test_another_cluster_is_the_same_work() -> None:
     assert job(override(presets.shapes_smoke(), {"cluster.memory_gb": 64, "cluster.image": "x:2"})).id == job().id
 
