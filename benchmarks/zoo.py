@@ -24,7 +24,7 @@ from aunet.model_files import WEIGHTS
 from benchmarks.machine import RESULTS, cpu_name
 from benchmarks.paired import difference
 from pipelines.presets import PRESETS
-from pipelines.settings.overrides import differences
+from pipelines.settings.overrides import differences, override
 from pipelines.settings.run_config import RunConfig, from_json
 from pipelines.store.hashes import check_listing
 from pipelines.store.run_folder import RunFolder, read_report
@@ -63,13 +63,15 @@ def entry_of(run: RunFolder) -> Entry | None:
     preset = PRESETS.get(config.name)
     if preset is None:
         return None
+    report, times = read_report(run.report().document_uri), [e["at"] for e in run.history.events() if "at" in e]
+    measured_with = report.get("settings", {})  # which may be another fusion than the run was trained with
+    config = override(config, {name: value for name, value in measured_with.items() if name.startswith("fusion.")})
     changes = {
         name: value
         for name, value in differences(config, preset()).items()
         if name.startswith(SECTIONS) and not name.startswith(OPERATION) and name != "train.seed"
     }
     options = "".join(f" --{name} {_as_option(value)}" for name, value in changes.items())
-    report, times = read_report(run.report().document_uri), [e["at"] for e in run.history.events() if "at" in e]
     return {
         "command": f"aunet run {config.name}{options}",
         "seed": config.train.seed,

@@ -20,7 +20,7 @@ from pipelines.store.run_folder import RunFolder
 METRICS = {"PQ": 30.0, "PQ_th": 20.0, "PQ_st": 40.0, "AP": 10.0, "mIoU": 50.0}
 
 
-def finished_run(store: Path, seed: int, pq: float, preset: str = "camvid_lite0") -> None:
+def finished_run(store: Path, seed: int, pq: float, preset: str = "camvid_lite0", **settings: Any) -> None:
     """A run as `train` and `evaluate` leave it."""
     config = getattr(presets, preset)()
     config = replace(config, train=replace(config.train, seed=seed, epochs=5, num_workers=1))
@@ -39,7 +39,7 @@ def finished_run(store: Path, seed: int, pq: float, preset: str = "camvid_lite0"
         uri=folder.document_uri, fingerprint="f", metrics=metrics, html_uri=folder.html_uri, overlays_uri=folder.uri
     )
     per_class = [{"name": "sky", "PQ": pq}, {"name": "car", "PQ": 20.0}]
-    folder.write(report, {"metrics": metrics, "per_class": per_class})
+    folder.write(report, {"metrics": metrics, "per_class": per_class, "settings": settings})
 
 
 def test_runs_of_a_store_become_rows(tmp_path: Path) -> None:
@@ -54,6 +54,12 @@ def test_runs_of_a_store_become_rows(tmp_path: Path) -> None:
     lines = models_table(entries).splitlines()
     assert lines[2].startswith("| `aunet run camvid_lite0 --train.epochs 5` | 2 | 31.0 ± 12.7 | 20.0 ± 0.0 |")
     assert lines[-1] == "| `aunet run camvid_lite0 --train.epochs 5` | 31.0 ± 12.7 | 20.0 ± 0.0 |"
+
+
+def test_a_command_has_the_fusion_that_was_measured(tmp_path: Path) -> None:
+    finished_run(tmp_path, 0, 30.0, **{"fusion.stuff_area": 100, "fusion.relations": [], "augment.max_size": 720})
+    (entry,) = collect([str(tmp_path)], [])
+    assert entry["command"] == "aunet run camvid_lite0 --fusion.stuff_area 100 --train.epochs 5"
 
 
 def test_the_papers_differences_stand_beside_ours() -> None:
