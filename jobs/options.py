@@ -81,13 +81,17 @@ class RunOptions(PresetOptions):
     run: str | None = None
     """URI of the run; if omitted, the run that this configuration names."""
 
+    def of_inference(self) -> dict[str, Any]:
+        """Those of the changes with which a named run is measured instead of with its model's own, by dotted names."""
+        return {name: value for name, value in self.changes.items() if name.startswith(("augment.", "fusion."))}
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(RunOptions):
     """A preset and one of its runs, or a run of another preset, measured on the data of this one."""
 
     def arguments(self) -> dict[str, Any]:
-        return {**super().arguments(), "changes": self.changes}
+        return {**super().arguments(), "changes": self.of_inference()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +142,7 @@ class SubmitOptions(RunOptions):
     """Run one tick of retrain on kuberay now, instead of setting up its schedule."""
 
     def arguments(self) -> dict[str, Any]:
-        keep = self.changes if self.verb == "evaluate" and self.run else {}
+        keep = self.of_inference() if self.verb == "evaluate" and self.run else {}
         return {**super().arguments(), "preset": self.preset, "base": PRESETS[self.preset](), "keep": keep}
 
 

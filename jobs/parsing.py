@@ -137,9 +137,9 @@ def _options(verb: Verb, operands: dict[str, str], given: Given, help_line: str)
         raise InputError(problems)
     own = {field.name: values.pop(option) for option, field in named.items() if option in values}
     for name, section in sections.items():
-        changes = {option: values.pop(option) for option in list(values) if option.startswith(f"--{name}.")}
-        changes = {option.removeprefix(f"--{name}."): value for option, value in changes.items()}
-        own[name] = from_json(type(section), {**to_json(section), **changes}, name)
+        of_section = [option for option in values if option.startswith(f"--{name}.")]
+        named_here = {option.removeprefix(f"--{name}."): values.pop(option) for option in of_section}
+        own[name] = from_json(type(section), {**to_json(section), **named_here}, name)
     if config is not None:
         settings = {option.removeprefix("--"): value for option, value in values.items()}
         own |= {"config": override(config, settings), "changes": {**changes, **settings}}

@@ -34,7 +34,7 @@ def evaluate(config: RunConfig, run: str | None = None, changes: Mapping[str, An
     own apart from its report.
 
     Args:
-        changes: of `augment` and `fusion`, by dotted names, to measure a named run with nevertheless.
+        changes: settings of `augment` and `fusion`, by dotted names, with which a named run is measured nevertheless.
     """
     check_tracking()
     if not run:
@@ -43,10 +43,10 @@ def evaluate(config: RunConfig, run: str | None = None, changes: Mapping[str, An
     folder = RunFolder(storage.absolute(run))
     trained = training.find_run(folder)
     prepared = preprocess(config)
-    wanted = {name: value for name, value in (changes or {}).items() if name.startswith(("augment.", "fusion."))}
     own_data = Origin.of(folder.history).data_fingerprint
     is_foreign = own_data not in ("", prepared.fingerprint)
-    return evaluation.evaluate(override(as_released(config, folder), wanted), trained, prepared, apart=is_foreign)
+    wanted = override(as_released(config, folder), changes or {})
+    return evaluation.evaluate(wanted, trained, prepared, apart=is_foreign)
 
 
 def register(config: RunConfig, run: str | None = None) -> RegisteredModel:

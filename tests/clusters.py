@@ -103,8 +103,11 @@ class Nodes:
         (raylet,) = [
             pid for pid, line in self._processes() if "raylet/raylet" in line and f"--node-name={name}" in line
         ]
-        tasks = Path(f"/proc/{raylet}/task").glob("*/children")
-        for pid in (raylet, *(int(child) for task in tasks for child in task.read_text().split())):
+        children = list[int]()
+        for path in Path(f"/proc/{raylet}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread that has just ended
+                children += map(int, path.read_text().split())
+        for pid in (raylet, *children):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

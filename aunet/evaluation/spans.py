@@ -12,6 +12,8 @@ from aunet.evaluation.resampling import LEAST_IMAGES, drawings, margin, num_show
 
 Span = tuple[float, float]
 """Both ends of an interval, in per cent."""
+ROUNDING = 1e-9
+"""Per cent, below which a width is that of the arithmetic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +53,4 @@ def spans(
 
 
 def _span(value: float, half: float, images: int) -> Span | None:
-    return None if images < LEAST_IMAGES or not half else (max(value - half, 0.0), min(value + half, 100.0))
+    return None if images < LEAST_IMAGES or half < ROUNDING else (max(value - half, 0.0), min(value + half, 100.0))

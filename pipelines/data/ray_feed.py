@@ -30,7 +30,11 @@ MAX_RETRIES = 5
 
 
 def decode_ahead(decoder: StepDecoder, numbers: range, workers: int) -> Iterator[PackedBatch]:
-    """Decode in up to `workers` tasks of one CPU at a time; batches come in the order of `numbers`."""
+    """Decode in up to `workers` tasks of one CPU at a time; batches come in the order of `numbers`.
+
+    What is ahead when the feed is closed is decoded for nobody: seconds. `ray.cancel` would end the training process
+    with it, where it meets the end of a task (Ray 2.60: "Tried to complete task that was not pending").
+    """
     batches = _batches(ray.put(decoder), numbers, workers)
     return chain([next(batches)], batches)
 
@@ -41,23 +45,18 @@ def _batches(decoder: Any, numbers: range, workers: int) -> Iterator[PackedBatch
     ends = deque[Any]([None] * workers)  # a task waits for the end of the one `workers` before it
     waiting = deque[Any]()
     ahead = 2 * workers
-    try:
-        while True:
-            while len(waiting) < ahead and (first := next(remaining, None)) is not None:
-                batches, end = run.remote([decoder], numbers[first : first + BATCHES_PER_TASK], ends.popleft())
-                waiting.append(batches)
-                ends.append(end)
-            if not waiting:
-                return
-            plain = ray.get(waiting[0])
-            waiting.popleft()
-            num_bytes = sum(images.nbytes + maps.nbytes for images, _, maps, _ in plain)
-            ahead = min(4 * workers, max(workers, LOOK_AHEAD_BYTES // num_bytes))
-            yield from map(_from_plain, plain)
-            del plain
-    finally:
-        for batches in waiting:
-            ray.cancel(batches)
+    while True:
+        while len(waiting) < ahead and (first := next(remaining, None)) is not None:
+            batches, end = run.remote([decoder], numbers[first : first + BATCHES_PER_TASK], ends.popleft())
+            waiting.append(batches)
+            ends.append(end)
+        if not waiting:
+            return
+        plain = ray.get(waiting.popleft())
+        num_bytes = sum(images.nbytes + maps.nbytes for images, _, maps, _ in plain)
+        ahead = min(4 * workers, max(workers, LOOK_AHEAD_BYTES // num_bytes))
+        yield from map(_from_plain, plain)
+        del plain
 
 
 def _decode(decoder: list[Any], numbers: range, _before: None) -> tuple[list[Any], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from aunet.errors import InputError
 from pipelines.settings.run_config import DataConfig, RunConfig
 from pipelines.training.identity import num_steps
 
@@ -33,14 +34,23 @@ def foreign_name(config: RunConfig, presets: Mapping[str, Callable[[], RunConfig
     Args:
         presets: by their names. One of them is named `config.name`, or all with this name in the registry count.
     """
-    known = [presets[config.name]] if config.name in presets else presets.values()
-    namesakes = [made for preset in known if (made := preset()).register.model_name == config.register.model_name]
+    asked = [presets[config.name]] if config.name in presets else presets.values()
+    known = [made for preset in asked if (made := _made(preset))]
+    namesakes = [made for made in known if made.register.model_name == config.register.model_name]
     if namesakes and not any(_has_data_of(config.data, preset.data) for preset in namesakes):
         yield (
             f"register.model_name = {config.register.model_name!r} is that of the preset {namesakes[0].name}, the data "
             "are not its own: models of both would compete for one alias; add --register.model_name NAME, or let "
             "new-preset write a preset for these data"
         )
+
+
+def _made(preset: Callable[[], RunConfig]) -> RunConfig | None:
+    """The preset; None: it is broken, which concerns those who use it."""
+    try:
+        return preset()
+    except InputError:
+        return None
 
 
 def _has_data_of(own: DataConfig, other: DataConfig) -> bool:

@@ -100,23 +100,14 @@ def test_tuples_none_and_nested_options(verb: Call) -> None:
 def test_run_and_overrides(verb: Call, tmp_path: Path) -> None:
     path = tmp_path / "overrides.json"
     path.write_text('{"loss.semantic": 0.11, "train.seed": 3}')
-    words = [
-        "--run",
-        "s3://bucket/run",
-        "--overrides",
-        str(path),
-        "--train.seed",
-        "4",
-        "--fusion.score_threshold",
-        "0.5",
-    ]
+    words = f"--run s3://bucket/run --overrides {path} --train.seed 4 --fusion.score_threshold 0.5".split()
     verb.run("evaluate", "shapes_smoke", *words)
     config = verb.given.pop("config")
-    changes = {"loss.semantic": 0.11, "train.seed": 4, "fusion.score_threshold": 0.5}  # as the preset, but said
-    assert verb.given == {"run": "s3://bucket/run", "changes": changes}
+    of_inference = {"fusion.score_threshold": 0.5}  # as the preset, but said
+    assert verb.given == {"run": "s3://bucket/run", "changes": of_inference}
     assert (config.loss.semantic, config.train.seed) == (0.11, 4)
     verb.run("submit", "evaluate", "shapes_smoke", *words)
-    assert verb.given["keep"] == changes
+    assert verb.given["keep"] == of_inference
 
 
 def test_predict_and_score(verb: Call) -> None:
@@ -147,8 +138,12 @@ def test_every_function_accepts_its_options() -> None:
     """What a verb is called with is what its function is written for."""
     needed = {"uri": "store", "id": "x", "verb": "train", "preset": "shapes_smoke", "config": shapes_smoke()}
     for verb in VERBS.values():
-        fields = [field for field in dataclasses.fields(verb.options) if field.default is dataclasses.MISSING]
-        options = verb.options(**{field.name: needed.get(field.name, "x") for field in fields})
+        names = [
+            field.name
+            for field in dataclasses.fields(verb.options)
+            if field.default is field.default_factory is dataclasses.MISSING
+        ]
+        options = verb.options(**{name: needed.get(name, "x") for name in names})
         inspect.signature(verb.function()).bind(**options.arguments())
 
 

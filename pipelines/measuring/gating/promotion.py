@@ -67,19 +67,19 @@ def propose(
             MLflow.
     """
     _check_unchanged(registry.version_of(evidence.model_uri, settings.model_name), evidence)
-    known = Store.here().ledger(settings.model_name, settings.alias)
-    before = known.head()
+    ledger = Store.here().ledger(settings.model_name, settings.alias)
+    before = ledger.head()
     if evidence.frozen_uri and not _is(before, evidence):
         check_frozen(evidence.frozen_uri, evidence.val_fingerprint)
     if not force and (refusal := other_categories(settings, categories_of(evidence.model_uri))):
         raise Refused(refusal)
-    repair(known, settings)  # first: where MLflow was lost, the champions have the numbers that the ledger knows
+    repair(ledger, settings)  # first: where MLflow was lost, the champions have the numbers that the ledger knows
     tags = version_tags(evidence)
     version = registry.create_version(evidence.model_uri, settings.model_name, evidence.mlflow_run_id, tags)
     registry.set_tags(version, tags)
     registry.describe(version, _description(version, evidence))
-    ledger = begun_ledger(settings)
-    repair(ledger, settings)
+    if before is None:
+        repair(begun_ledger(settings), settings)
     gate = _Gate(settings, evidence, f"version {version.number}", ledger, rehearse)
     findings: Findings | None = None
 

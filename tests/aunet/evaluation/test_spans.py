@@ -61,6 +61,15 @@ def test_a_category_that_is_never_found_has_none() -> None:
     assert [span is None for span in per_class] == [False, True, False, False]
 
 
+def test_a_category_that_is_the_same_in_all_images_has_none() -> None:
+    """All samples say 70, but for the rounding of their sums."""
+    counts = drawn(np.random.default_rng(0), 40)
+    for kind, value in ((counts.iou, 0.7), (counts.tp, 1), (counts.fp, 0), (counts.fn, 0)):
+        kind[:, 1] = value
+    per_class = spans(counts, CATEGORIES).per_class
+    assert [span is None for span in per_class] == [False, True, False, False]
+
+
 def test_groups_in_a_handful_of_images_have_none() -> None:
     counts = drawn(np.random.default_rng(0), 40)
     for category in (0, 1):

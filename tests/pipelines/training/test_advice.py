@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from aunet.errors import InputError
 from pipelines.presets import PRESETS, camvid_small, coco_r50
 from pipelines.settings.overrides import override
+from pipelines.settings.run_config import RunConfig
 from pipelines.training.advice import advice, foreign_name
 
 
@@ -37,6 +39,10 @@ def test_no_preset_warns_on_its_own_data() -> None:
     assert list(advice(PRESETS["shapes_smoke"](), 512)) == []
 
 
+def broken() -> RunConfig:
+    raise InputError("preset_broken.py: SyntaxError")
+
+
 @pytest.mark.parametrize(
     ("changes", "warns"),
     [
@@ -52,6 +58,7 @@ def test_a_presets_name_for_other_data_is_told(changes: dict[str, Any], warns: b
     lines = list(foreign_name(override(camvid_small(), changes), PRESETS))
     assert len(lines) == warns
     assert all("'aunet-camvid'" in line and "--register.model_name NAME" in line for line in lines)
+    presets = {**PRESETS, "broken": broken}
     renamed = override(camvid_small(), {**changes, "name": "my_streets"})
-    assert list(foreign_name(renamed, PRESETS)) == lines, "--name does not make the name in the registry another"
+    assert list(foreign_name(renamed, presets)) == lines, "--name does not make the name in the registry another"
     assert list(foreign_name(renamed, {})) == []
