@@ -25,7 +25,7 @@ class Refused(RuntimeError):
 
 
 class Unavailable(RuntimeError):
-    """A server does not answer, or refuses: the command line reports it and exits with code 2.
+    """A server does not answer, or refuses: the command line reports it and exits with code 1.
 
     Not an `InputError`, which is collected or skipped where data are checked: nothing is wrong with the data.
     """

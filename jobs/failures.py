@@ -38,10 +38,15 @@ CURES = {
 """What helps against the answers of an operating system that say something of files."""
 
 
-def explain(error: Exception) -> tuple[list[str], int]:
-    """What to print of an error, and the exit code: 2 for wrong input and what the machine refuses, 3 for a refusal, 75
-    where the same command must be run again.
+PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+"""Of these, what says how this machine is just now, and nothing of what was asked for."""
 
+
+def explain(error: Exception) -> tuple[list[str], int]:
+    """What to print of an error, and the exit code.
+
+    2 for what would end the same way each time: wrong input, and a path that the system refuses. 3 for a refusal. 1 for a
+    server that does not answer and a disk that is full, and 75 for an interruption: the same command continues.
     Anything else is a fault of the program: its traceback, and 1.
     """
     chain = list(causes(error))
@@ -51,12 +56,12 @@ def explain(error: Exception) -> tuple[list[str], int]:
         if isinstance(cause, InputError):
             return [_line("error", problem) for problem in cause.problems], 2
         if isinstance(cause, Unavailable):
-            return [_line("error", str(cause))], 2
+            return [_line("error", str(cause))], 1
         if isinstance(cause, Preempted):
             return [_line("interrupted", str(cause))], RESUME
     for cause in reversed(chain):
         if isinstance(cause, OSError) and (cure := CURES.get(cause.errno or 0)):
-            return [_line("error", f"{_what(cause)}; {cure}")], 2
+            return [_line("error", f"{_what(cause)}; {cure}")], 1 if cause.errno in PASSING else 2
     return [masked("".join(traceback.format_exception(error)).rstrip("\n"))], 1
 
 

@@ -38,7 +38,9 @@ def training_batches(decoder: StepDecoder, first_step: int, feed: FeedConfig) ->
     decode_ahead = torch_feed.decode_ahead
     if feed.kind == "ray":
         from pipelines.data.ray_feed import decode_ahead  # Ray takes seconds to import
-    with ThreadPoolExecutor(1) as starter:
+    gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else -1
+    # Each thread has a GPU of its own, the first one at its start; -1 leaves it.
+    with ThreadPoolExecutor(1, initializer=torch.cuda.set_device, initargs=(gpu,)) as starter:
         rest = starter.submit(decode_ahead, decoder, numbers[FIRST_BATCHES:], feed.workers)
         yield from _decode_beside(decoder, numbers[:FIRST_BATCHES])
         yield from rest.result()

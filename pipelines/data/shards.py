@@ -24,6 +24,8 @@ MAX_OPEN = 512
 """Files that a reader keeps open, as long as they have no more than `MAX_OPEN_GROUPS`."""
 MAX_OPEN_GROUPS = 2**14
 """Row groups of the files that a reader keeps open; what is known of each takes some 14 KB."""
+DAMAGE = (pa.ArrowException, OSError, ValueError)
+"""What is raised where a shard is read that is damaged; see `raise_if_passing`."""
 CURE = "run `verify {0}`, delete what it names and run `preprocess` again"
 
 
@@ -80,7 +82,8 @@ class ShardReader:
             if not self.verify or row["sha256"] == self._sha256[index].as_py() == row_digest(row):
                 return row
             why = "its content is not what was hashed"
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        except (*DAMAGE, KeyError) as error:
+            raise_if_passing(error)
             why = str(error).strip()[:120]
         raise self._damaged(shard, group, why)
 
@@ -95,7 +98,8 @@ class ShardReader:
             for group in range(file.num_groups):
                 try:
                     rows = file.read(group, ["height", "width", "segments"]).to_pylist()
-                except (pa.ArrowException, OSError, ValueError) as error:
+                except DAMAGE as error:
+                    raise_if_passing(error)
                     raise self._damaged(shard, group, str(error).strip()[:120]) from None
                 yield from rows
 
@@ -250,9 +254,16 @@ def open_shard(prepared_uri: str, info: ShardInfo, *, checksums: bool = True) ->
         return OpenShard(file, info.num_rows)
     except FileNotFoundError:
         raise InputError(f"{uri}: the shard is missing; {CURE.format(prepared_uri)}") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except DAMAGE as error:
+        raise_if_passing(error)
         why = str(error).strip()[:120]
         raise InputError(f"{uri}: the shard is damaged ({why}); {CURE.format(prepared_uri)}") from None
+
+
+def raise_if_passing(error: Exception) -> None:
+    """Raise an error with a number of the system's: a stale handle, or too many open files, says nothing of a shard."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
 
 
 def damaged_rows(
@@ -272,7 +283,8 @@ def damaged_rows(
         try:
             rows = shard.read(group).to_pylist()
             intact = [row["sha256"] == sha == row_digest(row) for row, sha in zip(rows, expected, strict=True)]
-        except (pa.ArrowException, OSError, ValueError):
+        except DAMAGE as error:
+            raise_if_passing(error)
             intact = [False] * len(expected)
         damaged += [first + n for n, good in enumerate(intact) if not good]
     return damaged

@@ -27,6 +27,7 @@ def decode_ahead(decoder: StepDecoder, numbers: range, workers: int) -> Iterator
         collate_fn=_unchanged,  # type: ignore[arg-type]
         pin_memory=torch.cuda.is_available(),
         multiprocessing_context=context,
+        generator=torch.Generator(),  # not the training's, which draws beside this
     )
     return iter(loader)
 

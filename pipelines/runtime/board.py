@@ -102,9 +102,9 @@ class Board:
 
 @contextmanager
 def open_board() -> Iterator[Any]:
-    """A board on this process's node, so that it survives the loss of a worker's."""
+    """A board on this process's node, so that it survives the loss of a worker's; a lost connection is tried again."""
     here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+    board: Any = ray.remote(num_cpus=0, max_task_retries=-1, scheduling_strategy=here)(Board).remote()
     try:
         yield board
     finally:

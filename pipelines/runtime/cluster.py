@@ -16,6 +16,9 @@ from pipelines.runtime.nvidia_smi import nvidia_smi
 from pipelines.runtime.starting import START_SECONDS, check_temporary_folder, is_slow, start_patiently
 from pipelines.settings.run_config import FeedConfig, TrainConfig
 
+GIVEN = "AUNET_GIVEN"
+"""In a pod: the names of the variables that its manifest carries. All others are the Secret's, and travel no further:
+the pods that a step or a tick starts get them from the same Secret."""
 REACH_SECONDS = 5.0
 """A machine that needs longer to accept a connection counts as unreachable."""
 NAMED_ADDRESSES = ("auto", "local")
@@ -110,6 +113,11 @@ def is_job_server(address: str) -> bool:
     return urlsplit(address).scheme in ("http", "https")
 
 
+def is_in_pod() -> bool:
+    """Whether this job has a cluster of its own on Kubernetes, as large as it needs, whose lost nodes come back."""
+    return GIVEN in os.environ
+
+
 def check_address(address: str) -> None:
     """Try the address of a Ray cluster, where it names a machine, for a few seconds; Ray itself would wait for long.
 
@@ -187,10 +195,10 @@ def missing_workers(train: TrainConfig, feed: FeedConfig, available: Mapping[str
     kind = "GPU" if train.use_gpu else "CPU"
     number, fewest = int(available.get(kind, 0)), train.min_workers
     if number < fewest:
-        cure = " or --train.use_gpu False" if train.use_gpu else ""
+        cures = [f"--train.num_workers {number}"] * (number > 0) + ["--train.use_gpu False"] * train.use_gpu
         return (
             f"train.num_workers = {train.num_workers} with one {kind} each, but the cluster has {number}; "
-            f"use --train.num_workers {max(number, 1)}{cure}, or a larger cluster"
+            f"use {' or '.join([*cures, 'a larger cluster'])}"
         )
     if train.evaluate_every and train.validate == "beside" and number == fewest:
         return (
@@ -216,4 +224,4 @@ def _num_gpus() -> int:
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
     listed = nvidia_smi("-L")
-    return listed.stdout.count("GPU ") if listed else 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines()) if listed else 0

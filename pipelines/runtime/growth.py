@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from aunet.documents import read_object
-from aunet.errors import InputError
-from pipelines.runtime.cluster import needs
+from aunet.errors import InputError, Unavailable
+from pipelines.runtime.cluster import is_in_pod, needs
 from pipelines.settings.run_config import FeedConfig, TrainConfig
 
 Bundle = dict[str, float]
@@ -88,13 +88,15 @@ def make_room(choices: Sequence[list[Bundle]], seconds: float = WAIT_SECONDS) ->
     """Have the cluster grow until it holds the first of `choices` that it can ever hold; does nothing where no
     autoscaler brings more, and gives up after `seconds`: the caller looks at what there is.
 
+    In a pod, lost nodes come back: the least of `choices` is waited for.
+
     Args:
         choices: the bundles that are wanted, and what would do instead.
     """
     if not _is_connected():
         return
     end = time.monotonic() + seconds
-    for choice in choices:
+    for choice in choices[-1:] if is_in_pod() else choices:
         with demand(choice) as group:
             if _wait(group, choice, end):
                 return
@@ -107,7 +109,7 @@ def require(bundle: Bundle, what: str, seconds: float = WAIT_SECONDS) -> None:
         what: needs it; begins the message.
 
     Raises:
-        InputError: no node holds it, and none that does has come in time.
+        InputError, Unavailable: no node holds it, and none that does has come in time.
     """
 
     def holds() -> bool:
@@ -117,7 +119,12 @@ def require(bundle: Bundle, what: str, seconds: float = WAIT_SECONDS) -> None:
     if not holds():
         make_room([[bundle]], seconds)
     if not holds():
-        raise InputError(f"{what}: needs a node with {_in_words([bundle])}, and the cluster has none; use a larger one")
+        raise shortage(f"{what}: needs a node with {_in_words([bundle])}, and the cluster has none; use a larger one")
+
+
+def shortage(message: str) -> InputError | Unavailable:
+    """What to raise where a cluster is too small; in a pod it was large enough, and the next one may be again."""
+    return Unavailable(f"{message} (its nodes were lost)") if is_in_pod() else InputError(message)
 
 
 @contextmanager
@@ -154,7 +161,9 @@ def _wait(group: Any, wanted: list[Bundle], end: float, ask: Callable[[str], Ans
 
 
 def answer_to(group: str) -> Answer:
-    """What the autoscaler of this cluster says about a placement group, by its id."""
+    """What the autoscaler of this cluster says about a placement group, by its id; in a pod Kubernetes is one."""
+    if is_in_pod():
+        return Answer("grows")
     try:
         return _answer_to(group)
     except Exception:  # noqa: BLE001 - whatever Ray's internals raise, it is no answer, and the wait has a bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.runtime.cluster import GIVEN
 from pipelines.runtime.code_version import CODE
 
 TRAVELS = (
@@ -9,9 +10,6 @@ TRAVELS = (
     *("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"),
 )
 """Variables that a job receives from here, and no others: a name tells nobody whether a value is secret."""
-GIVEN = "AUNET_GIVEN"
-"""In a pod: the names of the variables that its manifest carries. All others are the Secret's, and travel no further:
-the pods that a step or a tick starts get them from the same Secret."""
 JOB = "AUNET_JOB"
 """In a pod: the id of its job."""
 STAYS = {

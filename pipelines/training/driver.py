@@ -16,7 +16,7 @@ from pipelines.runtime.board import open_board
 from pipelines.runtime.cluster import connect, missing_workers, possible_workers, resources
 from pipelines.runtime.code_version import code_version
 from pipelines.runtime.events import Event
-from pipelines.runtime.growth import demand, halved, make_room, training_bundles
+from pipelines.runtime.growth import demand, halved, make_room, shortage, training_bundles
 from pipelines.runtime.interruption import Preempted, Signals, Stopped, caught_signals
 from pipelines.runtime.nodes import free_resources, healthy_resources
 from pipelines.runtime.progress import Console
@@ -71,7 +71,7 @@ def train_run(
         Stopped: `stop` ended the run; the same call continues from the newest checkpoint.
         Preempted: this process received SIGTERM; so does it.
         InputError: the cluster has fewer CPUs or GPUs than the run needs, or a worker found what it would find again.
-        Unavailable: the workers were lost again and again, or the cluster was.
+        Unavailable: the workers were lost again and again, or the cluster was, or its nodes before the first worker.
         Held: somebody else drives the run, and `train.when_running` refuses that.
     """
     folder = run_folder(config, prepared)
@@ -81,7 +81,7 @@ def train_run(
         counts = halved(config.train.max_workers, config.train.min_workers)
         make_room([training_bundles(config.train, config.feed, number) for number in counts])
     if missing := missing_workers(config.train, config.feed, resources()):
-        raise InputError(missing)
+        raise shortage(missing)
     connect()
     Store.here().claim()
     shown = [Console(f"train {config.name}")] if listeners is None else listeners
@@ -212,7 +212,8 @@ class Driver:
             fence=self.lease.fence,
             audit_uri=self.audit_uri,
         )
-        ray.get(board.begin.remote(frozenset(best_steps), self.validations.measured))
+        wanted = record.wanted(self.config.train.patience)
+        ray.get(board.begin.remote(wanted, self.validations.measured))
         return supervisor.watch(Attempt(assignment, board, workers))
 
     def _workers(self, supervisor: Supervisor) -> int:
@@ -241,7 +242,7 @@ class Driver:
             raise KeyboardInterrupt(text) if self.signals.name == "SIGINT" else Preempted(f"{self.folder.uri}: {text}")
         if outcome.ending == "stopped":
             raise Stopped(f"{self.folder.uri} was ended early")
-        if not outcome.cause or outcome.ending:
+        if not outcome.cause or outcome.ending in ("drained", "grown"):
             return 0
         if outcome.is_final:
             record.add("end", step, text=outcome.cause)
@@ -256,9 +257,14 @@ class Driver:
         return 1
 
     def _release(self, record: RunRecord) -> Checkpoint | None:
-        """Publish the model if all is trained and measured; None: there is something left to train."""
+        """Publish the model if all is trained and measured; None: there is something left to train.
+
+        Where patience ran out, what was trained while that was measured counts no more.
+        """
         while checkpoints := self.folder.checkpoints.complete():
-            if not (checkpoints[-1].step >= self.plan.num_steps or record.is_exhausted(self.config.train.patience)):
+            end = record.exhausted_at(self.config.train.patience) or self.plan.num_steps
+            last = next((n for n, checkpoint in enumerate(checkpoints, start=1) if checkpoint.step >= end), None)
+            if last is None:
                 return None
             while self.validations.waiting:
                 for event in self.validations.poll(1.0):
@@ -266,7 +272,7 @@ class Driver:
                 if self.lease.lost:
                     self.lease.check()
                 self.signals.check(f"{self.folder.uri}: trained, and not all checkpoints are measured")
-            checkpoint = released(self.config, checkpoints, record.quality)
+            checkpoint = released(self.config, checkpoints[:last], record.quality)
             try:
                 self.lease.check()
                 publish(self.config, self.prepared.uri, checkpoint, self.folder.model_uri, self.lease.check)

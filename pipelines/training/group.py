@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -69,6 +70,12 @@ class Group:
         if self.control:
             dist.all_gather_object(values, value, group=self.control)
         return values
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Rank 0's values in the tensors of all ranks: statistics of batch norm, which gradients do not make equal."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
     def broadcast(self, value: T) -> T:
         """Rank 0's value."""

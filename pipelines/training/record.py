@@ -59,10 +59,22 @@ class RunRecord:
             return None
         return min(1.0, fmean(timed) / 1000 * self.last_step / max(time.time() - min(starts), 1e-9))
 
-    def is_exhausted(self, patience: int) -> bool:
-        """Whether so many evaluations in a row were no better than the best before them; 0: never."""
-        _, best = self.best
-        return bool(patience and best) and sum(step > best[0] for step in self.quality) >= patience
+    def exhausted_at(self, patience: int) -> int | None:
+        """The step of the evaluation that was the last of so many in a row no better than the best before them.
+
+        None: there is none yet; with a patience of 0 there never is.
+        """
+        best, in_a_row = float("-inf"), 0
+        for step in sorted(self.quality):
+            in_a_row = 0 if self.quality[step] > best else in_a_row + 1
+            best = max(best, self.quality[step])
+            if patience and in_a_row >= patience:
+                return step
+        return None
+
+    def wanted(self, patience: int) -> frozenset[int]:
+        """Steps whose checkpoints must not be deleted: of the best PQ, and where patience ran out."""
+        return frozenset(self.best[1]) | {step for step in [self.exhausted_at(patience)] if step is not None}
 
     def see(self, event: Event) -> None:
         """Show a new event of a worker; figures get into the history with the next checkpoint, all others now."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aunet.errors import InputError
+from aunet.errors import Unavailable
 from pipelines.runtime.events import Event
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
@@ -25,7 +25,7 @@ PATIENCE = 600.0
 RETRY_SECONDS = 10.0
 
 
-class NotSaved(InputError):
+class NotSaved(Unavailable):
     """The last steps are lost, because the store did not accept them."""
 
 

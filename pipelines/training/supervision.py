@@ -12,10 +12,17 @@ from ray.exceptions import RayError
 from ray.train import TrainingFailedError
 
 from pipelines.runtime.board import Beat
-from pipelines.runtime.cluster import possible_workers
+from pipelines.runtime.cluster import needs, possible_workers
 from pipelines.runtime.events import Event
 from pipelines.runtime.interruption import Signals
-from pipelines.runtime.nodes import draining_nodes, end_process, free_orphans, free_resources, give_back
+from pipelines.runtime.nodes import (
+    draining_nodes,
+    end_process,
+    free_orphans,
+    free_resources,
+    give_back,
+    healthy_resources,
+)
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.lease import Lease
 from pipelines.store.run_folder import RunFolder
@@ -79,10 +86,13 @@ class Supervisor:
         self.reached = 0
         """The highest step of the attempt before."""
         self.num_workers, self.room = 0, 0
+        self.vain = 0
+        """So many workers were made room for, and fewer came: decoding tasks that rest look like room."""
         self._waiting = Regular(self._say_that_it_waits, WAIT_SECONDS)
 
     def watch(self, attempt: Attempt) -> AttemptOutcome:
         """Until the attempt has ended."""
+        self.vain = self.room if self.ending == "grown" and attempt.num_workers < self.room else self.vain
         self.beats, self.failures, self.ending, self.hung, self.has_saved = {}, [], "", "", False
         checks = Regular(self._end_where_drained, DRAIN_SECONDS), Regular(self._grow, GROWTH_SECONDS)
         self.num_workers, self.room = attempt.num_workers, 0
@@ -103,7 +113,9 @@ class Supervisor:
         self._read()
         for reservation in {beat.reservation for beat in self.beats.values()} - {""}:
             give_back(reservation)
-        return self._outcome(attempt)
+        outcome = self._outcome(attempt)
+        self.beats, self.num_workers = {}, 0
+        return outcome
 
     def _outcome(self, attempt: Attempt) -> AttemptOutcome:
         if attempt.error is None:
@@ -161,13 +173,13 @@ class Supervisor:
     def _must_end(self, event: Event) -> bool:
         if self.stop is not None and self.stop(event):
             self.ending = "stopped"
-        elif self.record.is_exhausted(self.config.train.patience):
+        elif (end := self.record.exhausted_at(self.config.train.patience)) is not None and event["step"] >= end:
             self.ending = "exhausted"
         return self.ending in ("stopped", "exhausted")
 
     def _keep(self) -> None:
         """Tell rank 0 which checkpoints are still needed."""
-        self.board.keep.remote(frozenset(self.record.best[1]), self.validations.measured)
+        self.board.keep.remote(self.record.wanted(self.config.train.patience), self.validations.measured)
 
     def _say_where_it_resumes(self, step: int) -> None:
         last = max(self.record.last_step, self.reached)
@@ -200,15 +212,16 @@ class Supervisor:
         if self.num_workers >= train.max_workers or self.ending or not self.beats:
             return
         room = possible_workers(train, self.config.feed, self._resources())
-        if room == self.room > self.num_workers:
+        if room == self.room > max(self.num_workers, self.vain):
             self.ending, self.interruption = "grown", f"there is room for {room} workers instead of {self.num_workers}"
             self.board.stop.remote()
         self.room = room
 
     def _resources(self) -> dict[str, float]:
-        """What is free, and what the workers themselves hold; what others hold is no room."""
-        resources, kind = free_resources(), "GPU" if self.config.train.use_gpu else "CPU"
-        return {**resources, kind: resources[kind] + self.num_workers}
+        """What is free, and what this training itself may hold; what others hold is no room."""
+        own = needs(self.num_workers, self.config.train.use_gpu, self.config.feed)
+        free, healthy = free_resources(), healthy_resources()
+        return {kind: min(free[kind] + own[kind], healthy[kind]) for kind in own}
 
     def _end_where_hung(self, beats: list[tuple[Beat, float, float]]) -> None:
         seconds = self.config.train.hang_seconds
@@ -230,12 +243,17 @@ class Supervisor:
         self._waiting()
         if self.lease.lost:
             self.lease.check()
-        self.signals.check(f"{self.folder.uri}: not begun")
+        if self.signals.name:
+            text = f"ended by {self.signals.name} while it waited for workers; the same command resumes"
+            self.record.add("end", self.record.last_step, text=text)
+            self.signals.check(f"{self.folder.uri}: {text}")
 
     def _say_that_it_waits(self) -> None:
         if not self.beats:
             free_orphans()
-            text = f"waiting for {self.num_workers or self.config.train.min_workers} workers to start"
+            why = f"{self.interruption}; " if self.interruption else ""
+            number = self.num_workers or self.config.train.min_workers
+            text = f"{why}waiting for {number} worker{'s' * (number != 1)} to start"
             self.record.add("wait", self.record.last_step, text=text)
 
 

@@ -88,8 +88,9 @@ class Worker:
         """All steps that are left, or those until the driver wants it to stop; a checkpoint holds the last."""
         try:
             self._run()
-        finally:
-            self.profiler.finish()  # Ray may use this process again
+        finally:  # Ray may use this process again
+            self.profiler.finish()
+            self.saver.wait()
 
     def _run(self) -> None:
         self.resume()
@@ -204,12 +205,13 @@ class Worker:
         )
 
     def evaluate(self) -> None:
-        """Measure the fixed choice of validation images, each rank its share."""
+        """Measure the fixed choice of validation images, each rank its share, all of them rank 0's network."""
         chosen = fixed_choice(len(self.val_data), self.config.train.val_images)
         own = chosen[self.group.rank :: self.group.world_size]
         alive = lambda *_: self.link.progress(self.step, "evaluation")  # noqa: E731
-        total = Measurement(self.categories)
-        for measured in self.group.gather(measure(self.predictor(), self.val_data, own, alive)):
+        total, predictor = Measurement(self.categories), self.predictor()
+        self.group.share(predictor.model.buffers())
+        for measured in self.group.gather(measure(predictor, self.val_data, own, alive)):
             total.merge(measured)
         metrics = total.metrics()
         self.best = max(self.best, (metrics["PQ"], (self.step,)), key=lambda best: best[0])
@@ -225,7 +227,7 @@ class Worker:
         """Begin a checkpoint on rank 0 where one is due and the one before is stored, or where it is needed anyway."""
         self.is_due |= self.plan.ends_period(self.step, self.config.train.checkpoint_every)
         self.is_due |= bool(self.config.train.checkpoint_minutes) and time.monotonic() >= self.due_at
-        needed |= self.step == self.plan.num_steps
+        needed |= self.step == self.plan.num_steps or self.plan.ends_period(self.step, self.config.train.keep_every)
         if self.group.rank or not (needed or (self.is_due and not self.saver.is_busy)):
             return
         self.link.progress(self.step, "checkpoint")

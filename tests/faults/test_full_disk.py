@@ -106,7 +106,7 @@ def test_a_full_disk(name: str, spare: int, materials: Path, disk: Disk) -> None
     if code == 0:
         assert verb.complete(disk.path), f"exit code 0 with {sorted(disk.files())}"
     else:
-        assert code == 2 and len(errors) == 1, errors
+        assert code == 1 and len(errors) == 1, errors
     assert not [path for path in disk.files() if path.endswith(".tmp")]
     disk.free()
     code, errors, _ = call(verb, materials, disk.path)

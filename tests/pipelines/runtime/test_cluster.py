@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 
 from aunet.errors import InputError, Unavailable
+from pipelines.runtime import cluster
 from pipelines.runtime.cluster import (
     check_address,
     connect,
@@ -37,6 +38,13 @@ def test_a_driver_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("subprocess.run", hanging)
     with pytest.raises(Unavailable, match=r"`nvidia-smi -L` has not answered for 20 s.*CUDA_VISIBLE_DEVICES"):
         resources()
+
+
+def test_a_gpu_counts_once_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = "GPU 0: NVIDIA GeForce RTX 3070 Laptop GPU (UUID: GPU-1)\nGPU 1: NVIDIA A100 (UUID: GPU-2)\n  MIG 1g.5gb\n"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(cluster, "nvidia_smi", lambda *_: subprocess.CompletedProcess([], 0, listed, ""))
+    assert cluster._num_gpus() == 2
 
 
 def never(**options: object) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from aunet.errors import InputError
+from aunet.errors import InputError, Unavailable
 from pipelines.runtime import growth
+from pipelines.runtime.cluster import GIVEN
 from pipelines.runtime.growth import (
     Answer,
     answer_of_first,
@@ -131,3 +132,16 @@ def test_a_cluster_that_does_not_grow_refuses_at_once(ray_cluster: None, capsys:
     with pytest.raises(InputError, match="evaluate: needs a node with 1 GPU and 1 CPU, and the cluster has none"):
         require({"CPU": 1.0, "GPU": 1.0}, "evaluate")
     assert capsys.readouterr().err == ""
+
+
+def test_in_a_pod_the_least_is_waited_for_and_a_shortage_is_no_wrong_input(
+    ray_cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node that was lost between two stages comes back; a job of 70 hours is not told to use fewer workers."""
+    monkeypatch.setenv(GIVEN, "AUNET_STORE")
+    make_room([[GPU] * 2, [CPU]], seconds=60)  # is there
+    assert capsys.readouterr().err == ""
+    make_room([[GPU] * 2, [GPU]], seconds=1.5)
+    assert capsys.readouterr().err.startswith("waiting for the cluster to grow: 1 GPU, ")
+    with pytest.raises(Unavailable, match=r"evaluate: needs a node with 1 GPU, .*its nodes were lost"):
+        require(GPU, "evaluate", seconds=1.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -18,6 +19,7 @@ from pipelines.store.run_folder import RunFolder
 from pipelines.training import driver as module
 from pipelines.training.driver import Driver
 from pipelines.training.record import RunRecord
+from pipelines.training.supervision import AttemptOutcome
 
 
 def waiting_driver(folder: RunFolder, signals: Signals) -> Driver:
@@ -37,6 +39,38 @@ def test_a_signal_ends_the_wait_for_measurements(tmp_path: Path, name: str, erro
     last = SimpleNamespace(complete=lambda: [SimpleNamespace(step=driver.plan.num_steps)])
     with mock.patch.object(RunFolder, "checkpoints", last), pytest.raises(error):
         driver._release(RunRecord(History(folder.uri), []))
+
+
+@pytest.mark.parametrize(
+    ("stored", "release", "published"),
+    [([4], "last", None), ([4, 8], "last", 8), ([4, 8, 11], "last", 8), ([4, 11], "last", 11), ([4, 8, 11], "best", 4)],
+)
+def test_where_patience_ran_out_the_checkpoint_of_that_step_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: list[int], release: str, published: int | None
+) -> None:
+    """It may be lost on its way into the store, and others may be stored while it is measured."""
+    folder = RunFolder(str(tmp_path / "run"))
+    driver = waiting_driver(folder, Signals())
+    driver.validations = mock.Mock(waiting=[])
+    driver.config = override(driver.config, {"train.patience": 1, "train.release": release})
+    record = RunRecord(History(folder.uri), [])
+    for step, quality in ((4, 3.0), (8, 2.0), (11, 9.0)):
+        record.insert({"kind": "evaluation", "step": step, "PQ": quality})
+    monkeypatch.setattr(module, "publish", lambda *_: None)
+    checkpoints = SimpleNamespace(complete=lambda: [SimpleNamespace(step=step) for step in stored])
+    with mock.patch.object(RunFolder, "checkpoints", checkpoints):
+        checkpoint = driver._release(record)
+    assert (checkpoint.step if checkpoint else None) == published
+
+
+@pytest.mark.parametrize(("ending", "failures"), [("exhausted", 1), ("", 1), ("drained", 0), ("grown", 0)])
+def test_a_worker_that_dies_while_the_last_checkpoint_is_stored_is_a_failure(
+    tmp_path: Path, ending: Any, failures: int
+) -> None:
+    folder = RunFolder(str(tmp_path / "run"))
+    record = RunRecord(History(folder.uri), [])
+    driver = waiting_driver(folder, Signals())
+    assert driver._judge(AttemptOutcome(ending, "rank 0 was killed"), record, 0) == failures
 
 
 @pytest.mark.parametrize(

@@ -23,22 +23,24 @@ def evaluation(step: int, pq: float) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("qualities", "patience", "ends"),
+    ("qualities", "patience", "end"),
     [
-        ([], 1, False),
-        ([1.0, 2.0, 3.0], 1, False),
-        ([3.0, 2.0], 1, True),
-        ([3.0, 2.0], 2, False),
-        ([3.0, 3.0, 3.0], 2, True),
-        ([3.0, 2.0, 4.0, 1.0], 2, False),
-        ([3.0, 2.0, 1.0], 0, False),
+        ([], 1, None),
+        ([1.0, 2.0, 3.0], 1, None),
+        ([3.0, 2.0], 1, 20),
+        ([3.0, 2.0], 2, None),
+        ([3.0, 3.0, 3.0], 2, 30),
+        ([3.0, 2.0, 4.0, 1.0], 2, None),
+        ([3.0, 2.0, 1.0], 0, None),
+        ([3.0, 2.0, 9.0], 1, 20),
     ],
 )
 def test_patience_ends_after_so_many_that_are_no_better(
-    tmp_path: Path, qualities: list[float], patience: int, ends: bool
+    tmp_path: Path, qualities: list[float], patience: int, end: int | None
 ) -> None:
     run, _ = record(tmp_path, *[evaluation(10 * n, pq) for n, pq in enumerate(qualities, 1)])
-    assert run.is_exhausted(patience) is ends
+    assert run.exhausted_at(patience) == end
+    assert end is None or end in run.wanted(patience)
 
 
 def test_the_first_of_the_best_is_the_best(tmp_path: Path) -> None:

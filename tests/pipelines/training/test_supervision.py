@@ -13,7 +13,7 @@ from ray.train import TrainingFailedError
 
 from pipelines import presets
 from pipelines.runtime.board import Beat, Board
-from pipelines.runtime.interruption import Signals
+from pipelines.runtime.interruption import Preempted, Signals
 from pipelines.settings.overrides import override
 from pipelines.store.history import History
 from pipelines.store.lease import acquire
@@ -206,9 +206,38 @@ def test_more_room_is_used_after_a_second_look(
     """Of what others hold there is no room, and who asked for two workers has them."""
     monkeypatch.setattr(supervision, "GROWTH_SECONDS", 0.0)
     monkeypatch.setattr(supervision, "free_resources", lambda: {"CPU": free, "GPU": 0.0})
+    monkeypatch.setattr(supervision, "healthy_resources", lambda: {"CPU": 8.0, "GPU": 0.0})
     watch = Watch(tmp_path, num_workers=workers)
-    assert watch.watch(*(watch.beat(0, step) for step in (7, 8, 9))).ending == ending
+    beats = [watch.beat(0, step) for step in (7, 8, 9)]
+    assert watch.watch(*beats).ending == ending
     assert watch.supervisor.interruption == "there is room for 4 workers instead of 2" * bool(ending)
+    assert watch.watch(*beats).ending == "", "no more came, so it is not tried again"
+
+
+def test_the_cpus_of_its_own_decoding_tasks_are_room(
+    tmp_path: Path, ended: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers and their four tasks hold six of twelve CPUs, which four workers with eight tasks would need."""
+    monkeypatch.setattr(supervision, "GROWTH_SECONDS", 0.0)
+    monkeypatch.setattr(supervision, "free_resources", lambda: {"CPU": 6.0, "GPU": 0.0})
+    monkeypatch.setattr(supervision, "healthy_resources", lambda: {"CPU": 12.0, "GPU": 0.0})
+    watch = Watch(tmp_path, num_workers=[2, 4])
+    watch.supervisor.config = override(watch.supervisor.config, {"feed.kind": "ray", "feed.workers": 2})
+    assert watch.watch(*(watch.beat(0, step) for step in (7, 8, 9))).ending == "grown"
+
+
+def test_the_wait_for_a_lost_node_has_its_reason_and_ends_by_a_signal(tmp_path: Path, ended: list[int]) -> None:
+    watch = Watch(tmp_path)
+    outcome = watch.watch(watch.beat(0, 7), watch.beat(1, 7, node="gone"), error=lost())
+    supervisor, supervisor.interruption = watch.supervisor, outcome.cause
+    supervisor._waiting.seconds = 0.0
+    with mock.patch.object(supervision, "free_orphans"):
+        supervisor.wait()
+        assert watch.shown[-1]["text"] == "node h with rank 1 was lost; waiting for 2 workers to start"
+        watch.signals.name = "SIGTERM"
+        with pytest.raises(Preempted, match="ended by SIGTERM while it waited for workers; the same command resumes"):
+            supervisor.wait()
+    assert watch.shown[-1]["kind"] == "end"
 
 
 def test_patience_ends_the_run(tmp_path: Path, ended: list[int]) -> None:
@@ -216,7 +245,7 @@ def test_patience_ends_the_run(tmp_path: Path, ended: list[int]) -> None:
     first, second = (watch.post(kind="evaluation", step=s, steps=40, epoch=1.0, PQ=q) for s, q in ((4, 9.0), (8, 3.0)))
     outcome = watch.watch(watch.beat(0, 4), first, second)
     assert outcome.ending == "exhausted"
-    assert watch.board.board.orders.answers == {4: False, 8: True} and watch.board.board.orders.keep == {4}
+    assert watch.board.board.orders.answers == {4: False, 8: True} and watch.board.board.orders.keep == {4, 8}
 
 
 def test_a_lost_lease_ends_the_workers(tmp_path: Path, ended: list[int]) -> None:
