@@ -84,7 +84,7 @@ def import_data(
     Args:
         format: one of `pipelines.data.importing.formats.FORMATS`.
         out: folder or URI to write to; a second call adds another split.
-        things: may also be names separated by commas.
+        things: may also be labels separated by commas.
         split: name of the split.
         val_share: share of the images, 0 … 1, that become split `val`; the others become `train`.
         workers: processes; None: as many as there are CPUs.
@@ -97,8 +97,7 @@ def import_data(
     for source in (data, images, annotations, instances, pixel_maps, stuff_thing_maps):
         if source is not None:
             check_outside(out, source)
-    chosen_things = None if things is None else tuple(n for word in things for n in word.split(",") if n)
-    choice = CategoryChoice(file=categories, things=chosen_things, background=background)
+    choice = CategoryChoice(file=categories, things=None if things is None else tuple(things), background=background)
     options = SourceOptions(
         data=data,
         images=images,

@@ -13,7 +13,7 @@ from pipelines.store.storage import FileInfo
 
 
 class Listing:
-    """What is in a folder, and what is missing.
+    """What is in a folder, and what is missing. What macOS adds to folders and archives is not there.
 
     Args:
         keep: makes the mapping that holds a path and its file for each file.
@@ -26,7 +26,8 @@ class Listing:
         self.uri = uri
         self.files = keep()
         for file in storage.each_file(uri):
-            self.files[file.path] = file
+            if not _is_of_macos(file.path):
+                self.files[file.path] = file
 
     @property
     def names(self) -> Set[str]:
@@ -60,6 +61,12 @@ class Listing:
             return FileNotFoundError(str(error))
         except OSError as error:
             return OSError(f"cannot be read ({error})")
+
+
+def _is_of_macos(path: str) -> bool:
+    """Whether a file holds the attributes of another one: `._a.jpg` beside it, or below an archive's `__MACOSX`."""
+    *folders, name = path.split("/")
+    return name.startswith("._") or "__MACOSX" in folders
 
 
 def _normal(name: str) -> str:

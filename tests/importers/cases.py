@@ -57,6 +57,7 @@ EXACT: dict[str, tuple[str, Write, Options]] = {
     ),
     "labelme masks": ("labelme", lambda o, f: write_labelme(o, f, masks=True), data_options(things=True)),
     "cvat masks": ("cvat", lambda o, f: write_cvat(o, f, masks=True), cvat_options),
+    "cvat project": ("cvat", lambda o, f: write_cvat(o, f, masks=True, project=True), cvat_options),
     "mapillary panoptic": ("mapillary", lambda o, f: write_vistas(o, f, panoptic=True), data_options()),
     "ade20k": ("ade20k", write_ade20k, data_options()),
     "cityscapes": (

@@ -68,11 +68,11 @@ def write_vistas(original: Original, folder: Path, *, panoptic: bool) -> None:
 
 
 def write_ade20k(original: Original, folder: Path) -> None:
-    """Semantic and instance annotations, and the two tables."""
+    """Semantic and instance annotations, and the two tables; a space follows some of the numbers, as distributed."""
     write_images(original, folder / "images/training")
     entries = original.categories.entries
-    rows = [f"{c.id}\t0.1\t5\t5\t{int(not c.is_thing)}\t{c.name}" for c in entries]
-    put(folder / "objectInfo150.txt", "\n".join(["Idx\tRatio\tTrain\tVal\tStuff\tName", *rows]))
+    rows = [f"{c.id}{' ' * (c.id % 2)}\t0.1\t5\t5\t{c.name}" for c in entries]
+    put(folder / "objectInfo150.txt", "\n".join(["Idx\tRatio\tTrain\tVal\tName", *rows]))
     numbers = {c.id: n for n, c in enumerate(original.categories.things, start=1)}
     rows = [f"{n}\t{category_id}\tname" for category_id, n in numbers.items()]
     put(folder / "categoryMapping.txt", "\n".join(["Instance100\tScene150\tName", *rows]))

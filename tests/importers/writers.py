@@ -121,18 +121,20 @@ def write_labelme(original: Original, folder: Path, *, masks: bool = False) -> N
         put(place_of / f"{sample.name}.json", json.dumps({**document, "imageHeight": height, "imageWidth": width}))
 
 
-def write_cvat(original: Original, folder: Path, *, masks: bool = False) -> None:
-    """`annotations.xml` with polygons or masks, and the images."""
-    write_images(original, folder / "images")
+def write_cvat(original: Original, folder: Path, *, masks: bool = False, project: bool = False) -> None:
+    """`annotations.xml` with polygons or masks, and the images: of a task, or of a project with two subsets."""
     labels = "".join(f"<label><name>{c.name}</name><color>#010203</color></label>" for c in original.categories.entries)
     images = []
     for number, sample in enumerate(original.samples):
         height, width = sample.ids.shape
         shapes = "".join(_cvat_shapes(original, sample, masks))
-        images.append(
-            f'<image id="{number}" name="{sample.name}.jpg" width="{width}" height="{height}">{shapes}</image>'
-        )
-    meta = f"<version>1.1</version><meta><job><labels>{labels}</labels></job></meta>"
+        subset = ("Train", "Validation")[number % 2] if project else ""
+        put(folder / "images" / subset / f"{sample.name}.jpg", sample.image)
+        attributes = f'id="{number}" name="{sample.name}.jpg" width="{width}" height="{height}"'
+        attributes += f' subset="{subset}" task_id="{number % 2}"' if project else ""
+        images.append(f"<image {attributes}>{shapes}</image>")
+    kind = "project" if project else "job"
+    meta = f"<version>1.1</version><meta><{kind}><labels>{labels}</labels></{kind}></meta>"
     xml = f"<annotations>{meta}{''.join(images)}</annotations>"
     put(folder / "annotations.xml", f'<?xml version="1.0" encoding="utf-8"?>\n{xml}')
 

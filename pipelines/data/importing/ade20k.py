@@ -18,8 +18,8 @@ from pipelines.data.importing.value_maps import ValueTable, read_values, regions
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
-_OBJECT = re.compile(r"(\d{1,9})\t[^\t]*\t[^\t]*\t[^\t]*\t[^\t]*\t(.+)")
-"""objectInfo150.txt: Idx, Ratio, Train, Val, Stuff, Name."""
+_OBJECT = re.compile(r"(\d{1,9})\s*\t(?:[^\t]*\t){3,4}([^\t]+)")
+"""objectInfo150.txt: Idx, Ratio, Train, Val, Name; copies of it have Stuff before the name."""
 _MAPPING = re.compile(r"(\d{1,9})\s+(\d{1,9})(\s.*)?")
 """categoryMapping.txt: number among the 100 categories with instances, number among the 150, name."""
 INSTANCE_SHIFT = 1 << 8
@@ -87,7 +87,7 @@ def open_ade20k(root: str, choice: CategoryChoice, split: str) -> Masks:
     drawer = AdeDrawer(
         semantic_uri=storage.join(root, "annotations", folder),
         instances_uri=storage.join(root, "annotations_instance", folder),
-        table=ValueTable(category_of=own, void=frozenset({0, *objects}) - set(own)),
+        table=ValueTable(category_of=own, void=frozenset(objects) - set(own), nothing=frozenset({0})),
         categories=categories,
         thing_of={instance: own[scene] for scene, instance in things.items() if scene in own},
     )

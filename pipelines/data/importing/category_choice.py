@@ -23,7 +23,8 @@ class CategoryChoice:
     file: str | None = None
     """JSON list of categories, or any panoptic JSON; None: the labels of the format, all of them."""
     things: tuple[str, ...] | None = None
-    """Names of the things, or "all" or "none" alone; None: the format or the file says it."""
+    """Labels of the things, separated by commas where a word is not itself a label, or "all" or "none" alone; None: the
+    format or the file says it."""
     background: str | None = None
     """Stuff that every pixel without annotation belongs to; None: such pixels are void."""
 
@@ -57,7 +58,8 @@ class CategoryChoice:
                 f"--things {names[0]} or several, --things {ALL} or --things {NONE}; there are {shown}"
             )
         is_all, is_none = self.things == (ALL,) and ALL not in names, self.things == (NONE,) and NONE not in names
-        things = set(names) if is_all else set() if is_none else set(self.things)
+        given = {n for word in self.things for n in ([word] if word in names else word.split(",")) if n}
+        things = set(names) if is_all else set() if is_none else given
         if unknown := sorted(things - set(names)):
             raise InputError(
                 f"--things {printable(name)}: not a label of {source_name}; it has {shown}" for name in unknown

@@ -20,7 +20,7 @@ from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.coco_categories import CURE, source_categories
 from pipelines.data.importing.cvat_coco import is_cvat_mask, means_crowds
 from pipelines.data.importing.record import Drawing, ImportItem, Region, Size, Uppermost
-from pipelines.data.importing.region_masks import coco_segmentation
+from pipelines.data.importing.region_masks import coco_segmentation, drawable
 from pipelines.data.importing.value_maps import read_values
 from pipelines.data.json_stream import stream_json
 from pipelines.data.spill import Spilled
@@ -82,13 +82,14 @@ class CocoDrawer:
         if own_id is None:
             drawing.changed["shapes-left-out"] += 1
             return None
-        if not entry.get("segmentation"):
-            drawing.changed["shapes-without-area"] += 1
+        segmentation, num_dropped = drawable(entry.get("segmentation"))
+        drawing.changed["shapes-without-area"] += num_dropped if segmentation else 1
+        if not segmentation:
             return None
         if CVAT_MASK in entry:
             is_crowd = False
             drawing.changed["crowds-that-are-objects"] += 1
-        mask, is_cut = coco_segmentation(entry["segmentation"], drawing.size)
+        mask, is_cut = coco_segmentation(segmentation, drawing.size)
         drawing.changed["regions-clipped"] += is_cut
         drawing.changed["ignored-as-crowd"] += is_ignored and not is_crowd
         return Region(category_id=own_id, mask=mask, is_crowd=is_crowd or is_ignored)

@@ -15,6 +15,20 @@ from pipelines.data.json_stream import stream_json
 
 OTHER = (183, "other")
 """COCO-Stuff's id and name of the pixels of things."""
+UNUSED_THINGS = {
+    (12, "street sign"),
+    (26, "hat"),
+    (29, "shoe"),
+    (30, "eye glasses"),
+    (45, "plate"),
+    (66, "mirror"),
+    (68, "window"),
+    (69, "desk"),
+    (71, "door"),
+    (83, "blender"),
+    (91, "hair brush"),
+}
+"""Ids and names in COCO-Stuff's labels.txt of things that COCO never annotated."""
 CURE = "correct it in the file"
 SHOWN_CONFLICTS = 20
 
@@ -89,7 +103,8 @@ def _stuff(
         return stuff_uri, _listed(stuff_uri, are_things=False)
     if palette is not None:
         named = {entry.value: entry.name for entry in read_palette(palette) if not entry.is_void}
-        return palette, {n: Category(id=n, name=name, is_thing=False) for n, name in named.items() if n is not None}
+        areas = {n: name for n, name in named.items() if n is not None and (n, name) not in UNUSED_THINGS}
+        return palette, {n: Category(id=n, name=name, is_thing=False) for n, name in areas.items()}
     if maps_uri is None:
         return "", {}
     if (listed := choice.from_file()) is not None:

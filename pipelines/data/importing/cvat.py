@@ -12,6 +12,7 @@ import numpy as np
 from aunet.categories import Categories, Category, read_color
 from aunet.data.cityscapes import image_id_of
 from aunet.errors import InputError
+from aunet.names import printable
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.cvat_xml import stream_cvat
 from pipelines.data.importing.record import Drawing, ImportItem, Region, Rle, Size, Uppermost
@@ -28,6 +29,8 @@ from pipelines.data.spill import Spilled
 from pipelines.store import storage
 from pipelines.store.listing import Listing
 
+ENDINGS = ("", ".PNG", ".png")
+"""Of a file, after the name of its image: frames of a video are named without one and stored as PNG."""
 WITHOUT_AREA = ("points", "polyline", "skeleton", "cuboid", "tag")
 CURE = "correct it in CVAT and export again"
 
@@ -93,10 +96,21 @@ class Cvat:
         self.images_uri, self.xml_uri, self.changed = images_uri, xml_uri, Counter[str]()
         self.images = Listing(images_uri, Spilled)
         self.folders = (images_uri,)
-        labels: dict[str, str] = {}
+        self.subset: str | None = None
+        """The subset of a project whose folder `images_uri` is; None: it holds all images of the XML."""
+        self.subsets_of: Spilled[list[str]] = Spilled()
+        """File → the subsets that have an image of its name."""
+        labels, subsets = dict[str, str](), set[str]()
         for kind, record in stream_cvat(xml_uri):
             if kind == "label":
                 labels.setdefault(record["name"], record["color"])
+            elif subset := record["subset"]:
+                subsets.add(subset)
+                name = self._name_of(record)
+                self.subsets_of[name] = sorted({subset, *self.subsets_of.get(name, ())})
+        folder = storage.absolute(images_uri).rpartition("/")[2]
+        if folder in subsets and not any(name.startswith(f"{folder}/") for name in self.images.names):
+            self.subset = folder
         listed = choice.from_file()
         if listed is None:
             made = choice.of_labels(labels, xml_uri)
@@ -108,25 +122,42 @@ class Cvat:
         self.drawer = CvatDrawer(categories=listed, labels=frozenset(labels))
 
     def items(self) -> Iterator[ImportItem]:
-        """Every image of the XML, in its order."""
+        """Every image of the XML, in its order; of one subset where the folder is that of one."""
+        self.changed = Counter()
         for kind, record in stream_cvat(self.xml_uri):
-            if kind == "image":
-                name = record["name"]
-                problem = ""
-                try:
-                    uri = storage.join(self.images_uri, name)
-                except InputError as error:
-                    uri, problem = self.images_uri, error.problems[0]
-                entries = {key: record[key] for key in ("width", "height", "shapes")} if not problem else None
-                file = self.images.files.get(name)
-                yield ImportItem(
-                    image_uri=uri,
-                    file_name=name,
-                    image_id=image_id_of(name),
-                    entries=entries,
-                    sources=() if file is None else (file,),
-                    problem=problem,
-                )
+            if kind == "image" and self.subset in (None, record["subset"]):
+                yield self._item(record)
+            elif kind == "image":
+                self.changed["annotations-orphan"] += 1
+
+    def _name_of(self, record: Mapping[str, Any]) -> str:
+        """The file of an image, below the folder of its subset or not; its name where there is none."""
+        name, subset = record["name"], record["subset"]
+        names = [name] if subset in ("", self.subset) else [f"{subset}/{name}", name]
+        candidates = (name + ending for name in names for ending in ENDINGS)
+        return next((candidate for candidate in candidates if candidate in self.images.files), names[0])
+
+    def _item(self, record: Mapping[str, Any]) -> ImportItem:
+        name, problem = self._name_of(record), ""
+        subsets = self.subsets_of.get(name, [])
+        if self.subset is None and len(subsets) > 1:
+            problem = (
+                f"{name}: one file of {self.images_uri}, but {self.xml_uri} has an image of this name in each of the "
+                f"subsets {printable(' and '.join(subsets))}; give --images the folder that has one for each subset"
+            )
+        try:
+            uri = storage.join(self.images_uri, name)
+        except InputError as error:
+            uri, problem = self.images_uri, error.problems[0]
+        file = self.images.files.get(name)
+        return ImportItem(
+            image_uri=uri,
+            file_name=name,
+            image_id=image_id_of(name),
+            entries=None if problem else {key: record[key] for key in ("width", "height", "shapes")},
+            sources=() if file is None else (file,),
+            problem=problem,
+        )
 
 
 def _mask(shape: Mapping[str, Any], size: Size) -> tuple[Rle, bool]:

@@ -20,9 +20,10 @@ ENCODING_CURE = "save it in UTF-8, as CVAT does"
 
 
 def stream_cvat(uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("label", {name, color}) and ("image", {name, width, height, shapes}), in the order of the file.
+    """("label", {name, color}) and ("image", {name, subset, width, height, shapes}), in the order of the file.
 
-    A shape has the attributes of its element, as texts, its `kind`, and whether it is a `crowd`.
+    Images of a project have a subset; of others it is empty. A shape has the attributes of its element, as texts, its
+    `kind`, and whether it is a `crowd`.
 
     Raises:
         InputError: no such file, or not such an XML.
@@ -81,7 +82,7 @@ class _Collector:
             size = {key: whole_number(attributes.get(key)) or 0 for key in ("width", "height")}
             if not attributes.get("name") or min(size.values()) <= 0:
                 raise InputError(f"{self.uri}: an image without name, width or height ({attributes!r:.120}); {CURE}")
-            self.image = {"name": attributes["name"], **size, "shapes": []}
+            self.image = {"name": attributes["name"], "subset": attributes.get("subset", ""), **size, "shapes": []}
         elif self.path[1:] == ["image"]:
             if len(self.image["shapes"]) >= MAX_SHAPES:
                 raise InputError(f"{self.uri}: {self.image['name']:.120} has over {MAX_SHAPES} shapes; {CURE}")

@@ -11,10 +11,11 @@ from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.coco import Coco, PixelMaps
 from pipelines.data.importing.cvat import Cvat
 from pipelines.data.importing.labelme import LabelMe
-from pipelines.data.importing.masks import open_masks, open_voc
+from pipelines.data.importing.masks import open_masks
 from pipelines.data.importing.panoptic_json import PanopticNames
 from pipelines.data.importing.record import Reader
 from pipelines.data.importing.vistas import open_vistas
+from pipelines.data.importing.voc import open_voc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

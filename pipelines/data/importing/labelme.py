@@ -18,7 +18,7 @@ from aunet.data.cityscapes import image_id_of
 from aunet.data.coco_entries import whole_number
 from aunet.data.coco_panoptic import load_picture
 from aunet.data.pictures import PICTURE_ENDINGS
-from aunet.documents import read_object
+from aunet.documents import read_json, read_object
 from aunet.errors import InputError
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.record import VOID_CATEGORY, Drawing, ImportItem, Region, Rle, Size, Uppermost
@@ -35,6 +35,10 @@ from pipelines.store.listing import Listing
 
 VOID_LABELS = ("__ignore__", "_background_")
 """Labels that LabelMe's own tools draw as void."""
+POLYGONS = ("polygon", "oriented_rectangle", "rotation")
+"""LabelMe's own, its turned rectangle, and that of X-AnyLabeling."""
+RECTANGLE_CORNERS = 4
+"""Points of a rectangle of X-AnyLabeling; LabelMe's has two."""
 WITHOUT_AREA = ("point", "points", "line", "linestrip")
 CURE = "correct it in LabelMe, or delete the file"
 
@@ -142,11 +146,11 @@ class LabelMe:
                 problem="; ".join(self.problems.get(name, ())),
             )
 
-    def _document(self, name: str) -> dict[str, Any] | None:
+    def _document(self, name: str) -> Mapping[str, Any] | None:
         """The content of a JSON; None where it is not LabelMe's."""
         uri = storage.join(self.uri, name)
-        document = read_object(storage.read_bytes(uri), uri)
-        return document if "shapes" in document else None
+        document = read_json(storage.read_bytes(uri), uri)
+        return document if isinstance(document, Mapping) and "shapes" in document else None
 
     def _labels(self, name: str, image: str, document: Mapping[str, Any]) -> set[str]:
         """The labels of a JSON, which is noted as that of its image.
@@ -204,7 +208,7 @@ def _mask(shape: Mapping[str, Any], kind: Any, size: Size) -> tuple[Rle, bool]:
         ValueError: it cannot be drawn.
     """
     points = points_of(shape.get("points"))
-    if kind in ("polygon", "oriented_rectangle"):
+    if kind in POLYGONS or (kind == "rectangle" and len(points) == RECTANGLE_CORNERS):
         return polygon_mask(points, size)
     if kind not in ("rectangle", "circle", "mask"):
         raise ValueError(f"shape_type {kind!r:.40} is unknown")

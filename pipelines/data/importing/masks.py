@@ -1,8 +1,7 @@
-"""Semantic masks, with instance masks or without: by value, by colour, or as Pascal VOC and CVAT lay them out."""
+"""Semantic masks, with instance masks or without: by value or by colour."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from aunet.categories import Categories
 from aunet.data.cityscapes import image_id_of
 from aunet.data.pictures import PICTURE_ENDINGS
 from aunet.errors import InputError
-from aunet.names import printable
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.palette import PaletteEntry, categories_of, read_palette, table_of
 from pipelines.data.importing.record import Drawing, ImportItem, Size, Uppermost
@@ -22,22 +20,6 @@ from pipelines.store.listing import Listing
 
 SEPARATORS = "_-."
 """Before what a mask's name has more than its image's, as in `0001TP_006690_L.png`."""
-VOC_NAMES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
-"""Pascal VOC's categories: values 1 … 20, all of them things."""
-VOC_ENTRIES = [PaletteEntry(name="background", value=0)] + [
-    PaletteEntry(name=name, value=n, is_thing=True) for n, name in enumerate(VOC_NAMES, start=1)
-]
-VOC_VOID = 255
-VOC_VOID_COLOR = 224 + 256 * 224 + 65536 * 192
-"""The outlines of objects, which belong to nothing, by place in VOC's palette and by colour."""
-SPLIT_LISTS = "ImageSets/Segmentation/"
-_SPLIT_LIST = re.compile(rf"{SPLIT_LISTS}[^/]+\.txt")
-SHOWN_LISTS = 20
-CVAT_LIST = "default.txt"
-"""CVAT's list where a task belongs to no split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +86,13 @@ class Masks:
     def items(self) -> Iterator[ImportItem]:
         """Every image of the folder, by name."""
         names = sorted(name for name in self.images.names if name.lower().endswith(PICTURE_ENDINGS))
+        semantic = paired(names, self.semantic.names)
+        instances = paired(names, () if self.instances is None else self.instances.names)
         if self.chosen is not None:
             names = [name for name in names if stem_of(name) in self.chosen]
             for stem in sorted(set(self.chosen) - {stem_of(name) for name in names}):
                 problem = f"{stem!r:.120}: in the list of the split, but missing in {self.uri}; add the image"
                 yield ImportItem(image_uri=self.uri, file_name=stem, image_id=image_id_of(stem), problem=problem)
-        semantic = paired(names, self.semantic.names)
-        instances = paired(names, () if self.instances is None else self.instances.names)
         self.changed = Counter(
             {} if self.chosen is not None else {"annotations-orphan": _orphans(semantic, self.semantic)}
         )
@@ -177,76 +159,14 @@ def open_masks(
     drawer = MaskDrawer(
         semantic_uri=semantic,
         instances_uri=instances,
-        table=table_of(entries, categories, source, is_color=_has_colors(semantic, entries)),
+        table=table_of(entries, categories, source, is_color=has_colors(semantic, entries)),
         categories=categories,
         components=components,
     )
     return Masks(images, drawer)
 
 
-def open_voc(
-    root: str,
-    choice: CategoryChoice,
-    split: str,
-    *,
-    images: str | None = None,
-    components: bool = False,
-    upright: bool = False,
-) -> Masks:
-    """Pascal VOC's layout: JPEGImages, SegmentationClass, SegmentationObject, and with CVAT labelmap.txt.
-
-    `ImageSets/Segmentation/<split>.txt` names the images of the split; without any list but CVAT's `default.txt` it has
-    all of them.
-
-    Args:
-        images: folder of the images; None: JPEGImages.
-        upright: whether masks are drawn on images that an EXIF tag has turned.
-
-    Raises:
-        InputError: a folder is missing, there are lists of other splits alone, or the files do not fit.
-    """
-    listing = Listing(root)
-    folders = {name.split("/", 1)[0] for name in listing.names}
-    semantic = storage.join(root, "SegmentationClass")
-    map_uri = storage.join(root, "labelmap.txt")
-    entries = read_palette(map_uri) if "labelmap.txt" in listing.names else VOC_ENTRIES
-    unnamed = [entry for entry in entries if entry.name != "background"]
-    categories = categories_of(unnamed, choice, map_uri)
-    is_color = entries is not VOC_ENTRIES
-    table = table_of(entries, categories, map_uri, is_color=is_color, unannotated=True)
-    void = table.void | {VOC_VOID_COLOR if is_color else VOC_VOID}
-    drawer = MaskDrawer(
-        semantic_uri=semantic,
-        instances_uri=storage.join(root, "SegmentationObject") if "SegmentationObject" in folders else None,
-        table=ValueTable(category_of=table.category_of, void=frozenset(void), nothing=table.nothing, is_color=is_color),
-        categories=categories,
-        no_instance=(0, VOC_VOID, VOC_VOID_COLOR),
-        components=components,
-        upright=upright,
-    )
-    return Masks(images or storage.join(root, "JPEGImages"), drawer, _images_of_split(listing, split))
-
-
-def _images_of_split(listing: Listing, split: str) -> set[str] | None:
-    """The images, without endings, that the list of a split names; None where nothing divides the images.
-
-    Raises:
-        InputError: there are lists, but none of this split.
-    """
-    lists = sorted(n.removeprefix(SPLIT_LISTS) for n in listing.names if _SPLIT_LIST.fullmatch(n))
-    if f"{split}.txt" not in lists:
-        if lists not in ([], [CVAT_LIST]):
-            shown = printable(", ".join(lists[:SHOWN_LISTS]))
-            raise InputError(
-                f"--split {split}: {listing.uri}/{SPLIT_LISTS} has {shown}, but no {split}.txt; give "
-                "--split with one of these names, or rename or add the list of this split"
-            )
-        return None
-    text = storage.read_bytes(storage.join(listing.uri, f"{SPLIT_LISTS}{split}.txt")).decode("utf-8-sig", "replace")
-    return {line.strip() for line in text.splitlines() if line.strip()}
-
-
-def _has_colors(semantic_uri: str, entries: list[PaletteEntry]) -> bool:
+def has_colors(semantic_uri: str, entries: list[PaletteEntry]) -> bool:
     """Whether masks hold colours: the palette has nothing else, or the first mask is an RGB picture."""
     if any(entry.value is None for entry in entries):
         return True

@@ -125,8 +125,8 @@ def table_of(
         raise InputError(problems)
     if not is_color and USUAL_VOID not in category_of:
         void.add(USUAL_VOID)
-    if 0 not in category_of and 0 not in nothing:
-        void.add(0)
+    if 0 not in category_of.keys() | void:
+        nothing.add(0)
     return ValueTable(category_of=category_of, void=frozenset(void), nothing=frozenset(nothing), is_color=is_color)
 
 

@@ -24,7 +24,7 @@ from pipelines.store import storage
 from pipelines.store.panoptic_folder import PanopticFolder, put_file
 
 IMAGES_PER_PART = 64
-VERSION = 3
+VERSION = 4
 """Rises when the same source gives other maps or images than before, or has other keys."""
 JPEG_QUALITY = 95
 """Of an image that is stored again because of an EXIF tag."""

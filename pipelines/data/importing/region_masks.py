@@ -21,6 +21,8 @@ Point = tuple[float, float]
 FURTHEST = 1e7
 """Pixels beyond which no coordinate means anything."""
 ELLIPSE_POINTS = 180
+MIN_POINTS = 3
+"""Of a polygon."""
 
 
 def points_of(values: Any) -> list[Point]:
@@ -43,12 +45,12 @@ def polygon_mask(points: Sequence[Point], size: Size) -> tuple[Rle, bool]:
     Raises:
         ValueError: fewer than three points.
     """
-    if len(points) < 3:
+    if len(points) < MIN_POINTS:
         raise ValueError(f"a polygon of {len(points)} points; three are the least")
     width, height = size
     inside = _clipped(points, size)
     is_cut = inside != list(points)
-    if len(inside) < 3:
+    if len(inside) < MIN_POINTS:
         return empty_mask(size), is_cut
     flat = [coordinate for point in inside for coordinate in point]
     return coco_mask.merge(coco_mask.frPyObjects([flat], height, width)), is_cut  # type: ignore[arg-type]
@@ -98,6 +100,20 @@ def array_mask(mask: NDArray[np.bool_]) -> Rle:
 def empty_mask(size: Size) -> Rle:
     """A mask without any pixel."""
     return array_mask(np.zeros((size[1], size[0]), dtype=bool))
+
+
+def drawable(segmentation: Any) -> tuple[Any, int]:
+    """A segmentation without outlines of no point, or of one or two beside polygons, and how many those are.
+
+    Raises:
+        ValueError: an outline is not a list of points.
+    """
+    if not isinstance(segmentation, list):
+        return segmentation, 0
+    counts = [len(points_of(outline)) for outline in segmentation]
+    least = MIN_POINTS if max(counts, default=0) >= MIN_POINTS else 1
+    kept = [outline for outline, count in zip(segmentation, counts, strict=True) if count >= least]
+    return kept, len(segmentation) - len(kept)
 
 
 def coco_segmentation(segmentation: Any, size: Size) -> tuple[Rle, bool]:

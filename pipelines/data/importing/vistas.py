@@ -10,6 +10,7 @@ from typing import Any
 from aunet.categories import Categories, Category, read_color
 from aunet.documents import read_object
 from aunet.errors import InputError
+from aunet.names import printable
 from pipelines.data.importing.category_choice import CategoryChoice
 from pipelines.data.importing.masks import MaskDrawer, Masks
 from pipelines.data.importing.panoptic_json import PanopticNames
@@ -43,7 +44,7 @@ def open_vistas(root: str, choice: CategoryChoice, split: str) -> Reader:
     The panoptic JSON is used where it exists, which knows crowds; else the instance PNGs: every value is a segment.
 
     Raises:
-        InputError: a file or folder is missing.
+        InputError: a file or folder is missing, or a background is named for instance PNGs.
     """
     folder = storage.join(root, {"train": "training", "val": "validation"}.get(split, split))
     listing = Listing(folder)
@@ -55,6 +56,11 @@ def open_vistas(root: str, choice: CategoryChoice, split: str) -> Reader:
     configs = [n for n in Listing(root).names if _CONFIG.fullmatch(n)]
     if instances is None or not configs:
         raise InputError(f"{root}: needs {split}/…/panoptic/panoptic_*.json, or …/instances/*.png and config.json")
+    if choice.background is not None:
+        raise InputError(
+            f"--background {printable(choice.background)}: the PNGs in {storage.join(folder, instances)} have a label "
+            "for every pixel, so that none would be background; leave it out"
+        )
     version = instances.split("/")[0] if "/" in instances else ""
     config = next((n for n in configs if version and version in n), max(configs))
     categories, table = _labels(storage.join(root, config))

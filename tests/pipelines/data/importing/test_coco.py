@@ -106,6 +106,13 @@ def test_boxes_alone_have_no_mask(tmp_path: Path) -> None:
         imported(tmp_path, skip_broken=True)
 
 
+def test_outlines_without_area_cost_no_object(tmp_path: Path) -> None:
+    good = [[[], *SMALL, [5, 5, 6, 6]], [[8, 8, 10, 8, 10, 10, 8, 10]]]
+    write(tmp_path, annotation(1, good[0]), annotation(2, [[]], 1), annotation(3, good[1], 1))
+    assert imported(tmp_path).changed == {"shapes-without-area": 3}
+    assert segments(tmp_path) == [(1, 4, 0), (18, 4, 0)]
+
+
 def test_things_of_an_export_that_says_nothing_else(tmp_path: Path) -> None:
     write(tmp_path, annotation(1, SMALL, 1), annotation(2, BIG))
     result = imported(tmp_path, things=["person"], background="rest")
@@ -151,6 +158,15 @@ def test_pixel_maps_need_names(tmp_path: Path) -> None:
     result = imported(tmp_path, stuff_thing_maps=str(tmp_path / "maps"), palette=str(tmp_path / "labels.txt"))
     assert [(c["id"], c["name"], c["isthing"]) for c in result.categories][2] == (120, "lawn", 0)
     assert segments(tmp_path) == [(18, 4, 0), (120, 96, 0)]
+
+
+def test_things_that_coco_never_annotated_are_not_stuff(tmp_path: Path) -> None:
+    write(tmp_path, annotation(1, SMALL))
+    put(tmp_path / "maps/a.png", png(np.full((10, 10), 92, dtype=np.uint8)))
+    put(tmp_path / "labels.txt", "1: person\n12: street sign\n18: dog\n91: hair brush\n92: banner\n95: hat\n")
+    result = imported(tmp_path, pixel_maps=str(tmp_path / "maps"), palette=str(tmp_path / "labels.txt"))
+    names = {c["id"]: c["name"] for c in result.categories}
+    assert names == {1: "person", 18: "dog", 92: "banner", 95: "hat"}
 
 
 def test_a_map_that_is_missing_or_of_another_size(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def imported(folder: Path, **options: Any) -> ImportedData:
     return import_data("cvat", str(folder / "out"), workers=1, **{"things": ["cat,dog"], **paths, **options})
 
 
-def areas(folder: Path) -> list[int]:
-    ids = decode_panoptic((folder / "out/annotations/panoptic_train/a.png").read_bytes())
+def areas(folder: Path, name: str = "a.png") -> list[int]:
+    ids = decode_panoptic((folder / "out/annotations/panoptic_train" / name).read_bytes())
     values, counts = np.unique(ids, return_counts=True)
     return sorted(counts[values > 0].tolist())
 
@@ -67,6 +67,68 @@ def test_a_crowd_is_an_attribute(tmp_path: Path) -> None:
     write(tmp_path, f"{BOX[:-2]}>{crowd}</box>")
     imported(tmp_path)
     assert '"iscrowd": 1' in (tmp_path / "out/annotations/panoptic_train.json").read_text()
+
+
+def write_project(folder: Path) -> None:
+    """Two subsets with an image of one name: a box of 12 pixels in Train, of 2 in Validation."""
+    images = ""
+    for subset, right in (("Validation", 2), ("Train", 12)):
+        (folder / "images" / subset).mkdir(parents=True)
+        Image.fromarray(np.full((12, 16, 3), right, dtype=np.uint8)).save(folder / f"images/{subset}/1.png")
+        box = f'<box label="cat" xtl="0" ytl="0" xbr="{right}" ybr="1"/>'
+        images += f'<image name="1.png" subset="{subset}" task_id="1" width="16" height="12">{box}</image>'
+    meta = f"<meta><project><labels>{LABELS}</labels></project></meta>"
+    (folder / "annotations.xml").write_text(f"<annotations><version>1.1</version>{meta}{images}</annotations>")
+
+
+def test_a_project_has_a_folder_for_each_subset(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    assert imported(tmp_path).images == 2
+    assert (areas(tmp_path, "Train/1.png"), areas(tmp_path, "Validation/1.png")) == ([12], [2])
+    assert (tmp_path / "out/train/Train/1.png").samefile(tmp_path / "images/Train/1.png")
+
+
+def test_a_folder_of_one_subset_has_the_entries_of_this_subset_alone(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    result = imported(tmp_path, images=str(tmp_path / "images/Train/"))
+    assert (result.images, result.changed) == (1, {"annotations-orphan": 1})
+    assert areas(tmp_path, "1.png") == [12]
+
+
+def test_a_folder_with_the_name_of_a_subset_may_hold_all_of_them(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "Train")
+    assert imported(tmp_path, images=str(tmp_path / "Train")).images == 2
+
+
+@pytest.mark.parametrize("skip_broken", [False, True])
+def test_images_of_two_subsets_are_never_one_file(skip_broken: bool, tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (tmp_path / "images/Train").rename(tmp_path / "photos")
+    message = (
+        r"1\.png: one file of .*photos, but .*annotations\.xml has an image of this name in each of the subsets "
+        "Train and Validation; give --images the folder that has one for each subset"
+    )
+    with pytest.raises(InputError, match="nothing to import .1 images-broken" if skip_broken else message):
+        imported(tmp_path, images=str(tmp_path / "photos"), skip_broken=skip_broken)
+
+
+def test_images_of_a_project_may_lie_side_by_side(tmp_path: Path) -> None:
+    write_project(tmp_path)
+    xml = (tmp_path / "annotations.xml").read_text()
+    (tmp_path / "annotations.xml").write_text(xml.replace('"1.png" subset="Train"', '"2.png" subset="Train"'))
+    (tmp_path / "images/Train/1.png").rename(tmp_path / "images/2.png")
+    (tmp_path / "images/Validation/1.png").rename(tmp_path / "images/1.png")
+    assert imported(tmp_path).images == 2
+    assert (areas(tmp_path, "1.png"), areas(tmp_path, "2.png")) == ([2], [12])
+
+
+@pytest.mark.parametrize("ending", [".PNG", ".png"])
+def test_frames_of_a_video_are_named_without_ending(ending: str, tmp_path: Path) -> None:
+    write(tmp_path, BOX, name="frame_000000")
+    (tmp_path / "images/a.png").rename(tmp_path / f"images/frame_000000{ending}")
+    assert imported(tmp_path).images == 1
+    assert (tmp_path / f"out/train/frame_000000{ending}").exists()
 
 
 HOSTILE = {

@@ -75,6 +75,36 @@ def test_shapes_of_a_group_and_label_are_one_object(folder: Path) -> None:
     assert result.segments == 2 and result.changed == {"thing-pixels-covered": 4, "regions-joined": 1}
 
 
+def test_shapes_of_x_anylabeling(folder: Path) -> None:
+    corners = [[0, 0], [4, 0], [4, 3], [0, 3]]
+    turned = [[10, 5], [12, 7], [10, 9], [8, 7]]
+    labels(
+        folder / "a.json",
+        {"label": "cat", "points": corners, "shape_type": "rectangle"},
+        {"label": "dog", "points": turned, "shape_type": "rotation", "direction": 0.8},
+    )
+    assert imported(folder).segments == 2
+    assert sorted(np.unique(maps(folder)["a.png"], return_counts=True)[1].tolist())[:2] == [8, 12]
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "7", "{}"])
+def test_other_json_is_ignored(content: str, folder: Path) -> None:
+    labels(folder / "a.json", SQUARE)
+    (folder / "classes.json").write_text(content)
+    result = imported(folder)
+    assert (result.images, result.changed) == (1, {"files-ignored": 1})
+
+
+def test_what_macos_adds_is_no_image_and_no_annotation(folder: Path) -> None:
+    labels(folder / "a.json", SQUARE)
+    attributes = b"\0\5\x16\7\xa3"
+    (folder / "__MACOSX/x").mkdir(parents=True)
+    for name in ("._a.jpg", "._a.json", "__MACOSX/._a.jpg", "__MACOSX/x/b.json"):
+        (folder / name).write_bytes(attributes)
+    result = imported(folder)
+    assert (result.images, result.changed) == (1, {})
+
+
 def test_nested_folders_and_paths_of_other_machines(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     for name in ("a.jpg", "x/a.jpg", "x/y/b.jpg"):
@@ -146,6 +176,10 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "shapes of another type": ({"shapes": 7}, "shapes is not a list of objects"),
     "a shape that is a number": ({"shapes": [1]}, "shapes is not a list of objects"),
     "no points": ({"shapes": [{"label": "cat", "shape_type": "polygon"}]}, "points None are not pairs"),
+    "a rectangle of three points": (
+        {"shapes": [{**SQUARE, "points": [[1, 2], [3, 4], [5, 6]], "shape_type": "rectangle"}]},
+        "a rectangle of 3 points",
+    ),
     "two points": ({"shapes": [{**SQUARE, "points": [[1, 2], [3, 4]]}]}, "a polygon of 2 points"),
     "not a number": ('{"shapes": [{"label": "cat", "points": [[NaN, 1], [2, 3], [4, 5]]}]}', "NaN is not a number"),
     "a kind that nobody knows": ({"shapes": [{**SQUARE, "shape_type": "blob"}]}, "shape_type 'blob' is unknown"),

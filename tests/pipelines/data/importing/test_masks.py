@@ -41,9 +41,30 @@ def test_things_without_instances_are_asked_for(tmp_path: Path) -> None:
     assert result.segments == 3 and result.changed == {"things-from-components": 2}
 
 
+def test_a_label_may_have_a_comma(tmp_path: Path) -> None:
+    write(tmp_path)
+    put(tmp_path / "palette.txt", "1 car, auto\n2 road\n")
+    result = imported(tmp_path, things=["car, auto"], components=True)
+    assert {c["name"]: c["isthing"] for c in result.categories} == {"car, auto": 1, "road": 0}
+
+
 def test_masks_without_things(tmp_path: Path) -> None:
     write(tmp_path)
     assert imported(tmp_path, things=["none"]).segments == 2
+
+
+def test_the_background_is_what_no_line_of_the_palette_names(tmp_path: Path) -> None:
+    write(tmp_path)
+    result = imported(tmp_path, components=True, background="floor")
+    assert result.segments == 4 and result.changed == {"things-from-components": 2}
+    assert f'"area": {40 - 4 - 6 - 1},' in (tmp_path / "out/annotations/panoptic_train.json").read_text()
+
+
+@pytest.mark.parametrize("line", ["0 void", "0 unlabeled"])
+def test_what_the_palette_calls_void_is_not_the_background(line: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    put(tmp_path / "palette.txt", f"1 car\n2 road\n{line}\n")
+    assert imported(tmp_path, components=True, background="floor").segments == 3
 
 
 def test_values_without_category_are_void_and_counted(tmp_path: Path) -> None:

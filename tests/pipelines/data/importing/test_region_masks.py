@@ -15,6 +15,7 @@ from pipelines.data.importing.region_masks import (
     box_points,
     circle_mask,
     coco_segmentation,
+    drawable,
     ellipse_points,
     pixels_of,
     points_of,
@@ -111,3 +112,23 @@ def test_an_outline_gives_its_area_and_its_holes(bits: list[bool]) -> None:
 def test_a_mask_survives() -> None:
     mask = np.random.default_rng(0).random((10, 20)) < 0.5
     assert np.array_equal(pixels_of(array_mask(mask)), mask)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "expected"),
+    [
+        ([[]], ([], 1)),
+        ([[1, 2, 3, 4]], ([[1, 2, 3, 4]], 0)),
+        ([[], [1, 2]], ([[1, 2]], 1)),
+        ([[1, 2, 3, 4], [1, 2, 3, 4, 5, 5]], ([[1, 2, 3, 4, 5, 5]], 1)),
+        ({"counts": []}, ({"counts": []}, 0)),
+        (None, (None, 0)),
+    ],
+)
+def test_outlines_beside_a_polygon_may_have_no_area(segmentation: Any, expected: tuple[Any, int]) -> None:
+    assert drawable(segmentation) == expected
+
+
+def test_an_outline_that_is_not_one_is_not_dropped() -> None:
+    with pytest.raises(ValueError, match="not pairs of finite numbers"):
+        drawable([[1, 2, 3], [1, 2, 3, 4, 5, 5]])

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from aunet.errors import InputError
+from pipelines.data.importing.voc import VOC_ENTRIES, voc_color
 from pipelines.import_data import ImportedData, import_data
 from tests.importers.writers import png, put
 
@@ -71,3 +72,29 @@ def test_masks_of_cvat_are_drawn_on_the_upright_image(root: Path) -> None:
     result = import_data("cvat", str(root.parent / "out"), data=str(root), things=["person"], workers=1)
     assert result.changed == {"images-turned": 1}
     assert np.array(Image.open(root.parent / "out/train/a.png"))[:, 0, 0].tolist() == [0] * 7 + [255]
+
+
+def test_a_mask_belongs_to_the_image_of_its_name_also_where_that_is_of_another_split(root: Path) -> None:
+    for folder in ("JPEGImages", "SegmentationClass", "SegmentationObject"):
+        (root / folder / "b.png").rename(root / folder / "a_2.png")
+    (root / "SegmentationClass/a.png").unlink()
+    put(root / LISTS / "train.txt", "a\n")
+    put(root / LISTS / "val.txt", "a_2\n")
+    assert imported(root, keep_void=True).segments == 0
+    assert imported(root, split="val").segments == 1
+
+
+def test_the_palette_is_that_of_voc() -> None:
+    names = {entry.name: entry.color for entry in VOC_ENTRIES}
+    assert names["background"] == (0, 0, 0) and names["aeroplane"] == (128, 0, 0)
+    assert names["person"] == (192, 128, 128) and names["tvmonitor"] == (0, 64, 128)
+    assert voc_color(255) == (224, 224, 192)
+
+
+def test_masks_in_rgb_without_a_labelmap(root: Path) -> None:
+    expected = imported(root)
+    for path in root.glob("Segmentation*/*.png"):
+        colors = np.array([voc_color(value) for value in range(256)], dtype=np.uint8)
+        path.write_bytes(png(colors[np.array(Image.open(path))]))
+    result = import_data("voc", str(root.parent / "rgb"), data=str(root), workers=1)
+    assert (result.segments, result.changed, result.categories) == (2, {}, expected.categories)
