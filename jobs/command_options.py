@@ -17,7 +17,10 @@ ADDRESSES = {
     "export": ("model", "out", "images"),
     "compare": ("a", "b", "gt_json", "gt_dir", "tags"),
     "score": ("gt_json", "gt_dir", "pred_json", "pred_dir"),
-    "lint-data": ("images", "panoptic_json", "panoptic_dir", "instances_json", "against_images", "out"),
+    "lint-data": (
+        *("images", "panoptic_json", "panoptic_dir", "instances_json"),
+        *("against_images", "against_panoptic_json", "out"),
+    ),
     "verify": ("uri",),
     "gc": (),
     "doctor": (),

@@ -45,8 +45,8 @@ PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, er
 def explain(error: Exception) -> tuple[list[str], int]:
     """What to print of an error, and the exit code.
 
-    2 for what would end the same way each time: wrong input, and a path that the system refuses. 3 for a refusal. 1 for a
-    server that does not answer and a disk that is full, and 75 for an interruption: the same command continues.
+    2 for what would end the same way each time: wrong input, and a path that the system refuses. 3 for a refusal. 1 for
+    a server that does not answer and a disk that is full, and 75 for an interruption: the same command continues.
     Anything else is a fault of the program: its traceback, and 1.
     """
     chain = list(causes(error))

@@ -1,11 +1,11 @@
-"""`gc`: what killed and refused work has left in the store: shards, checkpoints, parts of evaluations."""
+"""`gc`: what killed and refused work has left in the store: shards, checkpoints, parts of evaluations, half uploads."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pipelines.store.artifacts import VerbResult
 from pipelines.store.in_use import writers
 from pipelines.store.layout import MANIFEST, PreparedFolder, PreparedPool, Store
 from pipelines.store.run_folder import RunFolder
+from pipelines.store.uploads import Upload, unfinished_uploads
 from pipelines.tracking.abandoned import close_abandoned
 
 Orphan = tuple[str, list[storage.FileInfo]]
@@ -30,15 +31,18 @@ class Collected(VerbResult):
 
     deleted: tuple[str, ...]
     """URIs of files and folders."""
+    aborted: tuple[str, ...] = ()
+    """URIs of objects whose upload in parts was begun and never finished; what came of them was removed."""
     closed: tuple[str, ...] = ()
     """Ids of MLflow runs that were marked as KILLED: they said RUNNING, though nobody drives them."""
     num_bytes: int
     dry_run: bool
 
     def to_json(self) -> dict[str, Any]:
-        """`deleted`, `bytes`, `closed` and `dry_run`."""
+        """`deleted`, `aborted`, `bytes`, `closed` and `dry_run`."""
         return {
             "deleted": list(self.deleted),
+            "aborted": list(self.aborted),
             "bytes": self.num_bytes,
             "closed": list(self.closed),
             "dry_run": self.dry_run,
@@ -47,6 +51,8 @@ class Collected(VerbResult):
 
 def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
     """Delete what nothing refers to in the store that AUNET_STORE names, and close what nobody drives in MLflow.
+
+    In a bucket also abort uploads in parts that were never finished.
 
     Kept are the shards and indexes of every manifest with their receipts, and the checkpoints from which a run resumes.
     Receipts and shards that no manifest has, and parts of evaluations, belong to work that was begun: deleting them
@@ -73,6 +79,7 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
         **{run.in_use_uri: [*_checkpoints(run), *_parts(run)] for run in runs},
     }
     old = {marks: [orphan for orphan in some if _is_old(orphan, oldest)] for marks, some in orphans.items()}
+    uploads = _uploads(store, old, oldest)
     deleted: list[Orphan] = []
     for marks_uri, some in old.items():
         for uri, files in some:  # receipts before shards: without one, a `preprocess` does not count on its shard
@@ -83,17 +90,34 @@ def gc(*, dry_run: bool = False, older_than_hours: float = 24.0) -> Collected:
             if not dry_run:
                 storage.delete(uri)
             deleted.append((uri, files))
-    num_bytes = sum(f.size for _, files in deleted for f in files)
+    num_bytes = sum(f.size for _, files in deleted for f in files) + sum(upload.num_bytes() for upload in uploads)
+    for upload in uploads:
+        print(f"{'would abort' if dry_run else 'aborting'} the upload of {upload.uri}", file=sys.stderr)
+        if not dry_run:
+            upload.abort()
     young = sum(map(len, orphans.values())) - sum(map(len, old.values()))
     more = f"; {young} more are younger than {older_than_hours:g} hours" if young else ""
-    print(f"{store.uri}: {len(deleted)} orphans, {num_bytes / 1e9:.2f} GB{more}", file=sys.stderr)
-    closed = close_abandoned(runs, dry_run=dry_run)
-    return Collected(deleted=tuple(uri for uri, _ in deleted), num_bytes=num_bytes, closed=closed, dry_run=dry_run)
+    print(f"{store.uri}: {len(deleted) + len(uploads)} orphans, {num_bytes / 1e9:.2f} GB{more}", file=sys.stderr)
+    return Collected(
+        deleted=tuple(uri for uri, _ in deleted),
+        aborted=tuple(upload.uri for upload in uploads),
+        num_bytes=num_bytes,
+        closed=close_abandoned(runs, dry_run=dry_run),
+        dry_run=dry_run,
+    )
 
 
 def _is_old(orphan: Orphan, oldest: float) -> bool:
     """Whether all files were written before `oldest`, in nanoseconds since 1970; a folder without files is new."""
     return bool(orphan[1]) and all(file.modified < oldest for file in orphan[1])
+
+
+def _uploads(store: Store, marks_uris: Iterable[str], oldest: float) -> list[Upload]:
+    """Those that were begun before `oldest`, outside of folders that somebody is writing."""
+    old = [upload for upload in unfinished_uploads(store.uri) if upload.begun < oldest]
+    # Asked after the listing: whoever sends one of these has marked its folder before.
+    held = tuple(f"{storage.parent(uri)}/" for uri in marks_uris if writers(uri))
+    return [upload for upload in old if not upload.uri.startswith(held)]
 
 
 def _prepared(pool: PreparedPool) -> Iterator[Orphan]:

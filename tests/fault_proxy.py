@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 KINDS = ("500", "503", "reset", "truncated", "stall")
 HALF = "half"
 """One more kind: the connection ends in the middle of what the client sends. moto stores the half."""
-ERRORS = {"403": "AccessDenied", "500": "InternalError", "503": "SlowDown"}
+ERRORS = {"400": "RequestTimeout", "403": "AccessDenied", "500": "InternalError", "503": "SlowDown"}
 HOP = ("connection", "keep-alive", "transfer-encoding", "expect")
 """Headers between two neighbours, which are not handed on."""
 

@@ -1,4 +1,6 @@
-"""What a Kubernetes API server does with an object of a CustomResourceDefinition: checks it, and prunes it."""
+"""What differs from one version of KubeRay to another: its CustomResourceDefinitions, by which a Kubernetes API server
+checks and prunes objects, and the times of its events.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,14 @@ def schema_of(version: str, plural: str) -> dict[str, Any]:
         pytest.skip(f"{NEEDS_SAMPLE_DATA}, with kuberay_crds {version}")
     versions = yaml.safe_load(path.read_text())["spec"]["versions"]
     return next(entry["schema"]["openAPIV3Schema"] for entry in versions if entry["name"] == "v1")
+
+
+def times_of_event(version: str) -> dict[str, Any]:
+    """Of an event that comes again and again. From 1.7.0 on the second time makes it a series, and then it rests."""
+    if version == "v1.5.1":
+        return {"lastTimestamp": "2026-01-01T00:00:00Z"}
+    last = "2026-01-01T00:00:00.005000Z"
+    return {"eventTime": last, "series": {"count": 2, "lastObservedTime": last}, "lastTimestamp": None}
 
 
 def unknown_fields(value: Any, schema: dict[str, Any], path: str = "") -> Iterator[str]:

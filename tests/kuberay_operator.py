@@ -25,7 +25,7 @@ from typing import Any
 
 import ray
 
-from tests.kuberay_crds import mistakes, schema_of, unknown_fields
+from tests.kuberay_crds import mistakes, schema_of, times_of_event, unknown_fields
 from tests.kubernetes_api import Api, api_server
 
 ROOT = Path(__file__).parents[1]
@@ -212,7 +212,7 @@ class Operator(Api):
         path = f"{NAMESPACE}/events/{len(self.objects)}"
         about = {"kind": kind, "name": name}
         event = {"type": "Warning", "reason": reason, "message": message, "involvedObject": about}
-        self.objects[path] = {"metadata": {"name": path}, "lastTimestamp": "2026-01-01T00:00:00Z", **event}
+        self.objects[path] = {"metadata": {"name": path}, **times_of_event(self.version), **event}
 
     def _start(self, job: dict[str, Any], status: dict[str, Any]) -> None:
         """Run the entrypoint as the job server on the head does."""

@@ -185,8 +185,16 @@ def test_an_alert_of_a_job_that_is_kept_is_over_after_a_day() -> None:
 
 def test_an_alert_of_a_schedule_is_over_when_that_is_suspended() -> None:
     running = 'and on (namespace, cronjob) kube_cronjob_spec_suspend{cronjob=~"retrain-.*"} == 0'
+    idle = 'unless on (namespace, cronjob) kube_cronjob_status_active{cronjob=~"retrain-.*"} > 0'
     of_schedules = [rule for rule in ALERTS if "kube_cronjob_status" in rule["expr"]]
-    assert len(of_schedules) == 2 and all(rule["expr"].endswith(running) for rule in of_schedules)
+    assert len(of_schedules) == 2
+    assert all(rule["expr"].endswith(f"{running} {idle}") for rule in of_schedules), "a long tick is no missing one"
+
+
+def test_a_schedule_that_has_never_succeeded_is_told() -> None:
+    """Before its first success there is no time of the last one."""
+    (rule,) = [rule for rule in ALERTS if rule["alert"] == "AUNetNoSuccessfulTick"]
+    assert "kube_cronjob_created" in rule["expr"]
 
 
 def test_the_template_of_the_secret_holds_none() -> None:

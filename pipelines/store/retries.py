@@ -31,6 +31,8 @@ MAX_ATTEMPTS = 10
 
 PASSING = (408, 409, 429)
 """HTTP status of temporary refusals: a slow request, a conflict of two, too many of them."""
+PASSING_CODES = ("RequestTimeout", "RequestTimeoutException", "IncompleteBody")
+"""S3's codes for a body that did not come in time, or not whole; their status is 400, as of what is wrong."""
 REFUSED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "NO_SUCH_BUCKET")
 
 

@@ -27,7 +27,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from pipelines.store.addresses import check_server
 from pipelines.store.remote_file import RemoteFile
-from pipelines.store.retries import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Passing, patiently
+from pipelines.store.retries import CONNECT_TIMEOUT, PASSING_CODES, REQUEST_TIMEOUT, Passing, patiently
 from pipelines.store.s3_filesystem import s3_filesystem
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ def _client(endpoint: str, region: str) -> Any:
     return session.client("s3", endpoint_url=endpoint or None, config=config)
 
 
-def _ask(uri: str, call: Callable[[Any, str, str], T]) -> T:
+def ask(uri: str, call: Callable[[Any, str, str], T]) -> T:
     """What `call` returns for boto3's client, the bucket and the key of `uri`, repeated until it succeeds."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
 
@@ -171,8 +171,10 @@ def _ask(uri: str, call: Callable[[Any, str, str], T]) -> T:
         try:
             return call(_client(endpoint(), region()), bucket, key)
         except ClientError as error:
-            status = _status(error)
-            no_bucket = error.response.get("Error", {}).get("Code") == "NoSuchBucket"
+            status, code = _status(error), error.response.get("Error", {}).get("Code")
+            if code in PASSING_CODES:
+                raise Passing(str(error)) from None
+            no_bucket = code == "NoSuchBucket"
             kind = OSError if no_bucket else {404: FileNotFoundError, 416: EOFError}.get(status, OSError)
             raise kind(f"{error} (HTTP status {status})") from None
         except (NoCredentialsError, PartialCredentialsError) as error:
@@ -202,7 +204,7 @@ def get_object(uri: str, span: str = "") -> tuple[bytes, dict[str, Any]]:
             raise Passing(f"{len(body)} of {size} bytes came")
         return body, answer
 
-    return _ask(uri, get)
+    return ask(uri, get)
 
 
 def put_object(uri: str, content: BinaryIO) -> None:
@@ -210,7 +212,7 @@ def put_object(uri: str, content: BinaryIO) -> None:
     content.seek(0)
     data = content.read(PART)
     if len(data) < PART:
-        _ask(uri, lambda client, bucket, key: client.put_object(Bucket=bucket, Key=key, Body=data))
+        ask(uri, lambda client, bucket, key: client.put_object(Bucket=bucket, Key=key, Body=data))
         return
     writer = uuid.uuid4().hex
     upload = _begin(uri, writer)
@@ -231,7 +233,7 @@ def _begin(uri: str, writer: str) -> str:
     def begin(client: Any, bucket: str, key: str) -> str:
         return client.create_multipart_upload(Bucket=bucket, Key=key, Metadata={"writer": writer})["UploadId"]
 
-    return _ask(uri, begin)
+    return ask(uri, begin)
 
 
 def _put_part(uri: str, upload: str, number: int, data: bytes) -> dict[str, Any]:
@@ -239,7 +241,7 @@ def _put_part(uri: str, upload: str, number: int, data: bytes) -> dict[str, Any]
         answer = client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=data)
         return {"ETag": answer["ETag"], "PartNumber": number}
 
-    return _ask(uri, put)
+    return ask(uri, put)
 
 
 def _complete(uri: str, upload: str, parts: list[dict[str, Any]], writer: str) -> None:
@@ -249,7 +251,7 @@ def _complete(uri: str, upload: str, parts: list[dict[str, Any]], writer: str) -
         return answer["ETag"]
 
     try:
-        _ask(uri, complete)
+        ask(uri, complete)
     except FileNotFoundError:  # no such upload: it was completed, and the answer lost
         if _writer(uri) != writer:
             raise
@@ -268,7 +270,7 @@ def create_exclusive(uri: str, data: bytes) -> bool:
             return False, error.response["ResponseMetadata"]
         return True, answer["ResponseMetadata"]
 
-    created, answer = _ask(uri, put)
+    created, answer = ask(uri, put)
     swift = _SWIFT in answer["HTTPHeaders"]
     if created and not swift:
         return True

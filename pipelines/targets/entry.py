@@ -22,7 +22,7 @@ from aunet.errors import InputError, Unavailable
 from pipelines.runtime.code_version import check_code
 from pipelines.runtime.job_logs import collect_logs
 from pipelines.targets.job_client import JobClient
-from pipelines.targets.job_end import PERMANENT, JobEnd, write_end, write_logs
+from pipelines.targets.job_end import PERMANENT, JobEnd, forget_end, write_end, write_logs
 from pipelines.targets.variables import GIVEN, JOB
 
 KEPT_LINES = 5
@@ -49,6 +49,9 @@ def run(
     Returns:
         The exit code.
     """
+    id = environment.get(JOB)
+    if id:
+        forget_end(id)
     kept = Tail(sys.stderr)
     with contextlib.redirect_stderr(kept):
         try:
@@ -57,7 +60,6 @@ def run(
         except InputError as error:
             print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
             code = 2
-    id = environment.get(JOB)
     if not id:
         return code
     end = JobEnd(when=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", exit_code=code, lines=tuple(kept.lines))

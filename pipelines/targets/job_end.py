@@ -72,6 +72,13 @@ def write_end(id: str, end: JobEnd) -> None:
     storage.write_bytes(Store.here().job_end_uri(id), json.dumps(asdict(end)).encode())
 
 
+def forget_end(id: str) -> None:
+    """Delete what an earlier job of this id has left of its end, if the store answers."""
+    with contextlib.suppress(InputError, Unavailable, OSError):
+        for uri in (Store.here().job_end_uri(id), Store.here().job_logs_uri(id)):
+            storage.delete(uri)
+
+
 def write_logs(id: str, logs: Mapping[str, bytes]) -> str:
     """Leave logs in this process's store, compressed, in place of those of an earlier try; returns their folder."""
     uri = Store.here().job_logs_uri(id)

@@ -68,8 +68,8 @@ def submit_pipeline(
     job = submission(config, verb=verb, preset=preset, base=base)
     arguments = pipeline_arguments(config, preset, base, verb)
     environment = {name: value for name, value in job.pod_environment().items() if name != JOB}
+    text = compile_pipeline(config, preset, environment, verb == "retrain", arguments["overrides"])
     if dry_run:
-        text = compile_pipeline(config, preset, environment, tick=verb == "retrain")
         return Submitted(submission_id=job.id, target="kubeflow", arguments=arguments, manifest=text)
     endpoint = os.environ.get(ENDPOINT)
     if not endpoint:
@@ -80,7 +80,6 @@ def submit_pipeline(
     check_server(ENDPOINT, endpoint)  # before a library repeats it
     if problems := list(pipeline_problems(config, arguments["store"])):
         raise InputError(problems)
-    text = compile_pipeline(config, preset, environment, tick=verb == "retrain")
     jobs = KubeflowJobs(config.cluster.namespace)
     sent = jobs.send_pipeline(job.id, verb, text, arguments, config)
     if not wait or verb == "retrain":

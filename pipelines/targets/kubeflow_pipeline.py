@@ -23,16 +23,24 @@ SECRET_KEYS = (
 """Keys of the cluster's Secret that a step gets as environment variables, where the Secret has them."""
 
 
-def compile_pipeline(config: RunConfig, preset: str, environment: Mapping[str, str], tick: bool = False) -> str:
+NONE = "{}"
+"""No overrides."""
+
+
+def compile_pipeline(
+    config: RunConfig, preset: str, environment: Mapping[str, str], tick: bool = False, overrides: str = NONE
+) -> str:
     """The pipeline as YAML, the same text for the same arguments.
 
     Args:
         environment: variables of every step; the Secret's keys of the same names are left out.
         tick: the pipeline of one tick of `retrain`.
+        overrides: JSON of what the configuration changes in the preset, where no parameter of its own says it.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "pipeline.yaml")
-        pipeline = build_tick(config, preset, environment) if tick else build_pipeline(config, preset, environment)
+        build = build_tick if tick else build_pipeline
+        pipeline = build(config, preset, environment, overrides)
         compiler.Compiler().compile(pipeline, str(path))
         return path.read_text(encoding="utf-8")
 
@@ -79,7 +87,7 @@ class Steps:
         return self.step("outcome", outcome(preset=preset, store=store))
 
 
-def build_pipeline(config: RunConfig, preset: str, environment: Mapping[str, str]) -> Any:
+def build_pipeline(config: RunConfig, preset: str, environment: Mapping[str, str], overrides: str = NONE) -> Any:
     """The main job. Its parameters have this configuration's values: it can be started from Kubeflow's pages."""
     steps = Steps(config, environment)
     component, step, stage = steps.component, steps.step, steps.stage()
@@ -147,7 +155,7 @@ def build_pipeline(config: RunConfig, preset: str, environment: Mapping[str, str
     @dsl.pipeline(name="aunet", description="AUNet: raw data to registered model")
     def aunet(
         preset: str = preset,
-        overrides: str = "{}",
+        overrides: str = overrides,
         store: str = environment.get("AUNET_STORE", ""),
         target: str = "kuberay",
         tune: bool = False,
@@ -175,7 +183,7 @@ def build_pipeline(config: RunConfig, preset: str, environment: Mapping[str, str
     return aunet
 
 
-def build_tick(config: RunConfig, preset: str, environment: Mapping[str, str]) -> Any:
+def build_tick(config: RunConfig, preset: str, environment: Mapping[str, str], overrides: str = NONE) -> Any:
     """One tick of `retrain`, for a recurring run."""
     steps = Steps(config, environment)
     stage = steps.stage()
@@ -183,7 +191,7 @@ def build_tick(config: RunConfig, preset: str, environment: Mapping[str, str]) -
     @dsl.pipeline(name="aunet-retrain", description="AUNet: one tick of retrain")
     def aunet_retrain(
         preset: str = preset,
-        overrides: str = "{}",
+        overrides: str = overrides,
         store: str = environment.get("AUNET_STORE", ""),
         target: str = "kuberay",
     ) -> None:

@@ -17,11 +17,13 @@ from pipelines.targets.pod_troubles import Trouble, image_ids, trouble_of
 from pipelines.targets.pods import QUEUE
 from pipelines.targets.rayjob import render_rayjob
 from pipelines.targets.submission import State, Submission
-from pipelines.targets.waiting import MAX_FAILED_POLLS, TROUBLE_SECONDS, Patience, Polls
+from pipelines.targets.waiting import TROUBLE_SECONDS, Patience, Polls
 
 RAYJOBS = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
 POLL_SECONDS = 5.0
 """Between two looks at a job that is waited for."""
+SKEW_SECONDS = 60
+"""By which a node's clock may be wrong: so much of the log is read again."""
 DELETE_SECONDS = 600.0
 """In which a deleted job must have released its cluster."""
 PRUNED = (
@@ -81,14 +83,14 @@ class KubeRayJobs:
 
         A job whose pods cannot run is stopped, and has failed for that reason.
         """
-        polls, patience, last, shown = Polls(), Patience(self.trouble_seconds), "", False
+        polls, patience, log, shown = Polls(), Patience(self.trouble_seconds), Log(), False
         rayjob: dict[str, Any] | None = None
         while True:
             trouble: Trouble | None = None
             with polls.look():
                 with answering():
                     rayjob = self._get(id)
-                last = self._print_new_lines(id, last)
+                log.show(self._lines(id, log.unread_seconds))
                 shown = shown or (rayjob is not None and self._show_image(rayjob))
                 if rayjob is not None and state_of(rayjob).status == "PENDING":
                     trouble = patience.judge(self._trouble(rayjob))
@@ -207,36 +209,48 @@ class KubeRayJobs:
                 newest = max(pods, key=lambda pod: str(pod.metadata.creation_timestamp)).metadata.name
                 options = {} if since is None else {"since_seconds": since}
                 log = api.read_namespaced_pod_log(newest, self.namespace, timestamps=True, **options)
-                return log.splitlines()
+                return [line for line in log.split("\n") if line]  # a progress bar's has \r in it
         return []
 
-    def _print_new_lines(self, id: str, last: str) -> str:
-        """Write lines later than `last` to stderr. Returns the time of the last one."""
-        recent = int(POLL_SECONDS * (MAX_FAILED_POLLS + 1)) + 60
-        for line in self._lines(id, since=recent if last else None):
+
+class Log:
+    """What was shown of a job's log."""
+
+    def __init__(self) -> None:
+        self.last, self.came = "", 0.0
+        """Moment of the last line on its node, and when it was shown here."""
+
+    @property
+    def unread_seconds(self) -> int | None:
+        """The newest seconds of the log that hold all that was not shown; None: it was never read."""
+        return int(time.monotonic() - self.came) + SKEW_SECONDS if self.last else None
+
+    def show(self, lines: list[str]) -> None:
+        """Write those of the lines, each after its time, that are new to stderr."""
+        for line in lines:
             moment, _, text = line.partition(" ")
-            if moment > last:
+            if moment > self.last:
                 print(text, file=sys.stderr)
-                last = moment
-        return last
+                self.last, self.came = moment, time.monotonic()
 
 
 def state_of(rayjob: dict[str, Any]) -> State:
     """A RayJob's status in Ray's words."""
     status = rayjob.get("status") or {}
     deployed, ran = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
+    queue = rayjob["metadata"].get("labels", {}).get(QUEUE)
     message = " ".join(str(status.get(key) or "") for key in ("reason", "message")).strip()
     if rayjob["metadata"].get("deletionTimestamp"):
         return State("STOPPED", "being deleted")
     if deployed == "ValidationFailed":
         return State("FAILED", f"KubeRay refuses the RayJob: {message[:300] or 'no reason given'}")
-    if deployed in ("Suspending", "Suspended") and QUEUE in rayjob["metadata"].get("labels", {}):
-        return State("PENDING", f"waits in the queue {rayjob['metadata']['labels'][QUEUE]}")
     if deployed in ("Suspending", "Suspended"):
-        return State("STOPPED", "suspended")
+        return State("PENDING", f"waits in the queue {queue}") if queue else State("STOPPED", "suspended")
     if deployed in ("Complete", "Failed"):
         ended = ran if deployed == "Complete" and ran in ("SUCCEEDED", "STOPPED") else "FAILED"
         return State(ended, "" if ended == "SUCCEEDED" else message[:300])
+    if rayjob.get("spec", {}).get("suspend") and not queue:
+        return State("STOPPED", "being suspended")
     return State("RUNNING" if deployed == "Running" and ran in ("RUNNING", "") else "PENDING", deployed)
 
 

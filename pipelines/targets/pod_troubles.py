@@ -19,7 +19,8 @@ FINAL = {
 }
 """Reasons for which a container waits, and what helps; none goes away by itself."""
 PLACEMENT_PATIENCE = 10
-"""Of a pod without a node: those of the job before keep theirs for two minutes after their end, see `ray_cluster`."""
+"""Of pods without a node or without room in a quota: those of the job before keep both for two minutes after their end,
+see `ray_cluster`."""
 SCHEDULE = "use smaller --cluster.… sizes, free some room, or add nodes that fit"
 REFUSED = {
     "FailedCreate": "raise the quota, or correct what it names",
@@ -100,7 +101,11 @@ def _of_scheduling(pods: Iterable[Mapping[str, Any]], events: Sequence[Mapping[s
 
 
 def _of_events(events: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> Iterator[Trouble]:
-    """Events that nothing has followed: Kubernetes keeps them for an hour, whatever became of their objects."""
+    """Events that nothing has followed: Kubernetes keeps them for an hour, whatever became of their objects.
+
+    Of what happens again and again, KubeRay 1.7 and newer report the second time, as a series, and the next half an
+    hour later: a series stands until its object goes on.
+    """
     running = {_name(pod) for pod in pods if pod.get("status", {}).get("phase") == "Running"}
     went_on = _last_successes(events, pods)
     for event in sorted(events, key=_moment, reverse=True):
@@ -108,7 +113,10 @@ def _of_events(events: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, 
         is_over = name in running or moment <= went_on.get((kind, name), "")
         if event.get("type") == "Warning" and reason in REFUSED and not is_over:
             line = f"{kind} {name}: {reason}: {_line(event.get('message'))}; {REFUSED[reason]}"
-            yield Trouble(line, event=f"{kind} {name}: {reason}", moment=moment)
+            is_series = bool(event.get("series"))
+            is_slow = is_series or "exceeded quota" in line
+            what = "" if is_series else f"{kind} {name}: {reason}"
+            yield Trouble(line, event=what, moment=moment, patience=PLACEMENT_PATIENCE if is_slow else 1)
 
 
 def _last_successes(

@@ -163,15 +163,19 @@ def _own_addresses() -> dict[str, str]:
 
 def _check_reachable(submission: Submission) -> None:
     """Refuse what another machine would not find."""
-    problems = []
-    if "AUNET_STORE" not in submission.environment:
-        problems.append("AUNET_STORE is not set: name the store that all nodes share, such as s3://bucket/prefix")
-    data = submission.config.data
-    shared = storage.is_remote(data.root) or os.path.isabs(urlsplit(data.root).path)
-    if data.shapes is None and not shared:
-        problems.append(f"data.root = {data.root!r}: jobs start elsewhere; use s3://… or a path that all nodes share")
+    problems, cure = [], "jobs start elsewhere; use s3://… or a path that all nodes share"
+    store, data = submission.environment.get("AUNET_STORE", ""), submission.config.data
+    if not _is_shared(store):
+        problems.append(f"AUNET_STORE = {store!r}: {cure}" if store else f"AUNET_STORE is not set: {cure}")
+    if data.shapes is None and not _is_shared(data.root):
+        problems.append(f"data.root = {data.root!r}: {cure}")
     if problems:
         raise InputError(problems)
+
+
+def _is_shared(uri: str) -> bool:
+    """Whether other machines may find the same there: not where it depends on the working directory."""
+    return storage.is_remote(uri) or os.path.isabs(urlsplit(uri).path)
 
 
 async def _tail(client: JobSubmissionClient, id: str, shown: list[int]) -> None:

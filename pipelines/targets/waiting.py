@@ -46,7 +46,8 @@ class Polls:
 class Patience:
     """Waits before it believes that a job does not go on; says what else it waits for once.
 
-    Kubernetes keeps events for an hour, and so what they say may be over: one counts as long as it comes again.
+    Kubernetes keeps events for an hour, and so what they say may be over: one that may be counts as long as it comes
+    again.
 
     Args:
         seconds: for which a trouble must last, times its own patience.

@@ -9,8 +9,9 @@ from typing import Any
 
 import ray
 from ray.exceptions import WorkerCrashedError
-from ray.train import FailureConfig, RunConfig as RayRunConfig, ScalingConfig
+from ray.train import ControllerError, FailureConfig, RunConfig as RayRunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from pipelines.runtime.board import Beat
 from pipelines.runtime.events import Event
@@ -73,6 +74,7 @@ class Attempt:
 
     def _run_group(self, settings: dict[str, Any]) -> None:
         train = self.assignment.config.train
+        tries = 0 if train.min_workers < train.max_workers else -1  # where fewer would do, its driver chooses again
         with tempfile.TemporaryDirectory() as scratch:  # Ray keeps nothing that counts
             TorchTrainer(
                 self.work,
@@ -82,7 +84,7 @@ class Attempt:
                 run_config=RayRunConfig(
                     name=self.assignment.attempt,
                     storage_path=scratch,
-                    failure_config=FailureConfig(max_failures=0),
+                    failure_config=FailureConfig(max_failures=0, controller_failure_limit=tries),
                     worker_runtime_env={"env_vars": WORKER_ENVIRONMENT} if train.use_gpu else {},
                 ),
             ).fit()
@@ -92,6 +94,11 @@ def end_workers(beats: Mapping[int, Beat]) -> None:
     """Kill the workers of an attempt that nobody can stop any more."""
     for beat in beats.values():
         end_process(beat.pid, beat.node)
+
+
+def found_no_room(error: Exception) -> bool:
+    """Whether the group could not start in time: what there was room for was lost, or taken by others, meanwhile."""
+    return isinstance(error, ControllerError) and isinstance(error.controller_failure, WorkerGroupStartupTimeoutError)
 
 
 def cause_of_failure(error: Exception, failures: list[Event], beats: Mapping[int, Beat]) -> str:

@@ -26,7 +26,7 @@ from pipelines.runtime.nodes import (
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.lease import Lease
 from pipelines.store.run_folder import RunFolder
-from pipelines.training.attempt import Attempt, cause_of_failure, end_workers, is_echo
+from pipelines.training.attempt import Attempt, cause_of_failure, end_workers, found_no_room, is_echo
 from pipelines.training.record import RunRecord
 from pipelines.training.validation import Validations
 
@@ -118,7 +118,7 @@ class Supervisor:
         return outcome
 
     def _outcome(self, attempt: Attempt) -> AttemptOutcome:
-        if attempt.error is None:
+        if attempt.error is None or found_no_room(attempt.error):
             return AttemptOutcome(self.ending)
         self.reached = max((beat.step for beat in self.beats.values()), default=0)
         final = next((event for event in self.failures if event["final"]), None)

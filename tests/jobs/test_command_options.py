@@ -14,6 +14,7 @@ import yaml
 from aunet.errors import InputError
 from jobs.__main__ import main
 from jobs.command_options import ADDRESSES, NOT_SENT
+from jobs.help import field_texts
 from jobs.parsing import SENDABLE, HelpShown, parse
 from jobs.verbs import VERBS
 from pipelines.submit import submit_command
@@ -56,6 +57,15 @@ def group(rayjob: dict[str, Any]) -> tuple[str, int, dict[str, str]]:
         workers["replicas"],
         workers["template"]["spec"]["containers"][0]["resources"]["limits"],
     )
+
+
+@pytest.mark.parametrize("verb", ADDRESSES)
+def test_what_names_files_is_checked_before_it_is_sent(verb: str) -> None:
+    """By the help of the options: what is a folder, a file, a JSON or a model."""
+    texts = field_texts(VERBS[verb].options)
+    assert {name for name, text in texts.items() if re.search("Folder|JSON|Model:|Images of", text)} <= {
+        *ADDRESSES[verb]
+    }
 
 
 @pytest.mark.parametrize("verb", VERBS)

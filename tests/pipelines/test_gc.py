@@ -87,7 +87,8 @@ def test_the_rest_of_a_killed_run_goes_and_nothing_else(store: Path, raw: Path) 
 def test_checkpoints_from_which_no_run_resumes(runs: Path) -> None:
     run = runs / "one"
     result = gc()
-    assert result.to_json() == {"deleted": [str(run / HALF)], "bytes": 5, "closed": [], "dry_run": False}
+    deleted = [str(run / HALF)]
+    assert result.to_json() == {"deleted": deleted, "aborted": [], "bytes": 5, "closed": [], "dry_run": False}
     assert (result.text, result.exit_code) == ("", 0)
     assert not (run / HALF).exists() and (run / WHOLE / "state.pt").exists()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import json
-import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +19,7 @@ from aunet.categories import Categories, Category
 from aunet.errors import InputError
 from pipelines.data.manifest import Manifest, Quarantined, ShardInfo, SplitInfo
 from pipelines.data.rows import INDEX_SCHEMA, ROW_SCHEMA, ROWS_PER_GROUP, encode_index, encode_shard, row_digest
-from pipelines.data.shards import OpenShard, ShardReader, damaged_rows
+from pipelines.data.shards import ShardReader, damaged_rows
 from pipelines.store import storage
 from pipelines.store.layout import PreparedFolder
 
@@ -217,21 +215,6 @@ def test_a_damaged_index_is_noticed(prepared: str) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="the index is damaged"):
         ShardReader(prepared, "train").row(0)
-
-
-@pytest.mark.parametrize("number", [errno.ESTALE, errno.EMFILE])
-def test_an_answer_of_the_system_is_no_damage(prepared: str, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """A file server that forgot a file is no reason to delete a shard, and a reader may look again."""
-    reader, read = ShardReader(prepared, "train"), OpenShard.read
-
-    def once(self: OpenShard, *arguments: Any) -> Any:
-        monkeypatch.setattr(OpenShard, "read", read)
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(OpenShard, "read", once)
-    with pytest.raises(OSError, match=os.strerror(number)):
-        reader.row(0)
-    assert reader.row(0)["image_id"] == reader.image_ids[0]
 
 
 def test_a_missing_shard_is_named(prepared: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import tempfile
@@ -195,6 +196,18 @@ def not_yet_connected() -> Iterator[None]:
     yield
     requests._client.cache_clear()
     requests.s3_filesystem.cache_clear()
+
+
+def test_a_body_that_came_too_slowly_is_sent_again(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 says so with status 400, as of what is wrong."""
+    monkeypatch.setattr(requests, "PART", 6_000_000)
+    with fault_proxy.serving(os.environ["AWS_ENDPOINT_URL"], 0.5, ("400",)) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        for name, content in {**dict.fromkeys("abcde", b"content"), "large": b"x" * 7_000_000}.items():
+            storage.write_bytes(storage.join(s3, name), content)
+            assert storage.read_bytes(storage.join(s3, name)) == content
+        assert storage.create_exclusive(storage.join(s3, "lease"), b"mine")
+    assert proxy.seen["400"] > 5
 
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"])

@@ -80,6 +80,18 @@ def test_the_end_of_an_earlier_job_of_this_id_does_not_count() -> None:
     assert read_end("train-x-0", since="2999-01-01T00:00:00Z") is None
 
 
+def test_a_job_that_is_sent_again_begins_without_an_end() -> None:
+    """If it is killed, the success of the one before must not be told as its own."""
+    entry.run(["train", "x"], THIS, lambda _: 0, Stops(), lambda: {"driver.log": b"of the first"})
+    assert last_end("train-x-0") is not None and "of the first" in read_logs("train-x-0")
+
+    def command(words: Sequence[str]) -> int:
+        assert last_end("train-x-0") is None and read_logs("train-x-0") == ""
+        return 0
+
+    assert entry.run(["train", "x"], THIS, command, Stops(), dict) == 0
+
+
 def test_a_damaged_end_is_none() -> None:
     path = Path(Store.here().job_end_uri("train-x-0"))
     path.parent.mkdir(parents=True)

@@ -87,6 +87,20 @@ def test_what_the_secret_gives_a_step_travels_no_further() -> None:
     assert travelling(inside) == {"AUNET_STORE": "s3://models/aunet"}
 
 
+@pytest.mark.parametrize("verb", ["run", "retrain"])
+def test_a_pipeline_that_is_started_from_kubeflows_pages_has_its_settings(
+    monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """The image among them, without which its first step is refused."""
+    monkeypatch.setenv("AUNET_STORE", "s3://models/aunet")
+    config = coco({"train.momentum": 0.8})
+    result = kubeflow.submit_pipeline(config, "coco_r50", verb, presets.coco_r50(), dry_run=True)
+    pipeline, _ = yaml.safe_load_all(result.text)
+    overrides = pipeline["root"]["inputDefinitions"]["parameters"]["overrides"]["defaultValue"]
+    assert overrides == result.to_json()["arguments"]["overrides"]
+    assert {"train.momentum", "cluster.image"} <= json.loads(overrides).keys()
+
+
 def test_the_weights_and_common_settings_are_typed_parameters(documents: list[dict[str, Any]]) -> None:
     parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
     for name, kind, value in [

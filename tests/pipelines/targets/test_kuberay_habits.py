@@ -11,8 +11,9 @@ from pipelines import presets
 from pipelines.job import job
 from pipelines.settings.overrides import override
 from pipelines.submit import submit
-from pipelines.targets.kuberay import KubeRayJobs
-from pipelines.targets.submission import Submitted
+from pipelines.targets.kuberay import KubeRayJobs, state_of
+from pipelines.targets.pods import QUEUE
+from pipelines.targets.submission import State, Submitted
 from tests.kubernetes_api import Api
 
 RAYJOBS = "/apis/ray.io/v1/namespaces/default/rayjobs"
@@ -46,6 +47,35 @@ def test_a_job_in_a_queue_waits_and_is_stopped_by_deleting_it(api: Api) -> None:
     assert (state.status, state.message) == ("PENDING", "waits in the queue research")
     job(id=id, target="kuberay", stop=True)
     assert not [path for path in api.objects if path.startswith(RAYJOBS)]
+
+
+def test_a_job_that_was_just_stopped_is_sent_again(api: Api) -> None:
+    """The operator takes its time to suspend it, and the RayJob says Running meanwhile."""
+    api.operator = lambda rayjob: rayjob.update(status={"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"})
+    id = send().submission_id
+    assert job(id=id, target="kuberay", stop=True).state == State("STOPPED", "being suspended")
+    api.asked.clear()
+    api.lingering = 3  # until the operator has suspended it and taken its finalizer away
+    assert send().sent
+    assert [method for method, _ in api.asked if method != "GET"] == ["DELETE", "POST"]
+    assert "suspend" not in api.objects[f"{RAYJOBS}/{id}"]["spec"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "status", "want"),
+    [
+        ({}, {"jobDeploymentStatus": "Retrying"}, "STOPPED"),
+        ({}, {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}, "SUCCEEDED"),
+        ({}, {"jobDeploymentStatus": "Failed"}, "FAILED"),
+        ({QUEUE: "research"}, {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}, "RUNNING"),
+        ({QUEUE: "research"}, {}, "PENDING"),
+    ],
+)
+def test_who_asks_for_a_suspension_decides_what_it_means(
+    labels: dict[str, str], status: dict[str, str], want: str
+) -> None:
+    """Kueue suspends and resumes jobs by itself; one that has ended is no other for it."""
+    assert state_of({"metadata": {"labels": labels}, "spec": {"suspend": True}, "status": status}).status == want
 
 
 EVENTS = "/api/v1/namespaces/default/events"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.targets.pod_troubles import trouble_of
+from pipelines.targets.pod_troubles import PLACEMENT_PATIENCE, trouble_of
 
 Plain = dict[str, Any]
 
@@ -40,6 +40,17 @@ def event(reason: str, message: str = "", name: str = "x-worker", kind: str = "P
         "message": message,
         "lastTimestamp": when,
         **kinds,
+    }
+
+
+def series(reason: str, message: str = "", name: str = "x", kind: str = "RayCluster", seconds: int = 1) -> Plain:
+    """An event as KubeRay 1.7.0 leaves it, whose object was met again 5 ms later and, for all we see, never since."""
+    second = at(seconds).removesuffix("Z")
+    times = {"eventTime": f"{second}.100000Z", "lastTimestamp": None, "firstTimestamp": None}
+    return {
+        **event(reason, message, name, kind),
+        **times,
+        "series": {"count": 2, "lastObservedTime": f"{second}.105000Z"},
     }
 
 
@@ -154,6 +165,30 @@ def test_what_came_before_or_to_another_object_ends_no_trouble(pods: list[Plain]
     trouble = trouble_of({}, pods, events)
     assert trouble is not None and trouble.is_final
     assert (trouble.moment, trouble.line.startswith(trouble.event)) == (at(9)[:19], True)
+
+
+FAILING = series("InvalidRayClusterSpec", "the container ray-worker has no image")
+
+
+def test_a_series_of_kuberay_stands_until_its_object_goes_on() -> None:
+    """It is not written again for half an hour, however often it happens."""
+    trouble = trouble_of({}, [made("x", "RayCluster", at(0))], [FAILING])
+    assert trouble is not None and trouble.is_final and "InvalidRayClusterSpec: the container" in trouble.line
+    assert (trouble.event, trouble.patience) == ("", PLACEMENT_PATIENCE)
+    assert trouble_of({}, [made("x", "RayCluster", at(9))], [FAILING]) is None
+    assert trouble_of({}, [], [FAILING, event("CreatedHeadPod", name="x", kind="RayCluster", when=at(9))]) is None
+
+
+def test_what_happened_once_may_be_over_whichever_kuberay_says_so() -> None:
+    once = {**FAILING, "series": None}
+    trouble = trouble_of({}, [], [once])
+    assert trouble is not None and (trouble.event, trouble.patience) == ("RayCluster x: InvalidRayClusterSpec", 1)
+
+
+@pytest.mark.parametrize("refused", [HEAD, WORKER, SUBMITTER])
+def test_a_quota_is_given_the_time_in_which_the_job_before_leaves_it(refused: Plain) -> None:
+    trouble = trouble_of({}, [], [refused])
+    assert trouble is not None and trouble.event and trouble.patience == PLACEMENT_PATIENCE
 
 
 def test_an_event_of_an_earlier_job_of_the_same_name_is_over() -> None:

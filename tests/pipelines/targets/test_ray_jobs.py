@@ -103,6 +103,24 @@ def test_what_another_machine_would_not_find_is_refused(server: type[Server], mo
     assert ["AUNET_STORE" in p or "data.root" in p for p in refused.value.problems] == [True, True]
 
 
+@pytest.mark.parametrize("store", ["store", "./store", "../shared", "~/store"])
+def test_a_store_of_the_working_directory_is_refused(
+    server: type[Server], monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """That of a job is deleted with what it holds."""
+    monkeypatch.setenv("AUNET_STORE", store)
+    with pytest.raises(InputError, match=f"AUNET_STORE = '{store}': jobs start elsewhere; use s3://"):
+        request()
+
+
+@pytest.mark.parametrize("store", ["s3://bucket/store", "/shared/store", "file:///shared/store"])
+def test_a_store_that_nodes_may_share_travels(
+    server: type[Server], monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    monkeypatch.setenv("AUNET_STORE", store)
+    assert request()["runtime_env"]["env_vars"]["AUNET_STORE"] == store
+
+
 @pytest.mark.parametrize(("status", "mode"), [(401, "disabled"), (403, "disabled")])
 def test_a_missing_token_is_one_line(
     server: type[Server], monkeypatch: pytest.MonkeyPatch, status: int, mode: str

@@ -11,6 +11,10 @@ from pipelines.targets.pod_troubles import PLACEMENT_PATIENCE, Trouble
 from pipelines.targets.ray_cluster import GRACE_SECONDS
 from pipelines.targets.waiting import MAX_FAILED_POLLS, QUIET_SECONDS, TROUBLE_SECONDS, Patience, Polls
 
+EVERY_TWO_SECONDS = [2.0 * number for number in range(1000)]
+BACKING_OFF = [0.0, *(0.005 * 2**number for number in range(20))]
+"""Moments in which an operator tries again."""
+
 
 def ends(looks: Iterable[tuple[float, Trouble | None]]) -> float | None:
     """The time of the first look that ends the wait; None: none does."""
@@ -22,14 +26,16 @@ def ends(looks: Iterable[tuple[float, Trouble | None]]) -> float | None:
     return None
 
 
-def quota(when: float, name: str = "x") -> Trouble:
-    return Trouble(f"{name}: exceeded quota", event=f"RayCluster {name}", moment=f"T{when:07.1f}")
+def refused(when: float, name: str = "x", patience: int = 1) -> Trouble:
+    return Trouble(f"{name}: refused", event=f"RayCluster {name}", moment=f"T{when:07.1f}", patience=patience)
 
 
-def repeated(times: list[float], name: str = "x", since: int = 0) -> list[tuple[float, Trouble | None]]:
+def repeated(
+    times: list[float], name: str = "x", since: int = 0, patience: int = 1
+) -> list[tuple[float, Trouble | None]]:
     """Looks every five seconds for half an hour, of which each sees the newest event."""
     looks = range(since, 1800, 5)
-    return [(float(look), quota(max(t for t in times if t <= look), name)) for look in looks]
+    return [(float(look), refused(max(t for t in times if t <= look), name, patience)) for look in looks]
 
 
 def test_what_stands_so_for_long_is_believed() -> None:
@@ -50,15 +56,20 @@ def test_what_happened_once_ends_no_job(capsys: pytest.CaptureFixture[str]) -> N
     """Kubernetes shows the event for an hour, and what follows may be a warning of another kind, of the network say."""
     assert QUIET_SECONDS < TROUBLE_SECONDS
     assert ends(repeated([0.0])) is None
-    assert capsys.readouterr().err == "x: exceeded quota\n"
+    assert capsys.readouterr().err == "x: refused\n"
 
 
 def test_what_happens_again_and_again_ends_the_job_within_a_minute() -> None:
-    every_two_seconds = [2.0 * number for number in range(1000)]
-    backing_off = [0.005 * 2**number for number in range(20)]
-    for times in (every_two_seconds, [0.0, *backing_off]):
+    for times in (EVERY_TWO_SECONDS, BACKING_OFF):
         end = ends(repeated(times))
         assert end is not None and TROUBLE_SECONDS <= end < 60
+
+
+def test_a_quota_that_stays_full_ends_the_job_after_five_minutes() -> None:
+    """Those of the job before count in it for two."""
+    for times in (EVERY_TWO_SECONDS, BACKING_OFF):
+        end = ends(repeated(times, patience=PLACEMENT_PATIENCE))
+        assert end is not None and 2 * GRACE_SECONDS < PLACEMENT_PATIENCE * TROUBLE_SECONDS <= end < 400
 
 
 def test_what_seldom_happens_again_ends_a_job_that_is_waited_for_later() -> None:
@@ -67,7 +78,7 @@ def test_what_seldom_happens_again_ends_a_job_that_is_waited_for_later() -> None
 
 
 def test_two_that_happened_once_are_not_one_that_happened_twice() -> None:
-    first = [(float(look), quota(0, "x")) for look in range(0, 40, 5)]
+    first = [(float(look), refused(0, "x")) for look in range(0, 40, 5)]
     assert ends([*first, *repeated([40.0], "y", since=40)]) is None
 
 

@@ -36,7 +36,7 @@ def test_a_killed_run_is_closed_and_no_other(mlflow_store: Path, capsys: pytest.
         assert f"1, such as {killed} of {killed_folder.uri}" in finding.detail
         assert gc(dry_run=True).closed == (killed,) and status(killed) == "RUNNING"
         assert f"would mark MLflow run {killed} of {killed_folder.uri} as KILLED" in capsys.readouterr().err
-        assert gc().to_json() == {"deleted": [], "bytes": 0, "closed": [killed], "dry_run": False}
+        assert gc().to_json() == {"deleted": [], "aborted": [], "bytes": 0, "closed": [killed], "dry_run": False}
     assert status(killed) == "KILLED"
     assert {status(run) for run in (driven, finished, elsewhere)} == {"RUNNING"}
     assert gc().closed == (driven,)
