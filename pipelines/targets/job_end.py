@@ -73,10 +73,12 @@ def write_end(id: str, end: JobEnd) -> None:
 
 
 def forget_end(id: str) -> None:
-    """Delete what an earlier job of this id has left of its end, if the store answers."""
+    """Delete the end of an earlier job of this id, if the store answers.
+
+    Its logs stay until there are others: where one try after the other is lost, they are all that there is.
+    """
     with contextlib.suppress(InputError, Unavailable, OSError):
-        for uri in (Store.here().job_end_uri(id), Store.here().job_logs_uri(id)):
-            storage.delete(uri)
+        storage.delete(Store.here().job_end_uri(id))
 
 
 def write_logs(id: str, logs: Mapping[str, bytes]) -> str:

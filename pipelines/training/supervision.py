@@ -35,6 +35,8 @@ DRAIN_SECONDS = 1.0
 """Between two questions whether a node is about to be taken away."""
 GROWTH_SECONDS = 30.0
 """Between two questions whether there is room for more workers; two answers in a row count."""
+VAIN_SECONDS = 600.0
+"""After room that was none, until it is asked for again."""
 WAIT_SECONDS = 60.0
 """Between two lines that say that workers do not start."""
 
@@ -86,13 +88,14 @@ class Supervisor:
         self.reached = 0
         """The highest step of the attempt before."""
         self.num_workers, self.room = 0, 0
-        self.vain = 0
-        """So many workers were made room for, and fewer came: decoding tasks that rest look like room."""
+        self.grows_after = 0.0
+        """Not asked for room before: fewer workers came than there seemed to be room for, as decoding tasks rest."""
         self._waiting = Regular(self._say_that_it_waits, WAIT_SECONDS)
 
     def watch(self, attempt: Attempt) -> AttemptOutcome:
         """Until the attempt has ended."""
-        self.vain = self.room if self.ending == "grown" and attempt.num_workers < self.room else self.vain
+        if self.ending == "grown" and attempt.num_workers < self.room:
+            self.grows_after = time.monotonic() + VAIN_SECONDS
         self.beats, self.failures, self.ending, self.hung, self.has_saved = {}, [], "", "", False
         checks = Regular(self._end_where_drained, DRAIN_SECONDS), Regular(self._grow, GROWTH_SECONDS)
         self.num_workers, self.room = attempt.num_workers, 0
@@ -209,10 +212,15 @@ class Supervisor:
 
     def _grow(self) -> None:
         train = self.config.train
-        if self.num_workers >= train.max_workers or self.ending or not self.beats:
+        if (
+            self.num_workers >= train.max_workers
+            or self.ending
+            or not self.beats
+            or time.monotonic() < self.grows_after
+        ):
             return
         room = possible_workers(train, self.config.feed, self._resources())
-        if room == self.room > max(self.num_workers, self.vain):
+        if room == self.room > self.num_workers:
             self.ending, self.interruption = "grown", f"there is room for {room} workers instead of {self.num_workers}"
             self.board.stop.remote()
         self.room = room

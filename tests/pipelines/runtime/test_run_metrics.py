@@ -18,6 +18,8 @@ from tests.commands import ROOT
 FOLDER = ROOT / "deploy" / "observability"
 OF_KUBERNETES = {
     "kube_job_status_failed",
+    "kube_cronjob_created",
+    "kube_cronjob_status_active",
     "kube_cronjob_status_last_schedule_time",
     "kube_cronjob_status_last_successful_time",
     "kube_cronjob_spec_suspend",
