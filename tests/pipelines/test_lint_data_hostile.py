@@ -67,7 +67,7 @@ def test_a_full_disk_leaves_the_old_report(raw: Path, tmp_path: Path) -> None:
         Raw(raw).jpg.unlink()
         words = [f"--{key.replace('_', '-')}={value}" for key, value in Raw(raw).options.items()]
         stdout = io.StringIO()
-        assert main(["lint-data", *words, f"--out={out}"], stdout) == 2
+        assert main(["lint-data", *words, f"--out={out}"], stdout) == 1
         assert stdout.getvalue() == "" and disk.files() == before
         disk.free()
         assert lint_data(**Raw(raw).options, out=out).errors == 1
