@@ -246,7 +246,7 @@ class Driver:
             return 0
         if outcome.is_final:
             record.add("end", step, text=outcome.cause)
-            raise InputError(f"{self.folder.uri}: {outcome.cause}")
+            raise (Unavailable if outcome.passes else InputError)(f"{self.folder.uri}: {outcome.cause}")
         if failures >= self.config.train.max_failures:
             record.add("end", step, text=outcome.cause)
             raise Unavailable(

@@ -30,9 +30,12 @@ def work(settings: dict[str, Any]) -> None:
 
         Worker(settings["assignment"], Group.alone() if is_alone else Group.of_ray(), link).run()
     except Exception as error:
+        from pipelines.training.saving import NotSaved  # which was patient enough by itself
+
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
-        is_final = isinstance(error, InputError | FloatingPointError)
-        link.post({"kind": "failure", "step": link.step, "rank": rank, "error": text, "final": is_final})
+        is_final, passes = isinstance(error, InputError | FloatingPointError | NotSaved), isinstance(error, NotSaved)
+        event = {"kind": "failure", "step": link.step, "rank": rank, "error": text, "final": is_final, "passes": passes}
+        link.post(event)
         raise
     finally:
         link.close()

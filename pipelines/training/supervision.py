@@ -53,6 +53,8 @@ class AttemptOutcome:
     """What went wrong, in words; empty: nothing."""
     is_final: bool = False
     """Whether it would go wrong again."""
+    passes: bool = False
+    """Whether that is no fault of the input, as of a store that is away."""
 
 
 class Supervisor:
@@ -126,7 +128,7 @@ class Supervisor:
         self.reached = max((beat.step for beat in self.beats.values()), default=0)
         final = next((event for event in self.failures if event["final"]), None)
         if final is not None:
-            return AttemptOutcome(self.ending, final["error"], is_final=True)
+            return AttemptOutcome(self.ending, final["error"], is_final=True, passes=final.get("passes", False))
         if not isinstance(attempt.error, TrainingFailedError | RayError):
             raise attempt.error
         cause = self.hung or cause_of_failure(attempt.error, self.failures, self.beats)

@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from aunet.errors import InputError, Unavailable
 from pipelines import presets
 from pipelines.runtime.interruption import Preempted, Signals
 from pipelines.settings.overrides import override
@@ -61,6 +62,14 @@ def test_where_patience_ran_out_the_checkpoint_of_that_step_is_published(
     with mock.patch.object(RunFolder, "checkpoints", checkpoints):
         checkpoint = driver._release(record)
     assert (checkpoint.step if checkpoint else None) == published
+
+
+@pytest.mark.parametrize(("passes", "error"), [(True, Unavailable), (False, InputError)])
+def test_a_store_that_is_away_at_the_end_is_no_wrong_input(tmp_path: Path, passes: bool, error: Any) -> None:
+    folder = RunFolder(str(tmp_path / "run"))
+    outcome = AttemptOutcome("", "NotSaved: no checkpoint of step 90", is_final=True, passes=passes)
+    with pytest.raises(error, match="no checkpoint of step 90"):
+        waiting_driver(folder, Signals())._judge(outcome, RunRecord(History(folder.uri), []), 0)
 
 
 @pytest.mark.parametrize(("ending", "failures"), [("exhausted", 1), ("", 1), ("drained", 0), ("grown", 0)])
