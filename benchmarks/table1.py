@@ -75,7 +75,7 @@ def main() -> None:
     for row, maps in attention.items():
         print(f"{row:10}", *(f"{name} {m['things']:.3f} / {m['stuff']:.3f}" for name, m in maps.items()), sep="   ")
     name = "table1.json" if base == "camvid_small" else f"table1_{base}.json"
-    write_document(name, lines, rows, REFERENCES, base=base, attention=attention)
+    write_document(name, lines, rows, (*REFERENCES, "e2e_conv"), base=base, attention=attention)
 
 
 def contrast(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:

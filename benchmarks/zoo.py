@@ -139,7 +139,7 @@ def beside_the_paper(documents: Sequence[dict[str, Any]]) -> str:
     heads = ["row", "paper, COCO: PQ", "PQ_st", *bases]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     rows = dict.fromkeys(
-        [*PAPER, *(n.removesuffix(" - e2e") for d in documents for n in d["differences"] if "- e2e" in n)]
+        [*PAPER, *(n.removesuffix(" - e2e") for d in documents for n in d["differences"] if n.endswith(" - e2e"))]
     )
     for row in rows:
         cells = [f"{value:+.1f}" for value in PAPER[row]] if row in PAPER else ["", ""]

@@ -36,8 +36,6 @@ CURES = {
     errno.EPIPE: "whoever read the output has gone",
 }
 """What helps against the answers of an operating system that say something of files."""
-
-
 PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
 """Of these, what says how this machine is just now, and nothing of what was asked for."""
 

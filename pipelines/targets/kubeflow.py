@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,9 @@ def submit_pipeline(
     job = submission(config, verb=verb, preset=preset, base=base)
     arguments = pipeline_arguments(config, preset, base, verb)
     environment = {name: value for name, value in job.pod_environment().items() if name != JOB}
-    text = compile_pipeline(config, preset, environment, verb == "retrain", arguments["overrides"])
+    compiled = partial(compile_pipeline, config, preset, environment, verb == "retrain", arguments["overrides"])
     if dry_run:
-        return Submitted(submission_id=job.id, target="kubeflow", arguments=arguments, manifest=text)
+        return Submitted(submission_id=job.id, target="kubeflow", arguments=arguments, manifest=compiled())
     endpoint = os.environ.get(ENDPOINT)
     if not endpoint:
         raise InputError(f"{ENDPOINT} is not set: give the address of Kubeflow Pipelines, or `local` to run it here")
@@ -81,7 +82,7 @@ def submit_pipeline(
     if problems := list(pipeline_problems(config, arguments["store"])):
         raise InputError(problems)
     jobs = KubeflowJobs(config.cluster.namespace)
-    sent = jobs.send_pipeline(job.id, verb, text, arguments, config)
+    sent = jobs.send_pipeline(job.id, verb, compiled(), arguments, config)
     if not wait or verb == "retrain":
         return sent
     state = jobs.follow(job.id)

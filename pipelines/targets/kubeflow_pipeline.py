@@ -21,8 +21,6 @@ SECRET_KEYS = (
     *("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
 )
 """Keys of the cluster's Secret that a step gets as environment variables, where the Secret has them."""
-
-
 NONE = "{}"
 """No overrides."""
 

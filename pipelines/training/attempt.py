@@ -11,7 +11,6 @@ import ray
 from ray.exceptions import WorkerCrashedError
 from ray.train import ControllerError, FailureConfig, RunConfig as RayRunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from pipelines.runtime.board import Beat
 from pipelines.runtime.events import Event
@@ -25,6 +24,8 @@ COLLECTIVE_SECONDS = 1800
 """A rank that waits longer for another one's gradients gives up; the driver ends one that hangs much earlier."""
 ECHOES = ("gloo", "nccl", "connection closed by peer", "connection reset by peer", "processgroup", "broken pipe")
 """What the errors of those ranks say whose partner was lost."""
+START_TIMEOUT = "WorkerGroupStartupTimeoutError"
+"""Ray's own, which it does not export."""
 WORKER_ENVIRONMENT = {"TORCH_NCCL_TRACE_BUFFER_SIZE": "2000", "TORCH_NCCL_DUMP_ON_TIMEOUT": "1"}
 """NCCL's flight recorder: what every rank was waiting for when one did not come."""
 
@@ -98,7 +99,7 @@ def end_workers(beats: Mapping[int, Beat]) -> None:
 
 def found_no_room(error: Exception) -> bool:
     """Whether the group could not start in time: what there was room for was lost, or taken by others, meanwhile."""
-    return isinstance(error, ControllerError) and isinstance(error.controller_failure, WorkerGroupStartupTimeoutError)
+    return isinstance(error, ControllerError) and type(error.controller_failure).__name__ == START_TIMEOUT
 
 
 def cause_of_failure(error: Exception, failures: list[Event], beats: Mapping[int, Beat]) -> str:

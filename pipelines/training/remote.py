@@ -33,7 +33,8 @@ def work(settings: dict[str, Any]) -> None:
         from pipelines.training.saving import NotSaved  # which was patient enough by itself
 
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
-        is_final, passes = isinstance(error, InputError | FloatingPointError | NotSaved), isinstance(error, NotSaved)
+        passes = isinstance(error, NotSaved)
+        is_final = passes or isinstance(error, InputError | FloatingPointError)
         event = {"kind": "failure", "step": link.step, "rank": rank, "error": text, "final": is_final, "passes": passes}
         link.post(event)
         raise
