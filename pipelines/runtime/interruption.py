@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from aunet.errors import Unavailable
+
 RESUME = 75
 """Exit code of a command that was told to end and saved what it had, EX_TEMPFAIL of sysexits.h: run it again."""
 
@@ -18,6 +20,10 @@ class Stopped(RuntimeError):
 
 class Preempted(RuntimeError):
     """The process was told to end and saved what it had: the same command continues."""
+
+
+class NotSaved(Unavailable):
+    """The last steps of a run are lost, because the store did not accept them."""
 
 
 class Signals:

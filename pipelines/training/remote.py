@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aunet.errors import InputError
+from pipelines.runtime.interruption import NotSaved
 from pipelines.settings.run_config import RunConfig
 from pipelines.store.checkpoints import Checkpoint
 
@@ -16,7 +18,6 @@ def work(settings: dict[str, Any]) -> None:
     """
     import ray.train
 
-    from aunet.errors import InputError
     from pipelines.runtime.board import BoardLink
 
     is_alone = settings["is_alone"]
@@ -30,10 +31,8 @@ def work(settings: dict[str, Any]) -> None:
 
         Worker(settings["assignment"], Group.alone() if is_alone else Group.of_ray(), link).run()
     except Exception as error:
-        from pipelines.training.saving import NotSaved  # which was patient enough by itself
-
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
-        passes = isinstance(error, NotSaved)
+        passes = isinstance(error, NotSaved)  # which was patient enough by itself
         is_final = passes or isinstance(error, InputError | FloatingPointError)
         event = {"kind": "failure", "step": link.step, "rank": rank, "error": text, "final": is_final, "passes": passes}
         link.post(event)

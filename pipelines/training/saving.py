@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aunet.errors import Unavailable
 from pipelines.runtime.events import Event
+from pipelines.runtime.interruption import NotSaved
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
 from pipelines.store.checkpoints import Checkpoints, superseded
@@ -23,10 +23,6 @@ from pipelines.training.snapshot import Snapshot
 PATIENCE = 600.0
 """Seconds for which the last checkpoint of a run, or of one that must end, is tried again."""
 RETRY_SECONDS = 10.0
-
-
-class NotSaved(Unavailable):
-    """The last steps are lost, because the store did not accept them."""
 
 
 @dataclass(frozen=True, slots=True)

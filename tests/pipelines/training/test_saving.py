@@ -11,6 +11,7 @@ import torch
 
 from aunet.errors import Unavailable
 from pipelines import presets
+from pipelines.runtime.interruption import NotSaved
 from pipelines.settings.overrides import override
 from pipelines.store import storage
 from pipelines.store.checkpoints import Checkpoints
@@ -18,7 +19,7 @@ from pipelines.store.history import History
 from pipelines.store.lease import acquire
 from pipelines.training import saving
 from pipelines.training.checkpoint import Progress, read_checkpoint
-from pipelines.training.saving import NotSaved, Saver, Stores
+from pipelines.training.saving import Saver, Stores
 
 
 class Run:
