@@ -38,6 +38,7 @@ MERGED = {
 }
 """The new categories, and which of CamVid's are in them."""
 ROWS = ("anew", "fine_tuned")
+DOCUMENT = "fine_tuning.json"
 
 
 def write_merged(source: Path, target: Path, num_train: int) -> None:
@@ -109,10 +110,10 @@ def main() -> None:
         for seed in arguments.seeds
         for row in ROWS
     }
-    lines = measured(runs, arguments)
+    lines = measured(runs, arguments, DOCUMENT)
     print(summary(lines, ROWS, METRICS, COMPARED, references=("anew",)))
     sizes = {"images": arguments.images, "epochs": arguments.epochs}
-    write_document("fine_tuning.json", lines, ROWS, ("anew",), **sizes)
+    write_document(DOCUMENT, lines, ROWS, ("anew",), **sizes)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ SEARCH = TuneConfig(num_trials=12, epochs=4, reduction=2, span=10, confirm_seeds
 EPOCHS = 5
 """Of every row."""
 REFERENCES = ("coco", "equal")
+DOCUMENT = "loss_weights.json"
 
 
 def found_weights() -> LossWeights:
@@ -67,10 +68,10 @@ def main() -> None:
     else:
         print(f"found: the weights of the row {twin}")
     runs = {(row, seed): row_config(row, own, seed) for seed in arguments.seeds for row, own in weights.items()}
-    lines = measured(runs, arguments)
+    lines = measured(runs, arguments, DOCUMENT)
     print(summary(lines, [*weights], METRICS, COMPARED, references=REFERENCES))
     used = {row: asdict(own) for row, own in {**weights, "found": found}.items()}
-    write_document("loss_weights.json", lines, [*weights], REFERENCES, weights=used)
+    write_document(DOCUMENT, lines, [*weights], REFERENCES, weights=used)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 What a benchmark has to say is which configuration a row and a seed have. Every run lies in the store of `--store`: what
 is there already is not done again, so a command resumes where it was stopped, and `--summary` only reads what there is.
+Nor is a run done again whose figures are in `results/`: more seeds can be added on another machine.
 """
 
 from __future__ import annotations
@@ -70,13 +71,19 @@ def small(base: str, epochs: int, num_workers: int, **train_changes: object) -> 
     )
 
 
-def measured(runs: Runs, arguments: argparse.Namespace) -> list[Line]:
+def measured(runs: Runs, arguments: argparse.Namespace, document: str) -> list[Line]:
     """Do what is missing, `--at-once` runs at a time, and return the figures of all.
 
     One of those processes, which `--share` tells, does its own runs and ends.
+
+    Args:
+        document: file in `benchmarks/results` with the figures of earlier runs.
     """
+    known = kept(document)
+    names = {place: run_folder(config, preprocess(config)).name for place, config in runs.items()}
     if arguments.share is not None:
-        for config in [*runs.values()][arguments.share :: arguments.at_once]:
+        missing = [config for place, config in runs.items() if names[place] not in known]
+        for config in missing[arguments.share :: arguments.at_once]:
             prepared = preprocess(config)
             evaluate(config, train(config, prepared), prepared)
         sys.exit()
@@ -87,7 +94,15 @@ def measured(runs: Runs, arguments: argparse.Namespace) -> list[Line]:
         codes = [process.wait() for process in processes]
         if any(codes):
             sys.exit("a run failed; see above. The same command continues with the others.")
-    return [{"row": row, "seed": seed, **run} for (row, seed), c in runs.items() if (run := reported(c))]
+    figures = {place: known.get(names[place]) or reported(config) for place, config in runs.items()}
+    return [{"row": row, "seed": seed, **run} for (row, seed), run in figures.items() if run]
+
+
+def kept(document: str) -> dict[str, Line]:
+    """The runs in `benchmarks/results/DOCUMENT` by their names, which say all that a run depends on but the machine."""
+    path = RESULTS / document
+    content = json.loads(path.read_bytes()) if path.exists() else {}
+    return {line["run"]: line for line in content["runs"]} if "differences" in content else {}
 
 
 def reported(config: RunConfig) -> dict[str, Any] | None:
@@ -96,14 +111,18 @@ def reported(config: RunConfig) -> dict[str, Any] | None:
     if run.trained() is None or run.report().report() is None:
         return None
     report = json.loads(storage.read_bytes(run.report().document_uri))
-    return {name: round(report[name], 3) for name in METRICS} | {"attention": report["attention"], "run": run.name}
+    return {
+        **{name: round(report[name], 3) for name in METRICS},
+        "attention": report["attention"],
+        "device": cpu_name(),
+        "run": run.name,
+    }
 
 
 def write_document(name: str, lines: list[Line], rows: Sequence[str], references: Sequence[str], **more: Any) -> None:
     """Keep the figures of all runs and the paired differences of the rows in `benchmarks/results/NAME`."""
     document = {
         "date": datetime.date.today().isoformat(),
-        "device": cpu_name(),
         **more,
         "differences": {
             f"{row} - {other}": {

@@ -68,14 +68,14 @@ def main() -> None:
     store, base, rows = use_store(arguments), arguments.base, arguments.rows
     weights = trained_backbone(store) if base == "camvid_small" else None
     runs = {(row, seed): row_config(base, row, seed, weights) for seed in arguments.seeds for row in rows}
-    lines = measured(runs, arguments)
+    document = "table1.json" if base == "camvid_small" else f"table1_{base}.json"
+    lines = measured(runs, arguments, document)
     print(summary(lines, rows, METRICS, COMPARED))
     print("\nmean M' on things / stuff")
     attention = {row: contrast([line["attention"] for line in lines if line["row"] == row]) for row in rows}
     for row, maps in attention.items():
         print(f"{row:10}", *(f"{name} {m['things']:.3f} / {m['stuff']:.3f}" for name, m in maps.items()), sep="   ")
-    name = "table1.json" if base == "camvid_small" else f"table1_{base}.json"
-    write_document(name, lines, rows, (*REFERENCES, "e2e_conv"), base=base, attention=attention)
+    write_document(document, lines, rows, (*REFERENCES, "e2e_conv"), base=base, attention=attention)
 
 
 def contrast(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
