@@ -1,4 +1,5 @@
-"""Segment maps at the speed of memory: the ids in a PNG, and how many pixels each pair of ids shares. Needs no torch.
+"""Segment maps at the speed of memory: the ids in a PNG, where each is, and how many pixels each pair of ids shares.
+Needs no torch.
 
 The compiled reader accepts what is beyond doubt: PNGs of 8-bit RGB or RGBA, not interlaced, whole, with every checksum
 right. Of anything else it says nothing, and Pillow decides; so the results are the same with and without it. Calls
@@ -27,6 +28,8 @@ _FUNCTIONS = {
     "read_pairs": [_BYTES, _SIZE, _BYTES, _SIZE, _SIZE, _SIZE, _POINTER],
     "count_pairs_32": [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER],
     "count_pairs_64": [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER],
+    "measure_32": [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER],
+    "measure_64": [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER],
 }
 
 
@@ -40,6 +43,18 @@ class Pairs:
     """[n] ids of the second map."""
     pixels: NDArray[np.int64]
     """[n] pixels that have both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """The ids of a map, each once, in any order."""
+
+    ids: NDArray[np.int64]
+    """[n]."""
+    pixels: NDArray[np.int64]
+    """[n] pixels that have the id."""
+    boxes: NDArray[np.int64]
+    """[n, 4] around them: x1, y1, x2, y2, the ends not included."""
 
 
 def read_ids(png: bytes, max_pixels: int) -> NDArray[np.int32] | None:
@@ -80,6 +95,24 @@ def count_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> Pair
         if pairs is not None:
             return pairs
     return _count_runs(flat[0], flat[1])
+
+
+def measure(ids: NDArray[np.integer]) -> Measures:
+    """How many pixels each id has, and where.
+
+    Args:
+        ids: int[H, W].
+    """
+    height, width = ids.shape
+    is_narrow = ids.dtype == np.int32
+    plain = np.ascontiguousarray(ids if is_narrow else ids.astype(np.int64))
+    library = _library()
+    if isinstance(library, ctypes.CDLL):
+        function = library.aunet_maps_measure_32 if is_narrow else library.aunet_maps_measure_64
+        rows = _table(6, function, plain.ctypes.data, height, width)
+        if rows is not None:
+            return Measures(rows[0], rows[1], rows[2:].T)
+    return _measure_runs(plain)
 
 
 def reader_status() -> KernelStatus:
@@ -123,14 +156,19 @@ def _read(
 
 
 def _pairs(function: Any, *arguments: Any) -> Pairs | None:
-    """Call a function that writes pairs, again with enough space where there are more than usual."""
+    rows = _table(3, function, *arguments)
+    return None if rows is None else Pairs(*rows)
+
+
+def _table(num_rows: int, function: Any, *arguments: Any) -> NDArray[np.int64] | None:
+    """Call a function that writes a table, again with enough space where it has more columns than usual."""
     capacity, count = 0, _CAPACITY
-    out = np.empty((3, 0), np.int64)
+    out = np.empty((num_rows, 0), np.int64)
     while count > capacity:
         capacity = count
-        out = np.empty((3, capacity), np.int64)
+        out = np.empty((num_rows, capacity), np.int64)
         count = function(*arguments, capacity, out.ctypes.data)
-    return Pairs(out[0, :count], out[1, :count], out[2, :count]) if count >= 0 else None
+    return out[:, :count] if count >= 0 else None
 
 
 def _count_runs(first: NDArray[Any], second: NDArray[Any]) -> Pairs:
@@ -147,3 +185,21 @@ def _count_runs(first: NDArray[Any], second: NDArray[Any]) -> Pairs:
     begins = np.flatnonzero(is_new)
     pixels = np.add.reduceat(lengths, begins) if begins.size else np.zeros(0, np.int64)
     return Pairs(ids[0, begins], ids[1, begins], pixels)
+
+
+def _measure_runs(ids: NDArray[Any]) -> Measures:
+    """In numpy, by runs of equal ids."""
+    width = ids.shape[1]
+    flat = ids.reshape(-1)
+    is_start = np.ones(flat.size, dtype=bool)
+    np.not_equal(flat[1:], flat[:-1], out=is_start[1:])
+    is_start[::width] = True
+    starts = np.flatnonzero(is_start)
+    ends = np.append(starts[1:], flat.size)
+    order = np.argsort(flat[starts], kind="stable")
+    starts, ends = starts[order], ends[order]
+    distinct, first = np.unique(flat[starts], return_index=True)
+    pixels = np.add.reduceat(ends - starts, first)
+    x1, x2 = np.minimum.reduceat(starts % width, first), np.maximum.reduceat((ends - 1) % width, first) + 1
+    y1, y2 = np.minimum.reduceat(starts // width, first), np.maximum.reduceat(starts // width, first) + 1
+    return Measures(distinct.astype(np.int64), pixels, np.stack([x1, y1, x2, y2], axis=1))

@@ -10,6 +10,7 @@ from aunet.data.defects import Defect
 from aunet.errors import InputError
 from pipelines.settings.run_config import SplitConfig
 from pipelines.store import storage
+from pipelines.store.listing import Listing
 
 IMAGE = "leftImg8bit.png"
 ANNOTATION = "instanceIds.png"
@@ -67,7 +68,7 @@ def _without_partner(
 def _frames(folder: str, suffix: str, config: SplitConfig, root: str, problems: list[str]) -> dict[str, str]:
     """`<city>/<city>_<sequence>_<frame>` → path below `folder`, of the files with this suffix in the wanted cities."""
     try:
-        names = [f.path for f in storage.list_files(storage.join(root, folder)) if f.path.endswith(suffix)]
+        names = sorted(name for name in Listing(storage.join(root, folder)).names if name.endswith(suffix))
     except InputError as error:
         problems += error.problems
         return {}

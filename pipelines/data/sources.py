@@ -178,23 +178,22 @@ def _read_split(
         defects = [d for d in defects if d.image in chosen]
 
     images, maps = (Listing(storage.join(root, folder), Spilled) for folder in (config.images, config.annotations))
-    for record in records.values():
-        for kind, listing, file in (("image", images, record.file_name), ("map", maps, record.panoptic_name)):
-            if file and file not in listing.files:
-                message = f"{file}: {listing.missing(file)}"
-                defects.append(Defect(rule=f"{kind}-missing", image=record.image_id, message=message))
-    errors = errors_of(defects, counted=True)
-    quarantined = quarantine(errors)
+    unusable = quarantine(errors_of(defects, counted=True))
     usable: SpilledList[RawImage] = SpilledList()
     for record in records.values():
-        if record.image_id in quarantined:
+        image, segment_map = images.files.get(record.file_name), maps.files.get(record.panoptic_name)
+        if image is None or segment_map is None:
+            defects += _missing(record, images, maps)
+            continue
+        if record.image_id in unusable:
             continue
         entries = None if instances is None else tuple(instances[record.image_id])
-        files = images.files[record.file_name], maps.files[record.panoptic_name]
-        signature = _signature(record, entries, [(f.path, f.size, f.modified if times else 0) for f in files])
-        num_bytes = sum(file.size for file in files)
+        files = [(f.path, f.size, f.modified if times else 0) for f in (image, segment_map)]
+        signature = _signature(record, entries, files)
+        num_bytes = image.size + segment_map.size
         usable.append(RawImage(record=record, instances=entries, signature=signature, num_bytes=num_bytes))
         digest.update(signature)
+    errors = errors_of(defects, counted=True)
     digest.update(json.dumps([categories.to_json(), [d.to_json() for d in errors]]).encode())
     split = RawSplit(
         name=name,
@@ -205,6 +204,15 @@ def _read_split(
         defects=tuple(errors),
     )
     return split, categories
+
+
+def _missing(record: ImageRecord, images: Listing, maps: Listing) -> list[Defect]:
+    """A defect for each file of a record that its folder lacks."""
+    return [
+        Defect(rule=f"{kind}-missing", image=record.image_id, message=f"{name}: {listing.missing(name)}")
+        for kind, listing, name in (("image", images, record.file_name), ("map", maps, record.panoptic_name))
+        if name and name not in listing.files
+    ]
 
 
 def _signature(

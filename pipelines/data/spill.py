@@ -12,6 +12,8 @@ V = TypeVar("V")
 
 CACHE_KB = 2048
 """Memory of each; what is beyond it is in a file that SQLite removes by itself."""
+CHUNK = 64
+"""Values of a list that are written and read together."""
 
 
 class Spilled(MutableMapping[Any, V], Generic[V]):
@@ -93,16 +95,23 @@ class _Values(ValuesView[V]):
 
 
 class SpilledList(Collection[V]):
-    """A list that grows at its end and is read from its start, pickled into a temporary file."""
+    """A list that grows at its end and is read from its start, pickled into a temporary file, `CHUNK` values at a time.
+
+    What is read may be the value itself or a copy.
+    """
 
     def __init__(self) -> None:
-        self._items: Spilled[V] = Spilled()
+        self._chunks: Spilled[list[V]] = Spilled()
+        self._last: list[V] = []
         self._length = 0
 
     def append(self, value: V) -> None:
         """Add a value at the end."""
-        self._items[self._length] = value
+        self._last.append(value)
         self._length += 1
+        if len(self._last) == CHUNK:
+            self._chunks[self._length] = self._last
+            self._last = []
 
     def __contains__(self, value: object) -> bool:
         return any(stored == value for stored in self)
@@ -111,4 +120,6 @@ class SpilledList(Collection[V]):
         return self._length
 
     def __iter__(self) -> Iterator[V]:
-        return iter(self._items.values())
+        for chunk in self._chunks.values():
+            yield from chunk
+        yield from self._last

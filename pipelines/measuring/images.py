@@ -9,10 +9,11 @@ from aunet.data.coco_panoptic import decode_image
 from aunet.data.pictures import MAX_PIXELS, PICTURE_ENDINGS
 from aunet.errors import InputError
 from pipelines.store import storage
+from pipelines.store.listing import Listing
 
 
 def image_files(images: str) -> tuple[str, list[str]]:
-    """A folder's URI, and the paths of the JPEG and PNG files below it.
+    """A folder's URI, and the paths of the JPEG and PNG files below it, but for companions that macOS adds.
 
     Args:
         images: URI of the folder, or of one file, which is the only one then.
@@ -23,7 +24,7 @@ def image_files(images: str) -> tuple[str, list[str]]:
     if not storage.exists(images):
         raise InputError(f"--images {images}: no such file or folder; give a folder of JPEG or PNG files, or one file")
     try:
-        names = [file.path for file in storage.list_files(images) if file.path.lower().endswith(PICTURE_ENDINGS)]
+        names = sorted(name for name in Listing(images).names if name.lower().endswith(PICTURE_ENDINGS))
     except InputError:
         if not images.lower().endswith(PICTURE_ENDINGS):
             raise

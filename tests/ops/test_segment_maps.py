@@ -15,7 +15,7 @@ from PIL import Image
 
 from aunet_ops import segment_maps
 from aunet_ops.build import BUILD_COMMAND
-from aunet_ops.segment_maps import count_pairs, read_ids, read_pairs, read_rgb, reader_status
+from aunet_ops.segment_maps import count_pairs, measure, read_ids, read_pairs, read_rgb, reader_status
 from tests.ops.png_files import chunk, png, segment_map
 
 LIMIT = 10**6
@@ -80,6 +80,39 @@ def test_shared_pixels_are_those_of_numpy(seed: int, height: int, width: int) ->
         cast = [i.astype(dtype) for i in ids]
         assert table(count_pairs(*cast)) == table_of(*cast)
     assert table(segment_maps._count_runs(ids[0].reshape(-1), ids[1].reshape(-1))) == expected
+
+
+def measures_of(ids: np.ndarray) -> dict[int, tuple[int, list[int]]]:
+    expected = {}
+    for i in np.unique(ids).tolist():
+        y, x = np.nonzero(ids == i)
+        expected[i] = len(x), [x.min(), y.min(), x.max() + 1, y.max() + 1]
+    return expected
+
+
+def measured(measures: segment_maps.Measures) -> dict[int, tuple[int, list[int]]]:
+    rows = zip(measures.ids.tolist(), measures.pixels.tolist(), measures.boxes.tolist(), strict=True)
+    by_id = {i: (pixels, box) for i, pixels, box in rows}
+    assert len(by_id) == len(measures.ids), "each id once"
+    return by_id
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(1, 40), width=st.integers(1, 60))
+def test_pixels_and_boxes_of_ids_are_those_of_numpy(seed: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = ids_of(segment_map(rng, height, width, 3))
+    if seed % 2:
+        ids = np.repeat(np.repeat(ids[: height // 4 + 1], 4, 0), 2, 1)[:, ::2]  # rows like the one above; a view
+    for dtype in (np.int32, np.int64, np.uint8):
+        cast = ids.astype(dtype)
+        assert measured(measure(cast)) == measures_of(cast)
+    assert measured(segment_maps._measure_runs(np.ascontiguousarray(ids))) == measures_of(ids)
+
+
+def test_a_map_of_more_ids_than_usual() -> None:
+    ids = np.arange(5000, dtype=np.int64).reshape(50, 100) * 2**50 - 7
+    assert measured(measure(ids)) == measures_of(ids) and len(measured(measure(ids))) == 5000
 
 
 def test_more_pairs_than_usual_and_ids_of_any_size() -> None:

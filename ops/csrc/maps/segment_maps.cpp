@@ -5,6 +5,7 @@
 #include <exception>
 #include <tuple>
 
+#include "measures.h"
 #include "pairs.h"
 #include "png.h"
 
@@ -84,6 +85,21 @@ int64_t count_pairs(const T* first, const T* second, int64_t size, int64_t capac
     table.pairs[table.slot(first[begin], second[begin])].pixels += end - begin;
   });
   return give(table, capacity, out);
+}
+
+// At most `capacity` ids go to `out` [6, capacity]; returns how many there are.
+template <typename T>
+int64_t measure_ids(const T* ids, int64_t height, int64_t width, int64_t capacity, int64_t* out) {
+  const Measures measures = measure(ids, height, width);
+  const int64_t count = measures.boxes.size();
+  if (count > capacity) return count;
+  for (int64_t i = 0; i < count; ++i) {
+    const Pair& id = measures.ids.pairs[i];
+    const Box& box = measures.boxes[i];
+    const int64_t row[6] = {id.first, id.pixels, box.x1, box.y1, box.x2, box.y2};
+    for (int64_t k = 0; k < 6; ++k) out[k * capacity + i] = row[k];
+  }
+  return count;
 }
 
 // Only where a pixel changes from a row to the next, a run of equal pairs may begin or no longer begin.
@@ -183,4 +199,16 @@ aunet_maps_count_pairs_32(const int32_t* first, const int32_t* second, int64_t s
 EXPORT int64_t
 aunet_maps_count_pairs_64(const int64_t* first, const int64_t* second, int64_t size, int64_t capacity, int64_t* out) {
   return guarded([&] { return count_pairs(first, second, size, capacity, out); });
+}
+
+// Ids [height, width] → out [6, capacity] of id, pixels, and its box: x1, y1, x2, y2. Returns as
+// `aunet_maps_read_pairs`.
+EXPORT int64_t
+aunet_maps_measure_32(const int32_t* ids, int64_t height, int64_t width, int64_t capacity, int64_t* out) {
+  return guarded([&] { return measure_ids(ids, height, width, capacity, out); });
+}
+
+EXPORT int64_t
+aunet_maps_measure_64(const int64_t* ids, int64_t height, int64_t width, int64_t capacity, int64_t* out) {
+  return guarded([&] { return measure_ids(ids, height, width, capacity, out); });
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from pipelines.data.spill import Spilled, SpilledList
+from pipelines.data.spill import CHUNK, Spilled, SpilledList
 from tests.commands import ROOT
 
 KEYS = st.one_of(st.integers(-3, 3), st.sampled_from(["1", "2", "1.0", "a", "A"]))
@@ -41,9 +41,11 @@ def test_a_missing_key_is_a_key_error() -> None:
 
 def test_a_list_on_disk_keeps_its_order() -> None:
     spilled: SpilledList[Any] = SpilledList()
-    for value in ("a", (1, 2), None):
+    values = ["a", (1, 2), None] * CHUNK
+    for number, value in enumerate(values):
+        assert len(spilled) == number and list(spilled) == values[:number]
         spilled.append(value)
-    assert len(spilled) == 3 and list(spilled) == list(spilled) == ["a", (1, 2), None]
+    assert list(spilled) == list(spilled) == values
 
 
 def test_memory_is_that_of_its_cache() -> None:
