@@ -135,7 +135,7 @@ class Categories:
 
 def read_flag(value: object) -> bool | None:
     """0, 1, false and true as JSON has them; None for anything else, such as a text."""
-    return bool(value) if isinstance(value, int | float) and value in (0, 1) else None
+    return bool(value) if value in (0, 1) else None
 
 
 def read_color(value: object) -> tuple[int, int, int] | None:

@@ -149,9 +149,10 @@ def read_segments(
         defects.append(Defect(rule=rule, image=image_id, segment=segment_id, message=f"image {image_id!r}: {message}"))
 
     for number, entry in enumerate(annotation.get("segments_info", [])):
-        given = entry if isinstance(entry, Mapping) else {}
+        given = entry if isinstance(entry, dict) else {}
         segment_id, category_id = whole_number(given.get("id")), whole_number(given.get("category_id"))
-        if wrong := [key for key, value in (("id", segment_id), ("category_id", category_id)) if value is None]:
+        if segment_id is None or category_id is None:
+            wrong = [key for key, value in (("id", segment_id), ("category_id", category_id)) if value is None]
             report("entry-malformed", f"segments_info[{number}]: {malformed(wrong, entry)}", segment_id)
         if segment_id is None:
             continue

@@ -147,9 +147,12 @@ def read_panoptic_lists(
         read.defects.append(Defect(rule="no-images", message=f"{source_name}: no images"))
     for number, entry in images.items():
         _read_image(read, number, entry, annotations, owners)
-    for image_id in annotations:
-        message = f"{source_name}: images has no {image_id!r}, but an annotation is of it"
-        read.defects.append(Defect(rule="annotation-orphan", image=image_id, message=message))
+    num_annotated = len(read.records) - sum(defect.rule == "image-unannotated" for defect in read.defects)
+    if num_annotated < len(annotations):
+        for image_id in annotations:
+            if image_id not in read.records:
+                message = f"{source_name}: images has no {image_id!r}, but an annotation is of it"
+                read.defects.append(Defect(rule="annotation-orphan", image=image_id, message=message))
     return read
 
 
@@ -157,10 +160,10 @@ def _read_image(
     read: PanopticAnnotations,
     number: int,
     entry: Any,
-    annotations: MutableMapping[Any, dict[str, Any]],
+    annotations: Mapping[Any, dict[str, Any]],
     owners: dict[str, MutableMapping[str, Any]],
 ) -> None:
-    """Add the record of an image to `read`, and take its annotation out of `annotations`.
+    """Add the record of an image to `read`.
 
     Args:
         owners: for images and for maps, name of the file → id of the image that has it.
@@ -175,13 +178,13 @@ def _read_image(
         defects.append(Defect(rule="entry-malformed", image=image_id, message=message))
     if image_id is None:
         return
-    annotation = annotations.pop(image_id, None)
     if image_id in read.records:
         owner = read.records[image_id].file_name
         message = f"{source_name}: images[{number}]: id {image_id!r} is already that of {owner}"
         defects.append(Defect(rule="image-id-repeated", image=image_id, message=message))
         return
     name = entry["file_name"] if "file_name" not in wrong else ""
+    annotation = annotations.get(image_id)
     if annotation is None:
         message = f"{source_name}: image {image_id!r} ({name}) has no annotation"
         defects.append(Defect(rule="image-unannotated", image=image_id, message=message))
