@@ -100,6 +100,15 @@ def seeds() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture
+def plain_convolutions() -> Iterator[None]:
+    """Not oneDNN's, whose gradients in fp16 take five times as long on processors that have the format."""
+    import torch
+
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield
+
+
 @pytest.fixture(scope="session")
 def sample_data() -> Path:
     """Folder of the real sample data; the test skips where none is named."""

@@ -176,12 +176,15 @@ def test_the_same_settings_twice_are_one_run(server: type[PipelinesServer], monk
     assert send(replace(coco({"data.root": "s3://d/coco"}), version="2")).submission_id != first.submission_id
 
 
-def test_a_run_has_a_state_and_can_be_stopped(server: type[PipelinesServer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_has_a_state_and_can_be_stopped(
+    server: type[PipelinesServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("AUNET_STORE", "s3://bucket/store")
     id = send().submission_id
     assert job(id=id, target="kubeflow").state.status == "PENDING"
     stopped = job(id=id, target="kubeflow", stop=True, logs=True)
     assert stopped.state.status == "STOPPED" and "/#/runs/details/r0" in stopped.text
+    monkeypatch.setenv("AUNET_STORE", str(tmp_path))  # it is asked too, and there is no bucket
     with pytest.raises(InputError, match="no such job on target kubeflow"):
         job(id="run-x-0", target="kubeflow")
 
