@@ -12,7 +12,7 @@ from PIL import Image
 from aunet.data.pictures import MAX_PIXELS, decode, decode_color_jpeg, open_picture
 from aunet.errors import InputError
 from aunet.segments import Box
-from aunet_ops.segment_maps import measure, read_ids, read_rgb
+from aunet_ops.segment_maps import Measures, measure, read_ids, read_rgb
 
 MAX_SEGMENT_ID = 256**3 - 1
 """The largest id that a colour can hold; 0 is void."""
@@ -94,7 +94,11 @@ def measure_segments(ids: NDArray[np.integer]) -> dict[int, tuple[int, Box]]:
     Args:
         ids: int[H, W], 0 is void.
     """
-    measures = measure(ids)
+    return segments_of(measure(ids))
+
+
+def segments_of(measures: Measures) -> dict[int, tuple[int, Box]]:
+    """What `measure_segments` gives for a map that is measured already."""
     rows = zip(measures.ids.tolist(), measures.pixels.tolist(), measures.boxes.tolist(), strict=True)
     return {i: (area, (x1, y1, x2 - x1, y2 - y1)) for i, area, (x1, y1, x2, y2) in sorted(rows) if i}
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from aunet.data.coco_json import ImageRecord
-from aunet.data.coco_panoptic import decode_panoptic, measure_segments, swapped_channels
+from aunet.data.coco_panoptic import decode_panoptic, segments_of, swapped_channels
 from aunet.data.defects import Defect
 from aunet.data.pictures import (
     MAX_PIXELS,
@@ -23,7 +21,7 @@ from aunet.data.pictures import (
     verify_png,
 )
 from aunet.segments import NOT_GIVEN, Box
-from aunet_ops.segment_maps import read_ids
+from aunet_ops.segment_maps import Measures, measure, read_measures
 
 BrokenRules = list[tuple[str, str]]
 """Rule ids and messages."""
@@ -68,12 +66,12 @@ def check_image(record: ImageRecord, image: bytes | OSError, panoptic: bytes | O
             sizes["image"] = picture.size
             check.difference_hash = difference_hash(picture)
     if record.panoptic_name:
-        broken, size, ids = _check_map(panoptic)
+        broken, size, measures = _check_map(panoptic)
         _report_all(check, record.panoptic_name, broken)
         if size is not None:
             sizes["map"] = size
-        if ids is not None:
-            check.measured = measure_segments(ids)
+        if measures is not None:
+            check.measured = segments_of(measures)
             _check_segments(check, with_measures=sizes.get("JSON", size) == size)
     if len(set(sizes.values())) > 1:
         message = ", ".join(f"{kind} {width}×{height}" for kind, (width, height) in sizes.items())
@@ -107,14 +105,14 @@ def _check_picture(data: bytes | OSError) -> tuple[BrokenRules, Image.Image | No
     return broken, looks or picture
 
 
-def _check_map(data: bytes | OSError) -> tuple[BrokenRules, Size | None, NDArray[np.int32] | None]:
-    """What is wrong with a panoptic PNG, its size, and its ids where they can be decoded."""
+def _check_map(data: bytes | OSError) -> tuple[BrokenRules, Size | None, Measures | None]:
+    """What is wrong with a panoptic PNG, its size, and the measures of its ids where they can be decoded."""
     if isinstance(data, OSError):
         rule = "map-missing" if isinstance(data, FileNotFoundError) else "map-unreadable"
         return [(rule, str(data))], None, None
-    ids = read_ids(data, MAX_PIXELS)
-    if ids is not None:
-        return [], (ids.shape[1], ids.shape[0]), ids
+    if measures := read_measures(data, MAX_PIXELS):
+        height, width = measures.shape
+        return [], (width, height), measures
     picture, _, message = open_picture(data)
     if picture is None:
         return [("map-unreadable", message)], None, None
@@ -124,7 +122,7 @@ def _check_map(data: bytes | OSError) -> tuple[BrokenRules, Size | None, NDArray
         return [("map-mode", message)], picture.size, None
     try:
         verify_png(picture, data)
-        return [], picture.size, decode_panoptic(data)
+        return [], picture.size, measure(decode_panoptic(data))
     except Exception as error:  # noqa: BLE001 - whatever a decoder stumbles over is a defect of the file
         return [("map-unreadable", f"PNG of {len(data)} bytes cannot be decoded ({error})")], None, None
 

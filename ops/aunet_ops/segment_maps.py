@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from aunet_ops.build import BUILD_COMMAND, find_library, source_digest
 from aunet_ops.status import KernelStatus
 
-_HEADER = slice(16, 20), slice(20, 24)
-"""Bytes of a PNG that hold its width and its height."""
+_HEADER = slice(20, 24), slice(16, 20)
+"""Bytes of a PNG that hold its height and its width."""
 _CAPACITY = 1024
 """Pairs of ids for which there is space at the first attempt."""
 _BYTES, _POINTER, _SIZE = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int64
@@ -28,6 +28,7 @@ _FUNCTIONS = {
     "read_pairs": [_BYTES, _SIZE, _BYTES, _SIZE, _SIZE, _SIZE, _POINTER],
     "count_pairs_32": [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER],
     "count_pairs_64": [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER],
+    "read_measures": [_BYTES, _SIZE, _SIZE, _SIZE, _POINTER],
     "measure_32": [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER],
     "measure_64": [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER],
 }
@@ -49,6 +50,8 @@ class Pairs:
 class Measures:
     """The ids of a map, each once, in any order."""
 
+    shape: tuple[int, int]
+    """[H, W] of the map."""
     ids: NDArray[np.int64]
     """[n]."""
     pixels: NDArray[np.int64]
@@ -73,6 +76,15 @@ def read_pairs(first: bytes, second: bytes, max_pixels: int) -> Pairs | None:
     if not isinstance(library, ctypes.CDLL):
         return None
     return _pairs(library.aunet_maps_read_pairs, first, len(first), second, len(second), max_pixels)
+
+
+def read_measures(png: bytes, max_pixels: int) -> Measures | None:
+    """What `measure` says of the ids of a PNG; None where Pillow must read it."""
+    library = _library()
+    if not isinstance(library, ctypes.CDLL):
+        return None
+    rows = _table(6, library.aunet_maps_read_measures, png, len(png), max_pixels)
+    return None if rows is None else _measures(_shape(png), rows)
 
 
 def count_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> Pairs:
@@ -111,7 +123,7 @@ def measure(ids: NDArray[np.integer]) -> Measures:
         function = library.aunet_maps_measure_32 if is_narrow else library.aunet_maps_measure_64
         rows = _table(6, function, plain.ctypes.data, height, width)
         if rows is not None:
-            return Measures(rows[0], rows[1], rows[2:].T)
+            return _measures(ids.shape, rows)
     return _measure_runs(plain)
 
 
@@ -147,12 +159,22 @@ def _read(
     name: str, png: bytes, max_pixels: int, dtype: np.dtype[Any], channels: tuple[int, ...]
 ) -> NDArray[Any] | None:
     library = _library()
-    width, height = (int.from_bytes(png[span], "big") for span in _HEADER)
+    height, width = _shape(png)
     if not isinstance(library, ctypes.CDLL) or not 0 < width * height <= max_pixels:
         return None
     out = np.empty((height, width, *channels), dtype)
     failed = getattr(library, f"aunet_maps_{name}")(png, len(png), width, height, out.ctypes.data)
     return None if failed else out
+
+
+def _shape(png: bytes) -> tuple[int, int]:
+    """[H, W] of a PNG, by its header."""
+    height, width = (int.from_bytes(png[span], "big") for span in _HEADER)
+    return height, width
+
+
+def _measures(shape: tuple[int, int], rows: NDArray[np.int64]) -> Measures:
+    return Measures(shape, rows[0], rows[1], rows[2:].T)
 
 
 def _pairs(function: Any, *arguments: Any) -> Pairs | None:
@@ -202,4 +224,4 @@ def _measure_runs(ids: NDArray[Any]) -> Measures:
     pixels = np.add.reduceat(ends - starts, first)
     x1, x2 = np.minimum.reduceat(starts % width, first), np.maximum.reduceat((ends - 1) % width, first) + 1
     y1, y2 = np.minimum.reduceat(starts // width, first), np.maximum.reduceat(starts // width, first) + 1
-    return Measures(distinct.astype(np.int64), pixels, np.stack([x1, y1, x2, y2], axis=1))
+    return _measures(ids.shape, np.stack([distinct, pixels, x1, y1, x2, y2]).astype(np.int64))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from aunet_ops import segment_maps
 from aunet_ops.build import BUILD_COMMAND
-from aunet_ops.segment_maps import count_pairs, measure, read_ids, read_pairs, read_rgb, reader_status
+from aunet_ops.segment_maps import count_pairs, measure, read_ids, read_measures, read_pairs, read_rgb, reader_status
 from tests.ops.png_files import chunk, png, segment_map
 
 LIMIT = 10**6
@@ -64,6 +64,9 @@ def test_ids_and_pixels_are_those_of_pillow(
     ids, rgb = read_ids(data, LIMIT), read_rgb(data, LIMIT)
     assert ids is not None and ids.dtype == np.int32 and np.array_equal(ids, ids_of(pixels))
     assert rgb is not None and np.array_equal(rgb, pixels[..., :3])
+    measures = read_measures(data, LIMIT)
+    assert measures is not None and measures.shape == (height, width)
+    assert measured(measures) == measures_of(ids)
 
 
 @needs_library
@@ -162,7 +165,7 @@ PIXELS = segment_map(np.random.default_rng(5), 20, 30)
     ],
 )
 def test_what_is_unusual_or_damaged_is_left_to_pillow(data: bytes) -> None:
-    assert read_ids(data, LIMIT) is None and read_rgb(data, LIMIT) is None
+    assert read_ids(data, LIMIT) is None and read_rgb(data, LIMIT) is None and read_measures(data, LIMIT) is None
     assert read_pairs(data, data, LIMIT) is None and read_pairs(png(PIXELS), data, LIMIT) is None
 
 
@@ -171,6 +174,7 @@ def test_too_many_pixels_and_other_sizes_are_left_to_pillow() -> None:
     data = png(PIXELS)
     assert read_ids(data, PIXELS[..., 0].size) is not None and read_ids(data, PIXELS[..., 0].size - 1) is None
     assert read_pairs(data, data, PIXELS[..., 0].size - 1) is None
+    assert read_measures(data, PIXELS[..., 0].size - 1) is None
     assert read_pairs(data, png(PIXELS[:, :-1]), LIMIT) is None
     text = png(PIXELS, extra=chunk(b"tEXt", b"Software\0x") + chunk(b"pHYs", b"\0" * 9))
     ids = read_ids(text, LIMIT)
@@ -221,9 +225,11 @@ def test_thousands_of_mutations_neither_crash_nor_deceive(has_right_checksums: b
                 continue
             data = bytearray(intact[:33]) + chunk(b"IDAT", bytes(data[start:end])) + chunk(b"IEND", b"")
         ids = read_ids(bytes(data), LIMIT)
-        pairs = read_pairs(bytes(data), intact, LIMIT)
-        if ids is not None:
+        pairs, measures = read_pairs(bytes(data), intact, LIMIT), read_measures(bytes(data), LIMIT)
+        assert (measures is None) == (ids is None)
+        if ids is not None and measures is not None:
             accepted += 1
+            assert measured(measures) == measures_of(ids)
             assert np.array_equal(ids, ids_of(pixels)) or np.array_equal(ids, ids_of(pillow(bytes(data))))
         assert pairs is None or sum(pairs.pixels.tolist()) == pixels[..., 0].size
     assert accepted < 400
@@ -234,7 +240,7 @@ def test_a_bomb_costs_nothing() -> None:
     """A header of 80 million pixels over few bytes is refused before memory is taken for it."""
     data = png(PIXELS, header={"width": 9000, "height": 9000})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert read_pairs(data, data, 10**8) is None
+    assert read_pairs(data, data, 10**8) is None and read_measures(data, 10**8) is None
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
 
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace aunet::maps {
@@ -40,24 +41,26 @@ class PairTable {
   std::vector<int32_t> buckets_;
 };
 
-// Call emit(begin, end) for every run of equal pairs (a[i], b[i]), i < n.
-template <typename T, typename Emit>
-inline void for_each_run(const T* a, const T* b, int64_t n, Emit emit) {
-  constexpr int kStep = 16;
+// Call emit(begin, end) for every run of equal elements of n; differs(i): from element i - 1, i > 0.
+template <typename Differs, typename Emit>
+inline void for_each_run(int64_t n, Differs differs, Emit emit) {
+  constexpr int kStep = 64;
+  alignas(kStep) uint8_t begins[kStep];  // whether a run begins at i + k
   int64_t begin = 0, i = 1;
-  const auto differs = [a, b](int64_t k) { return (a[k] ^ a[k - 1]) | (b[k] ^ b[k - 1]); };
   for (; i + kStep <= n; i += kStep) {
-    T any = 0;
-    for (int k = 0; k < kStep; ++k) any |= differs(i + k);
-    if (any == 0) continue;
-    for (int k = 0; k < kStep; ++k) {
-      if (differs(i + k) == 0) continue;
-      emit(begin, i + k);
-      begin = i + k;
+    for (int k = 0; k < kStep; ++k) begins[k] = differs(i + k);
+    for (int first = 0; first < kStep; first += 8) {
+      uint64_t word;
+      std::memcpy(&word, begins + first, 8);
+      for (; word != 0; word &= word - 1) {
+        const int64_t end = i + first + __builtin_ctzll(word) / 8;
+        emit(begin, end);
+        begin = end;
+      }
     }
   }
   for (; i < n; ++i) {
-    if (differs(i) == 0) continue;
+    if (!differs(i)) continue;
     emit(begin, i);
     begin = i;
   }

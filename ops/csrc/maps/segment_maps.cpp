@@ -81,69 +81,95 @@ int64_t give(const PairTable& table, int64_t capacity, int64_t* out) {
 template <typename T>
 int64_t count_pairs(const T* first, const T* second, int64_t size, int64_t capacity, int64_t* out) {
   PairTable table;
-  for_each_run(first, second, size, [&](int64_t begin, int64_t end) {
+  const auto differs = [=](int64_t i) { return ((first[i] ^ first[i - 1]) | (second[i] ^ second[i - 1])) != 0; };
+  for_each_run(size, differs, [&](int64_t begin, int64_t end) {
     table.pairs[table.slot(first[begin], second[begin])].pixels += end - begin;
   });
   return give(table, capacity, out);
 }
 
 // At most `capacity` ids go to `out` [6, capacity]; returns how many there are.
-template <typename T>
-int64_t measure_ids(const T* ids, int64_t height, int64_t width, int64_t capacity, int64_t* out) {
-  const Measures measures = measure(ids, height, width);
+int64_t give(const Measures& measures, int64_t capacity, int64_t* out) {
   const int64_t count = measures.boxes.size();
   if (count > capacity) return count;
   for (int64_t i = 0; i < count; ++i) {
     const Pair& id = measures.ids.pairs[i];
     const Box& box = measures.boxes[i];
-    const int64_t row[6] = {id.first, id.pixels, box.x1, box.y1, box.x2, box.y2};
-    for (int64_t k = 0; k < 6; ++k) out[k * capacity + i] = row[k];
+    const int64_t column[6] = {id.first, id.pixels, box.x1, box.y1, box.x2, box.y2};
+    for (int64_t k = 0; k < 6; ++k) out[k * capacity + i] = column[k];
   }
   return count;
 }
 
-// Only where a pixel changes from a row to the next, a run of equal pairs may begin or no longer begin.
+// Read maps of one size, row after row: of each band of rows that are equal in all maps, first add_run(x1, x2) for
+// every run of equal pixels, while the maps hold the row; then end_band(top, bottom).
+//
+// Only where a pixel changes from a row to the next, a run may begin or no longer begin.
+template <size_t N, typename AddRun, typename EndBand>
+Status for_each_band(Map* const (&maps)[N], AddRun add_run, EndBand end_band) {
+  const int64_t width = maps[0]->png.width(), height = maps[0]->png.height();
+  for (Map* map : maps) map->start();
+  std::vector<uint64_t> begins(width / 64 + 1);  // bit x % 64 of begins[x / 64]: a run begins at x > 0
+  const auto update = [&](int64_t x) {
+    if (x == 0 || x == width) return;
+    uint32_t change = 0;
+    for (const Map* map : maps) change |= map->row[x] ^ map->row[x - 1];
+    begins[x / 64] = (begins[x / 64] & ~(uint64_t{1} << x % 64)) | uint64_t{change != 0} << x % 64;
+  };
+  int64_t top = 0;
+  for (int64_t y = 0; y < height; ++y) {
+    int64_t counts[N], total = 0;
+    for (size_t n = 0; n < N; ++n) {
+      counts[n] = maps[n]->next();
+      if (counts[n] < 0) return Status::kDamaged;
+      total += counts[n];
+    }
+    if (total == 0 && y > 0) continue;
+    for (size_t n = 0; n < N; ++n) {
+      for (int64_t i = 0; i < counts[n]; ++i) update(maps[n]->changes[i]), update(maps[n]->changes[i] + 1);
+    }
+    if (y > 0) end_band(top, y);
+    top = y;
+    int64_t begin = 0;
+    for (size_t i = 0; i < begins.size(); ++i) {
+      for (uint64_t word = begins[i]; word != 0; word &= word - 1) {
+        const int64_t end = 64 * i + __builtin_ctzll(word);
+        add_run(begin, end);
+        begin = end;
+      }
+    }
+    add_run(begin, width);
+  }
+  end_band(top, height);
+  return Status::kOk;
+}
+
 int64_t read_pairs(int64_t capacity, int64_t* out) {
   struct Run {
     int32_t slot, pixels;
   };
   Map &a = buffers.first, &b = buffers.second;
-  const int64_t width = a.png.width(), height = a.png.height();
-  a.start();
-  b.start();
   PairTable table;
   std::vector<Run> runs;
-  std::vector<uint64_t> begins(width / 64 + 1);  // bit x % 64 of begins[x / 64]: a run begins at x > 0
-  int64_t repeats = 0;
-  const auto update = [&](int64_t x) {
-    if (x == 0 || x == width) return;
-    const uint64_t differs = ((a.row[x] ^ a.row[x - 1]) | (b.row[x] ^ b.row[x - 1])) != 0;
-    begins[x / 64] = (begins[x / 64] & ~(uint64_t{1} << x % 64)) | differs << x % 64;
-  };
-  const auto add_runs = [&] {
-    for (const Run& run : runs) table.pairs[run.slot].pixels += run.pixels * repeats;
-    runs.clear();
-    repeats = 0;
-  };
-  for (int64_t y = 0; y < height; ++y, ++repeats) {
-    const int64_t counts[2] = {a.next(), b.next()};
-    if (counts[0] < 0 || counts[1] < 0) return failure(Status::kDamaged);
-    if (counts[0] + counts[1] == 0 && y > 0) continue;
-    for (int64_t i = 0; i < counts[0]; ++i) update(a.changes[i]), update(a.changes[i] + 1);
-    for (int64_t i = 0; i < counts[1]; ++i) update(b.changes[i]), update(b.changes[i] + 1);
-    add_runs();
-    int64_t begin = 0;
-    const auto end_at = [&](int64_t end) {
-      runs.push_back({table.slot(a.row[begin], b.row[begin]), static_cast<int32_t>(end - begin)});
-      begin = end;
-    };
-    for (size_t i = 0; i < begins.size(); ++i) {
-      for (uint64_t word = begins[i]; word != 0; word &= word - 1) end_at(64 * i + __builtin_ctzll(word));
-    }
-    end_at(width);
-  }
-  add_runs();
-  return give(table, capacity, out);
+  const Status status = for_each_band(
+      {&a, &b},
+      [&](int64_t x1, int64_t x2) {
+        runs.push_back({table.slot(a.row[x1], b.row[x1]), static_cast<int32_t>(x2 - x1)});
+      },
+      [&](int64_t top, int64_t bottom) {
+        for (const Run& run : runs) table.pairs[run.slot].pixels += run.pixels * (bottom - top);
+        runs.clear();
+      });
+  return status == Status::kOk ? give(table, capacity, out) : failure(status);
+}
+
+int64_t read_measures(int64_t capacity, int64_t* out) {
+  Map& map = buffers.first;
+  Measures measures;
+  const Status status = for_each_band(
+      {&map}, [&](int64_t x1, int64_t x2) { measures.add_run(map.row[x1], x1, x2); },
+      [&](int64_t top, int64_t bottom) { measures.end_band(top, bottom); });
+  return status == Status::kOk ? give(measures, capacity, out) : failure(status);
 }
 
 }  // namespace
@@ -201,14 +227,22 @@ aunet_maps_count_pairs_64(const int64_t* first, const int64_t* second, int64_t s
   return guarded([&] { return count_pairs(first, second, size, capacity, out); });
 }
 
-// Ids [height, width] → out [6, capacity] of id, pixels, and its box: x1, y1, x2, y2. Returns as
-// `aunet_maps_read_pairs`.
+// A PNG → out [6, capacity] of id, pixels, and the box around them: x1, y1, x2, y2. Returns as `aunet_maps_read_pairs`.
+EXPORT int64_t
+aunet_maps_read_measures(const uint8_t* png, int64_t size, int64_t max_pixels, int64_t capacity, int64_t* out) {
+  return guarded([&] {
+    const Status status = buffers.first.png.open(png, size, max_pixels);
+    return status == Status::kOk ? read_measures(capacity, out) : failure(status);
+  });
+}
+
+// Ids [height, width] → as `aunet_maps_read_measures`.
 EXPORT int64_t
 aunet_maps_measure_32(const int32_t* ids, int64_t height, int64_t width, int64_t capacity, int64_t* out) {
-  return guarded([&] { return measure_ids(ids, height, width, capacity, out); });
+  return guarded([&] { return give(measure(ids, height, width), capacity, out); });
 }
 
 EXPORT int64_t
 aunet_maps_measure_64(const int64_t* ids, int64_t height, int64_t width, int64_t capacity, int64_t* out) {
-  return guarded([&] { return measure_ids(ids, height, width, capacity, out); });
+  return guarded([&] { return give(measure(ids, height, width), capacity, out); });
 }
