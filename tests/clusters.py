@@ -98,11 +98,16 @@ class Nodes:
         """One more node."""
         self._start(name, f"--address={self.address}", f"--num-cpus={num_cpus}")
 
-    def kill(self, name: str) -> None:
-        """End a node at once, with all that runs on it."""
-        (raylet,) = [
-            pid for pid, line in self._processes() if "raylet/raylet" in line and f"--node-name={name}" in line
-        ]
+    def kill(self, name: str, *, missing_ok: bool = False) -> None:
+        """End a node at once, with all that runs on it.
+
+        Args:
+            missing_ok: it may have ended by itself, as one that is drained does once nothing runs on it.
+        """
+        raylets = [pid for pid, line in self._processes() if "raylet/raylet" in line and f"--node-name={name}" in line]
+        if missing_ok and not raylets:
+            return
+        (raylet,) = raylets
         children = list[int]()
         for path in Path(f"/proc/{raylet}/task").glob("*/children"):
             with contextlib.suppress(OSError):  # a thread that has just ended
