@@ -71,7 +71,8 @@ def test_a_submitted_run_grows_the_cluster_loses_a_node_and_goes_on(cluster: Nod
     assert (planned["refused"], planned["resources"]["grows"]) == ([], True)
     assert any("has 0 GPUs and 0 CPUs and would have to grow to 2 CPUs" in note for note in planned["notes"])
     assert cluster.workers() == []  # a plan asks for nothing
-    _, text = jobs(store, *RUN, "--train.num_workers", "4", rc=2, more=more)
+    value = RUN.index("--train.num_workers") + 1
+    _, text = jobs(store, *RUN[:value], "4", *RUN[value + 1 :], rc=2, more=more)
     assert "train.num_workers = 4 with one CPU each, but the cluster has" in text
     wait_until(lambda: cluster.workers() == [], None)
     submit_and_lose_a_node(cluster, store, tmp_path / "log")
