@@ -25,6 +25,7 @@ from pipelines.evaluate import evaluate
 from pipelines.preprocess import preprocess
 from pipelines.settings.run_config import RunConfig
 from pipelines.store import storage
+from pipelines.store.run_folder import RunFolder
 from pipelines.train import train
 from pipelines.training.identity import run_folder
 
@@ -80,9 +81,9 @@ def measured(runs: Runs, arguments: argparse.Namespace, document: str) -> list[L
         document: file in `benchmarks/results` with the figures of earlier runs.
     """
     known = kept(document)
-    names = {place: run_folder(config, preprocess(config)).name for place, config in runs.items()}
+    folders = {place: run_folder(config, preprocess(config)) for place, config in runs.items()}
     if arguments.share is not None:
-        missing = [config for place, config in runs.items() if names[place] not in known]
+        missing = [config for place, config in runs.items() if folders[place].name not in known]
         for config in missing[arguments.share :: arguments.at_once]:
             prepared = preprocess(config)
             evaluate(config, train(config, prepared), prepared)
@@ -94,7 +95,7 @@ def measured(runs: Runs, arguments: argparse.Namespace, document: str) -> list[L
         codes = [process.wait() for process in processes]
         if any(codes):
             sys.exit("a run failed; see above. The same command continues with the others.")
-    figures = {place: known.get(names[place]) or reported(config) for place, config in runs.items()}
+    figures = {place: known.get(run.name) or reported(run) for place, run in folders.items()}
     return [{"row": row, "seed": seed, **run} for (row, seed), run in figures.items() if run]
 
 
@@ -105,9 +106,8 @@ def kept(document: str) -> dict[str, Line]:
     return {line["run"]: line for line in content["runs"]} if "differences" in content else {}
 
 
-def reported(config: RunConfig) -> dict[str, Any] | None:
+def reported(run: RunFolder) -> dict[str, Any] | None:
     """The figures of a run, and M' on things and stuff of each of its attention maps; None: it is not measured yet."""
-    run = run_folder(config, preprocess(config))
     if run.trained() is None or run.report().report() is None:
         return None
     report = json.loads(storage.read_bytes(run.report().document_uri))

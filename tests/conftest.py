@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -101,11 +102,16 @@ def seeds() -> None:
 
 
 @pytest.fixture
-def plain_convolutions() -> Iterator[None]:
-    """Not oneDNN's, whose gradients in fp16 take five times as long on processors that have the format."""
+def plain_fp16(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Convolutions in fp16 not by oneDNN, whose gradients take five times as long on processors with that format.
+
+    Cases of a parameter `precision` that are in other formats stay as they are.
+    """
     import torch
 
-    with torch.backends.mkldnn.flags(enabled=False):
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    is_fp16 = parameters.get("precision", "fp16") in ("fp16", torch.float16)
+    with torch.backends.mkldnn.flags(enabled=False) if is_fp16 else contextlib.nullcontext():
         yield
 
 

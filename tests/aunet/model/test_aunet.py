@@ -138,7 +138,7 @@ UNUSUAL = {
 }
 
 
-@pytest.mark.usefixtures("plain_convolutions")
+@pytest.mark.usefixtures("plain_fp16")
 @pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16], ids=["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("void", [False, True], ids=["labelled", "all void"])
 @pytest.mark.parametrize("case", UNUSUAL)

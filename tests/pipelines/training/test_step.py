@@ -185,7 +185,7 @@ def test_batch_norm_learns_its_statistics_from_every_pass() -> None:
     assert int(step.model.backbone.body.bn1.num_batches_tracked) == BATCH  # type: ignore[union-attr]
 
 
-@pytest.mark.usefixtures("plain_convolutions")
+@pytest.mark.usefixtures("plain_fp16")
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_checkpoint_between_steps_changes_nothing(precision: str, optimizer: str, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_checkpoint_between_steps_changes_nothing(precision: str, optimizer: s
     assert second.scaler.figures() == ({"skipped": 4} if precision == "fp16" else {})
 
 
-@pytest.mark.usefixtures("plain_convolutions")
+@pytest.mark.usefixtures("plain_fp16")
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_overflow_of_fp16_is_left_out_and_counted(optimizer: str) -> None:
     step = make(config_of(precision="fp16", optimizer=optimizer, lr=1e-3))
@@ -229,7 +229,7 @@ def test_overflow_of_fp16_is_left_out_and_counted(optimizer: str) -> None:
     assert all(torch.isfinite(value).all() for value in weights(step).values()) and max(losses) < 100
 
 
-@pytest.mark.usefixtures("plain_convolutions")
+@pytest.mark.usefixtures("plain_fp16")
 def test_gradients_of_fp16_are_those_of_fp32() -> None:
     grads = []
     for precision in ("fp32", "fp16"):
@@ -268,7 +268,7 @@ class Waiting(TorchDispatchMode):
 OURS = r"/(torchvision|aunet|pipelines)/(?!.*test_)"
 
 
-@pytest.mark.usefixtures("plain_convolutions")
+@pytest.mark.usefixtures("plain_fp16")
 def test_a_step_waits_for_the_device_only_where_torchvision_does() -> None:
     """RoIs and anchors are chosen by value; losses, clipping, averaging and the scale of fp16 are not looked at."""
     step = make(config_of(precision="fp16", clip_norm=5.0, optimizer="adamw"))
